@@ -1,0 +1,38 @@
+# Every target sets up what it needs; see README.md.
+PYTHON_RUN := .venv/bin/python
+SOURCES := bridge worker simulator tests celeryconfig.py
+
+.PHONY: demo test lint format bench chaos setup lock clean
+
+demo: setup  ## run the main job once on this machine and show it
+	@$(PYTHON_RUN) -m simulator.demo
+
+test: setup  ## run the whole test suite; TESTS=tests/unit runs a part
+	@$(PYTHON_RUN) -m pytest --cov --cov-report=term $(TESTS)
+
+lint: setup  ## style, types and the direction of imports
+	.venv/bin/ruff check $(SOURCES)
+	.venv/bin/ruff format --check $(SOURCES)
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+format: setup  ## let ruff put the sources into shape
+	.venv/bin/ruff check --fix $(SOURCES)
+	.venv/bin/ruff format $(SOURCES)
+
+bench: setup  ## measure against the raw Engine, see docs/performance.md; OPTIONS=--quick is short
+	@$(PYTHON_RUN) -m simulator.bench $(OPTIONS)
+
+chaos: setup  ## kill parts under load and account for every event
+	@$(PYTHON_RUN) -m simulator.chaos
+
+setup:
+	@scripts/setup
+
+lock:  ## write the lock files anew from pyproject.toml
+	@scripts/lock
+
+clean:  ## remove everything that setup and the tools made here
+	rm -rf .venv .setup.lock .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .hypothesis .import_linter_cache $(HOME)/.cache/cowpoke
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,165 @@
+"""The sweeper at work on a real Redis: what got lost comes back, what cannot is answered."""
+
+import pytest
+
+from tests.ledgers import HOST, accept, end_process, start_process
+from worker.contract import keys
+from worker.contract.leases import Leases
+from worker.contract.ledger import State, Verdict
+from worker.contract.outcomes import success
+from worker.contract.sweeper import IN_TRANSIT_MS, MOST_DEATHS, MOST_SENDS, Step, Sweeper
+
+QUEUE = f"host.{HOST}"
+
+
+@pytest.fixture
+def sweeper(client, ledger):
+    """A sweeper as a bridge has it."""
+    return Sweeper(client, ledger)
+
+
+@pytest.fixture
+def boot(client):
+    """A worker process that is alive."""
+    return start_process(client)
+
+
+def age(client, event_id, by_ms):
+    """Let an event have been queued some time ago."""
+    client.hincrby(keys.event(event_id), "queued_ms", -by_ms)
+
+
+def fields(client, event_id):
+    """State, kind of the final outcome, and count of sends."""
+    return tuple(client.hmget(keys.event(event_id), "state", "kind", "sends"))
+
+
+def test_a_message_that_was_lost_comes_back(client, ledger, sweeper, boot):
+    """A message that died between Redis and a worker is sent again, once."""
+    event_id = accept(ledger)
+    assert sweeper.sweep(HOST) == {}
+    client.rpop(QUEUE)
+    assert sweeper.sweep(HOST) == {}, "it may be on its way"
+    age(client, event_id, IN_TRANSIT_MS)
+    assert sweeper.sweep(HOST) == {Step.RESEND: 1}
+    assert sweeper.sweep(HOST) == {}
+    assert client.llen(QUEUE) == 1
+    assert ledger.take(event_id, boot).verdict is Verdict.TAKEN
+
+
+def test_a_message_lost_before_others_that_wait_comes_back(client, ledger, sweeper, boot):
+    """A loss is seen although the queue is not empty: its elders are gone, it is not there."""
+    lost = accept(ledger)
+    client.rpop(QUEUE)
+    age(client, lost, IN_TRANSIT_MS + 10)
+    accept(ledger)
+    assert sweeper.sweep(HOST) == {Step.RESEND: 1}
+    assert client.llen(QUEUE) == 2
+
+
+def test_a_long_queue_is_left_alone(client, ledger, sweeper, boot):
+    """What waits for a slot is not lost, however long it waits."""
+    for _ in range(20):
+        age(client, accept(ledger), 10 * IN_TRANSIT_MS)
+    assert sweeper.sweep(HOST) == {}
+    assert client.llen(QUEUE) == 20
+
+
+def test_a_queue_of_strange_messages_does_no_harm(client, ledger, sweeper, boot):
+    """A message of nobody's knows no event, and stops no sweeper."""
+    age(client, accept(ledger), 10 * IN_TRANSIT_MS)
+    for strange in ("nonsense", "[]", '{"headers":{"id":["x"]}}', "{}"):
+        client.rpush(QUEUE, strange)
+        assert sweeper.sweep(HOST) == {}
+
+
+def test_the_work_of_a_dead_process_comes_back(client, ledger, sweeper, boot):
+    """A process without a lease gives its event back at the next look."""
+    event_id = accept(ledger)
+    client.rpop(QUEUE)
+    ledger.take(event_id, boot)
+    assert sweeper.sweep(HOST) == {}
+    end_process(client)
+    start_process(client, "boot-2")
+    assert sweeper.sweep(HOST) == {Step.RESEND: 1}
+    assert ledger.take(event_id, "boot-2").attempts == 2
+
+
+def test_an_event_that_kills_processes_is_answered(client, ledger, sweeper):
+    """After too many deaths the event ends with an error instead of the next process."""
+    event_id = accept(ledger)
+    counts = []
+    for number in range(MOST_DEATHS):
+        boot_id = start_process(client, f"boot-{number}")
+        client.delete(QUEUE)
+        assert ledger.take(event_id, boot_id).verdict is Verdict.TAKEN
+        end_process(client, boot_id)
+        counts.append(sweeper.sweep(HOST))
+    assert counts == [{Step.RESEND: 1}] * (MOST_DEATHS - 1) + [{Step.FAIL: 1}]
+    assert fields(client, event_id)[:2] == (State.ANSWERED, "error")
+
+
+def test_a_message_that_nobody_can_take_is_answered(client, ledger, sweeper, boot):
+    """A message that is lost again and again ends with an error."""
+    event_id = accept(ledger)
+    for _ in range(MOST_SENDS - 1):
+        client.delete(QUEUE)
+        age(client, event_id, IN_TRANSIT_MS)
+        assert sweeper.sweep(HOST) == {Step.RESEND: 1}
+    client.delete(QUEUE)
+    age(client, event_id, IN_TRANSIT_MS)
+    assert sweeper.sweep(HOST) == {Step.FAIL: 1}
+    assert fields(client, event_id) == (State.ANSWERED, "error", str(MOST_SENDS))
+
+
+def test_a_host_that_is_offline_answers_shortly_before_the_deadline(client, ledger, sweeper):
+    """Nobody is left waiting for a host without workers (C 37)."""
+    patient = accept(ledger, remaining_ms=60_000)
+    hurried = accept(ledger, remaining_ms=1)
+    assert sweeper.sweep(HOST) in ({Step.FAIL: 1}, {Step.EXPIRE: 1})
+    assert fields(client, hurried)[0] in {State.ANSWERED, State.EXPIRED}
+    assert fields(client, patient)[0] == State.QUEUED
+    now_ms = client.time()[0] * 1000
+    times_ms = {"received_ms": now_ms - 60_000, "deadline_ms": now_ms + 1900}
+    client.hset(keys.event(patient), mapping=times_ms)
+    assert sweeper.sweep(HOST) == {Step.FAIL: 1}
+    assert fields(client, patient)[:2] == (State.ANSWERED, "error")
+    assert client.llen(QUEUE) == 0
+
+
+def test_a_line_whose_head_was_lost_goes_on(client, ledger, sweeper, boot):
+    """An event that was recorded and whose turn has come is queued."""
+    accept(ledger, "first", resourceId="1ihm1")
+    accept(ledger, "second", resourceId="1ihm1")
+    client.delete(*client.keys("cowpoke:line:*"), keys.event("first"), QUEUE)
+    assert sweeper.sweep(HOST) == {Step.RESEND: 1}
+    assert fields(client, "second")[0] == State.QUEUED
+
+
+def test_many_sweepers_send_a_message_once(client, ledger, boot):
+    """Every bridge sweeps; each step takes effect once."""
+    event_id = accept(ledger)
+    client.delete(QUEUE)
+    age(client, event_id, IN_TRANSIT_MS)
+    (entry,) = ledger.open_entries(HOST)
+    assert [ledger.resend(entry) for _ in range(3)].count(True) == 1
+    assert client.llen(QUEUE) == 1
+
+
+def test_a_host_with_nothing_left_is_forgotten(client, ledger, sweeper, boot):
+    """Hosts that are gone for good do not stay in the list."""
+    event_id = accept(ledger)
+    ledger.take(event_id, boot)
+    ledger.settle(event_id, success({}))
+    sweeper.sweep(HOST)
+    assert Leases(client).hosts() == [HOST]
+    end_process(client)
+    sweeper.sweep(HOST)
+    assert Leases(client).hosts() == []
+
+
+def test_a_host_with_open_events_is_not_forgotten(client, ledger):
+    """An event accepted while a sweeper looked keeps its host in the list."""
+    accept(ledger)
+    Leases(client).forget_host(HOST)
+    assert Leases(client).hosts() == [HOST]

@@ -1,0 +1,14 @@
+"""What bridge and worker agree on; neither knows more of the other than stands here.
+
+In the order an event meets them:
+
+- `events`: an event as cattle sends it.
+- `routes`: event name -> lane, lane -> queue of the host.
+- `messages`: the Celery message that stands in the queue for an event.
+- `broker`: where Redis is; `seal`: payloads and results are sealed in it.
+- `keys`: every Redis key of ours, its owner and its lifetime.
+- `ledger`: one entry per event and its states; each step is one atomic script.
+- `leases`: which worker processes and bridges are alive.
+- `sweeper`: what must be sent again or answered by us, as a pure decision.
+- `outcomes`: what became of an event, on its way back to cattle.
+"""

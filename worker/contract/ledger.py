@@ -1,0 +1,355 @@
+"""The ledger: one entry per event, from its receipt to its one final answer.
+
+The states and every step between them are drawn and done in `ledger.lua`; each method here is one
+call of it, atomic in Redis. Redis is the shared memory of bridge and workers and nobody's truth:
+cattle's resources and the Engine's containers can rebuild whatever is lost with it.
+"""
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from worker.contract import keys
+from worker.contract.events import Event
+from worker.contract.messages import task_message
+from worker.contract.outcomes import Outcome
+from worker.contract.routes import DELEGATE, ONE_WAY_REPLY_TO, Lane, queue_for
+from worker.contract.seal import SealBrokenError, Sealer
+
+_SCRIPT = (Path(__file__).parent / "ledger.lua").read_text(encoding="utf-8")
+
+
+class State(StrEnum):
+    """Where an event is; the drawing stands in `ledger.lua`."""
+
+    RECORDED = "recorded"
+    QUEUED = "queued"
+    TAKEN = "taken"
+    ANSWERED = "answered"
+    EXPIRED = "expired"
+
+
+class Accepted(StrEnum):
+    """What became of an event that was offered to the ledger."""
+
+    QUEUED = "queued"
+    #: It waits for an earlier event of the same resource.
+    RECORDED = "recorded"
+    #: The same id is being worked on: only its deadline moved.
+    KNOWN = "known"
+    #: The same id was answered before: the stored reply goes out again.
+    ANSWERED = "answered"
+    #: It was answered with an error at once.
+    REFUSED = "refused"
+
+
+class Verdict(StrEnum):
+    """The answer to a worker that wants to take an event."""
+
+    TAKEN = "taken"
+    #: Another live process has it: this is a second copy of the message.
+    BUSY = "busy"
+    #: It is answered or expired.
+    OVER = "over"
+    #: Its deadline passed while it waited.
+    EXPIRED = "expired"
+    #: No such entry: Redis lost it, or the message is forged.
+    GONE = "gone"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Arrival:
+    """An event on its way into the ledger."""
+
+    event: Event
+    #: The access key of the agent it came for; its reply goes out with the same key.
+    agent: str
+    host_uuid: str
+    lane: Lane
+    #: How much of `timeoutMillis` is left: what it waited in the bridge's memory is gone.
+    remaining_ms: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Take:
+    """A taken event with its content and the time left; only the verdict when not taken."""
+
+    verdict: Verdict
+    payload: str = ""
+    envelope: str = ""
+    remaining_ms: int = 0
+    attempts: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """What a sweeper needs to know of an open event."""
+
+    event_id: str
+    state: str
+    name: str
+    lane: str
+    queue: str
+    line: str
+    boot: str
+    received_ms: int
+    deadline_ms: int
+    queued_ms: int
+    retry_at_ms: int
+    sends: int
+    deaths: int
+
+
+class Ledger:
+    """The ledger of one Redis."""
+
+    def __init__(self, client: "redis.Redis", sealer: Sealer) -> None:
+        self._redis = client
+        self._sealer = sealer
+        self._script = client.register_script(_SCRIPT)
+
+    # -- by the bridge -------------------------------------------------------------------------
+
+    def accept(self, arrivals: Sequence[Arrival]) -> list[Accepted]:
+        """Record and queue events, all in one round trip, each in one step."""
+        if len(arrivals) == 1:
+            # A pipeline first asks Redis whether it knows the script: one more round trip.
+            (one,) = arrivals
+            return [Accepted(self._step(one.event.id, *self._accept_args(one)))]
+        with self._redis.pipeline(transaction=False) as pipe:
+            for arrival in arrivals:
+                self._script(
+                    keys=[keys.event(arrival.event.id)],
+                    args=self._accept_args(arrival),
+                    client=pipe,
+                )
+            return [Accepted(answer) for answer in pipe.execute()]
+
+    def _accept_args(self, arrival: Arrival) -> list[str | int]:
+        event, host_uuid, lane = arrival.event, arrival.host_uuid, arrival.lane
+        queue = queue_for(host_uuid, lane)
+        return [
+            "accept",
+            event.id,
+            envelope(event),
+            arrival.agent,
+            host_uuid,
+            lane,
+            queue,
+            _line(event, host_uuid, lane),
+            _reply_to(event),
+            max(arrival.remaining_ms, 0),
+            self._sealer.seal({**_echoed(event), "data": event.data}),
+            task_message(
+                event_id=event.id,
+                task_name=event.base_name,
+                queue=queue,
+                resource=event.resource,
+            ),
+            keys.OPEN_TTL_MS,
+        ]
+
+    def refuse(self, event: Event, agent: str, refusal: Outcome) -> Accepted:
+        """Answer an event that no host can do with an error, at once and once."""
+        return Accepted(
+            self._step(
+                event.id,
+                "refuse",
+                event.id,
+                envelope(event),
+                agent,
+                _reply_to(event),
+                event.timeout_ms,
+                self._sealed(event.id, refusal),
+                keys.ANSWERED_TTL_MS,
+            )
+        )
+
+    # -- by a worker process -------------------------------------------------------------------
+
+    def take(self, event_id: str, boot_id: str, *, token: str | None = None) -> Take:
+        """Take an event for this process; exactly one live process gets it.
+
+        Who asks again after a RedisError gives the same `token`: the first try may have taken it.
+        """
+        args = event_id, boot_id, keys.ANSWERED_TTL_MS, token or uuid.uuid4().hex
+        verdict, *rest = self._step(event_id, "take", *args)
+        if verdict != Verdict.TAKEN:
+            return Take(verdict=Verdict(verdict))
+        payload, echoed, remaining_ms, attempts = rest
+        return Take(
+            verdict=Verdict.TAKEN,
+            payload=payload,
+            envelope=echoed,
+            remaining_ms=int(remaining_ms),
+            attempts=int(attempts),
+        )
+
+    def open_event(self, event_id: str, take: Take) -> Event:
+        """The taken event, unsealed; what lies beside the sealed text in clear is not trusted.
+
+        Errors: SealBrokenError when it was not sealed with one of our keys, or as another event.
+        """
+        event = Event.model_validate(self._sealer.open(take.payload))
+        if event.id != event_id:
+            raise SealBrokenError(f"the payload of event {event_id} is another event's")
+        return event
+
+    def release(
+        self, event_id: str, boot_id: str, *, delay_ms: int, lane: Lane, queue: str
+    ) -> bool:
+        """Put a taken event back before Celery retries it; false when it is not ours any more."""
+        return bool(self._step(event_id, "release", boot_id, delay_ms, lane, queue))
+
+    def give_back(self, event_id: str, boot_id: str) -> bool:
+        """Queue a taken event for another process, since this one was told to stop."""
+        return bool(self._step(event_id, "give_back", boot_id))
+
+    def settle(self, event_id: str, outcome: Outcome) -> bool:
+        """Store the one final outcome and send it on its way; false when there is one already."""
+        ttls_ms = keys.ANSWERED_TTL_MS, keys.ANSWERED_PING_TTL_MS
+        content = self._sealed(event_id, outcome)
+        return bool(self._step(event_id, "settle", event_id, outcome.kind, content, *ttls_ms))
+
+    def progress(self, event_id: str, outcome: Outcome) -> bool:
+        """Send progress on its way; false when the event is not being worked on."""
+        return bool(self._step(event_id, "progress", self._sealed(event_id, outcome)))
+
+    # -- by the bridge, about progress: never after the final reply, whichever bridge sends which --
+
+    def begin_progress(self, event_id: str, bridge_id: str) -> bool:
+        """Reserve the sending of progress; false when the final outcome is there already."""
+        # Reserved first, looked second: a final outcome that comes in between sees the reservation.
+        with self._redis.pipeline() as pipe:
+            pipe.sadd(keys.posting(event_id), bridge_id)
+            pipe.pexpire(keys.posting(event_id), keys.POSTING_TTL_MS)
+            pipe.execute()
+        if self._redis.hget(keys.event(event_id), "state") == State.TAKEN:
+            return True
+        self.end_progress(event_id, bridge_id)
+        return False
+
+    def end_progress(self, event_id: str, bridge_id: str) -> None:
+        """The progress was sent, or given up."""
+        self._redis.srem(keys.posting(event_id), bridge_id)
+
+    def progress_underway(self, event_id: str, bridge_id: str) -> bool:
+        """Whether another bridge is sending progress of this event right now."""
+        return bool(self._redis.smembers(keys.posting(event_id)) - {bridge_id})
+
+    # -- by a sweeper --------------------------------------------------------------------------
+
+    def open_entries(self, host_uuid: str) -> list[Entry]:
+        """Every event of a host that has no answer yet, the earliest deadline first."""
+        ids = [str(i) for i in self._redis.zrange(keys.open_events(host_uuid), 0, -1)]
+        names = ("state", "envelope", "lane", "queue", "line", "boot")
+        counts = ("received_ms", "deadline_ms", "queued_ms", "retry_at_ms", "sends", "deaths")
+        with self._redis.pipeline(transaction=False) as pipe:
+            for event_id in ids:
+                pipe.hmget(keys.event(event_id), *names, *counts)
+            rows = pipe.execute()
+        lost = [i for i, row in zip(ids, rows, strict=True) if row[0] is None]
+        if lost:
+            self._redis.zrem(keys.open_events(host_uuid), *lost)
+        return [_entry(i, row) for i, row in zip(ids, rows, strict=True) if row[0] is not None]
+
+    def resend(self, entry: Entry) -> bool:
+        """Queue an event again; nothing happens when it moved since the sweeper looked."""
+        return bool(self._step(entry.event_id, "resend", *_seen(entry)))
+
+    def expire(self, entry: Entry) -> bool:
+        """Drop an event that cattle does not wait for any more, unless it moved meanwhile."""
+        ttl_ms = keys.ANSWERED_TTL_MS
+        return bool(self._step(entry.event_id, "expire", entry.event_id, ttl_ms, *_seen(entry)))
+
+    def fail(self, entry: Entry, refusal: Outcome) -> bool:
+        """Answer an event that no worker will, unless it moved meanwhile."""
+        content, ttl_ms = self._sealed(entry.event_id, refusal), keys.ANSWERED_TTL_MS
+        step = ("fail", entry.event_id, content, ttl_ms, *_seen(entry))
+        return bool(self._step(entry.event_id, *step))
+
+    def _sealed(self, event_id: str, outcome: Outcome) -> str:
+        return self._sealer.seal({"event_id": event_id, **outcome.to_json()})
+
+    def _step(self, event_id: str, *args: str | int) -> Any:  # noqa: ANN401 -- each step its own
+        return self._script(keys=[keys.event(event_id)], args=args)
+
+
+def envelope(event: Event) -> str:
+    """The part of an event that its replies echo, as JSON; nulls and all.
+
+    A `delegate.request` holds another event, whose echoes are under `inner`.
+    """
+    echoed = _echoed(event)
+    inner = event.data.get("event") if event.base_name == DELEGATE else None
+    if isinstance(inner, Mapping):
+        # One that cannot be read has nothing to echo; the worker says what is wrong with it.
+        with suppress(ValueError):
+            echoed["inner"] = _echoed(Event.model_validate({**inner, "data": None}))
+    return json.dumps(echoed)
+
+
+def _echoed(event: Event) -> dict[str, Any]:
+    return {
+        "id": event.id,
+        "name": event.name,
+        "replyTo": event.reply_to,
+        "resourceType": event.resource_type,
+        "resourceId": event.resource_id,
+    }
+
+
+def _reply_to(event: Event) -> str:
+    return "" if event.reply_to in ONE_WAY_REPLY_TO else event.reply_to or ""
+
+
+def _line(event: Event, host_uuid: str, lane: Lane) -> str:
+    """The line an event waits in: events for one resource run one after the other, in order."""
+    if lane is Lane.CONTROL or event.resource_type is None or event.resource_id is None:
+        return ""
+    return keys.line(host_uuid, event.resource)
+
+
+def _seen(entry: Entry) -> tuple[str, str, int]:
+    """What the script compares before it does a sweeper's step."""
+    return entry.state, entry.boot, entry.queued_ms
+
+
+def _entry(event_id: str, row: list[Any]) -> Entry:
+    state, echoed, lane, queue, line, boot, *counts = row
+    received_ms, deadline_ms, queued_ms, retry_at_ms, sends, deaths = map(int, counts)
+    content: Mapping[str, Any] = json.loads(echoed)
+    return Entry(
+        event_id=event_id,
+        state=state,
+        name=str(content["name"]),
+        lane=lane,
+        queue=queue,
+        line=line,
+        boot=boot,
+        received_ms=received_ms,
+        deadline_ms=deadline_ms,
+        queued_ms=queued_ms,
+        retry_at_ms=retry_at_ms,
+        sends=sends,
+        deaths=deaths,
+    )
+
+
+def outcome_of(sealer: Sealer, fields: Mapping[str, str]) -> Outcome:
+    """The outcome in an entry of the stream.
+
+    Errors: SealBrokenError when it was not sealed with one of our keys, or for another event.
+    """
+    content = sealer.open(fields["content"])
+    event_id = json.loads(fields["envelope"])["id"]
+    if content.pop("event_id", None) != event_id:
+        raise SealBrokenError(f"the outcome of event {event_id} is another event's")
+    return Outcome.from_json(content)

@@ -1,0 +1,59 @@
+"""Frozen views of what cattle sends: an event's `data`, parsed once, refused with a reason.
+
+Each entry function takes the event's `data` and returns a value or raises `PayloadError`; nothing
+behind them ever indexes cattle's JSON. This package knows neither Docker nor Celery.
+"""
+
+from worker.payload.base import Payload
+from worker.payload.fields import InstanceFields
+from worker.payload.host import (
+    ForceStop,
+    Host,
+    Inspect,
+    Process,
+    force_stop_of,
+    inspect_of,
+    process_of,
+)
+from worker.payload.image import Build, Image, ImagePull, RegistryCredential, image_of, pull_of
+from worker.payload.instance import Instance, instance_of
+from worker.payload.parts import ContainerRef, Link, Network, Nic, Port
+from worker.payload.requests import (
+    ConfigUpdate,
+    Delegation,
+    config_update_of,
+    delegation_of,
+)
+from worker.payload.volume import StoragePool, Volume, volume_of
+
+__all__ = [
+    "Build",
+    "ConfigUpdate",
+    "ContainerRef",
+    "Delegation",
+    "ForceStop",
+    "Host",
+    "Image",
+    "ImagePull",
+    "Inspect",
+    "Instance",
+    "InstanceFields",
+    "Link",
+    "Network",
+    "Nic",
+    "Payload",
+    "Port",
+    "Process",
+    "RegistryCredential",
+    "StoragePool",
+    "Volume",
+    "config_update_of",
+    "delegation_of",
+    "force_stop_of",
+    "image_of",
+    "inspect_of",
+    "instance_of",
+    "process_of",
+    "pull_of",
+    "volume_of",
+]

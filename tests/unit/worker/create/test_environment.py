@@ -1,0 +1,82 @@
+"""Who may set a variable, and who wins."""
+
+import pytest
+
+from tests.factories import link
+from tests.unit.worker.create.mapping import body
+from worker.create import Facts
+
+CATTLE = Facts(config_url="https://cattle.example/v1")
+PROXY = Facts(http_proxy="http://p", https_proxy="https://p", no_proxy="localhost")
+
+
+def env(fields=None, **changes):
+    """The variables as a map; one without value is None."""
+    lines = body(fields, **changes).get("Env", [])
+    return {key: value if sign else None for key, sign, value in (x.partition("=") for x in lines)}
+
+
+def test_values_as_text():
+    """A 4.3: numbers become text, null is a name without value, as docker's SDK has it."""
+    variables = {"A": "x", "B": 1, "C": None, "D": "", "E": True}
+    assert env({"environment": variables}) == {"A": "x", "B": "1", "C": None, "D": "", "E": "true"}
+
+
+def test_null_environment_takes_additions():
+    """A 4.3: where the user says nothing, what we add is still added."""
+    assert "CATTLE_URL" in env({"environment": None}, agentId=1, facts=CATTLE)
+
+
+def test_agent_url():
+    """A 7.5: a container with an agent is told where cattle is."""
+    url = "https://cattle.example/v1"
+    assert env(agentId=1, facts=CATTLE) == {"CATTLE_CONFIG_URL": url, "CATTLE_URL": url}
+
+
+@pytest.mark.parametrize(("value", "wanted"), [("true", True), (True, True), ("false", False)])
+def test_agent_url_by_label(value, wanted):
+    """A 7.5: a container may ask for cattle's url by a label."""
+    labels = {"io.rancher.container.cattle_url": value}
+    assert ("CATTLE_URL" in env({"labels": labels}, facts=CATTLE)) is wanted
+
+
+def test_no_agent_no_url():
+    """A 7.5: other containers are not told."""
+    assert env(facts=CATTLE) == {}
+
+
+def test_agent_url_on_localhost():
+    """A 7.6: a url on localhost is taken apart, with the port of the host's proxy."""
+    facts = Facts(config_url="http://localhost:8080/v1", api_proxy_port=9342)
+    assert env(agentId=1, facts=facts) == {
+        "CATTLE_AGENT_INSTANCE": "true",
+        "CATTLE_CONFIG_URL_SCHEME": "http",
+        "CATTLE_CONFIG_URL_PATH": "/v1",
+        "CATTLE_CONFIG_URL_PORT": "9342",
+    }
+
+
+def test_user_wins_over_agent_url():
+    """A 7.7: a variable of the user is never overwritten by the agent's."""
+    made = env({"environment": {"CATTLE_URL": "mine"}}, agentId=1, facts=CATTLE)
+    assert made["CATTLE_URL"] == "mine"
+
+
+def test_user_wins_over_links():
+    """A 8.15: a variable of the user is never overwritten by a link's."""
+    made = env({"environment": {"DB_NAME": "mine"}}, instanceLinks=[link("db", (1, "tcp"))])
+    assert made["DB_NAME"] == "mine"
+    assert made["DB_PORT"] == "tcp://db:1"
+
+
+@pytest.mark.parametrize("changes", [{"systemContainer": "NetworkAgent"}, {"system": True}])
+def test_proxy_for_system_containers(changes):
+    """A 7.4: system containers get the host's proxy, even over their own variables."""
+    made = env({"environment": {"http_proxy": "mine"}}, facts=PROXY, **changes)
+    assert made == {"http_proxy": "http://p", "https_proxy": "https://p", "NO_PROXY": "localhost"}
+
+
+def test_proxy_only_as_far_as_known():
+    """A 7.4: a proxy that the host does not have is not set, and users get none."""
+    assert env(facts=Facts(http_proxy="http://p"), system=True) == {"http_proxy": "http://p"}
+    assert env(facts=PROXY) == {}

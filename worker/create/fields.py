@@ -1,0 +1,138 @@
+"""Fields that only change their name on the way to the Engine, and those nobody reads."""
+
+from worker.create.facts import Facts
+from worker.create.fragment import Fragment, given
+from worker.payload import Instance
+
+#: cattle's field -> the Engine's key, beside `HostConfig`.
+CONFIG_FIELDS = {
+    "user": "User",
+    "domain_name": "Domainname",
+    "tty": "Tty",
+    "stop_signal": "StopSignal",
+    "stop_timeout": "StopTimeout",  # seconds
+}
+
+#: cattle's field -> the Engine's key in `HostConfig`.
+HOST_CONFIG_FIELDS = {
+    "memory": "Memory",  # bytes
+    "memory_swap": "MemorySwap",  # bytes, memory included; -1 is unlimited
+    "memory_swappiness": "MemorySwappiness",  # per cent
+    "shm_size": "ShmSize",  # bytes
+    "oom_kill_disable": "OomKillDisable",
+    "oom_score_adj": "OomScoreAdj",
+    "pids_limit": "PidsLimit",
+    "cpu_set": "CpusetCpus",
+    "cpu_set_mems": "CpusetMems",
+    "cpu_period": "CpuPeriod",  # microseconds
+    "cpu_quota": "CpuQuota",  # microseconds per period
+    "cpu_realtime_period": "CpuRealtimePeriod",  # microseconds
+    "cpu_realtime_runtime": "CpuRealtimeRuntime",  # microseconds
+    "blkio_weight": "BlkioWeight",
+    "disk_quota": "DiskQuota",  # bytes
+    "storage_opt": "StorageOpt",
+    "cap_add": "CapAdd",
+    "cap_drop": "CapDrop",
+    "security_opt": "SecurityOpt",
+    "group_add": "GroupAdd",
+    "privileged": "Privileged",
+    "read_only": "ReadonlyRootfs",
+    "pid_mode": "PidMode",
+    "uts": "UTSMode",
+    "userns_mode": "UsernsMode",
+    "sysctls": "Sysctls",
+    "cgroup": "Cgroup",
+    "cgroup_parent": "CgroupParent",
+    "run_init": "Init",
+    "dns": "Dns",
+    "dns_opt": "DnsOptions",
+    "extra_hosts": "ExtraHosts",
+    "tmpfs": "Tmpfs",
+    "volume_driver": "VolumeDriver",
+}
+
+#: The Engine gives no container less, whatever was reserved.
+LEAST_CPU_SHARES = 2
+
+#: Fields that cattle keeps for itself; a container is complete without them.
+BOOKKEEPING = frozenset(
+    {
+        "accountId",
+        "agentId",
+        "allocatedIpAddress",
+        "build",
+        "createIndex",
+        "createOnly",
+        "created",
+        "dataVolumeMounts",
+        "dataVolumesFrom",
+        "deploymentUnitUuid",
+        "dockerHostIp",
+        "dockerIp",
+        "dockerPorts",
+        "expose",
+        "healthCheck",
+        "healthState",
+        "hostname",
+        "instanceLinks",
+        "launchConfigName",
+        "networkContainerId",
+        "networkIds",
+        "networkMode",
+        "ports",
+        "primaryIpAddress",
+        "primaryNetworkId",
+        "requestedHostId",
+        "requestedIpAddress",
+        "retainIp",
+        "serviceId",
+        "serviceIds",
+        "stackId",
+        "startOnCreate",
+        "transitioningProgress",
+        "version",
+    }
+)
+
+
+def plain_fields(instance: Instance, facts: Facts) -> Fragment:
+    """Everything that is only renamed.
+
+    Source: A 4.5 to 4.26 and B.1.
+    """
+    fields = instance.fields
+    return Fragment(
+        config=given({key: getattr(fields, name) for name, key in CONFIG_FIELDS.items()}),
+        host_config=given({key: getattr(fields, name) for name, key in HOST_CONFIG_FIELDS.items()}),
+    )
+
+
+def working_dir(instance: Instance, facts: Facts) -> Fragment:
+    """The folder to start in: `workingDir`, or `directory` from older servers (A 4.4)."""
+    fields = instance.fields
+    folder = fields.working_dir if fields.working_dir is not None else fields.directory
+    return Fragment(config=given({"WorkingDir": folder}))
+
+
+def reservations(instance: Instance, facts: Facts) -> Fragment:
+    """What the scheduler reserved: processor shares and memory.
+
+    Shape:  HostConfig.CpuShares, 1024 per processor; HostConfig.MemoryReservation, bytes.
+    Source: B.1; thousandths of a processor, when reserved, replace the shares the user wrote.
+    """
+    shares = instance.fields.cpu_shares
+    if instance.milli_cpu_reservation is not None:
+        shares = max(LEAST_CPU_SHARES, instance.milli_cpu_reservation * 1024 // 1000)
+    return Fragment(
+        host_config=given(
+            {"CpuShares": shares, "MemoryReservation": instance.memory_reservation},
+        )
+    )
+
+
+def ignored_fields(instance: Instance) -> tuple[str, ...]:
+    """Name the fields that say something and that nobody reads, for a line in the log (A 4.31).
+
+    `lxcConf`, `kernelMemory` and their like are gone from the Engine; others are newer than us.
+    """
+    return tuple(name for name in instance.fields.unread if name not in BOOKKEEPING)

@@ -1,0 +1,46 @@
+"""The container's labels: the user's, and ours, by which the container is found again."""
+
+from worker.create.facts import Facts
+from worker.create.fragment import Fragment, given
+from worker.payload import Instance
+
+PREFIX = "io.rancher.container."
+UUID = f"{PREFIX}uuid"
+NAME = f"{PREFIX}name"
+IP = f"{PREFIX}ip"
+MAC_ADDRESS = f"{PREFIX}mac_address"
+SYSTEM = f"{PREFIX}system"
+AGENT_ID = f"{PREFIX}agent_id"
+CATTLE_URL = f"{PREFIX}cattle_url"
+DNS_PRIORITY = f"{PREFIX}dns.priority"
+PULL_IMAGE = f"{PREFIX}pull_image"
+CNI_WAIT = "io.rancher.cni.wait"
+CNI_NETWORK = "io.rancher.cni.network"
+
+
+def labels(instance: Instance, facts: Facts) -> Fragment:
+    """The sole owner of Labels; ours win, since containers are found by them.
+
+    Source: A 5.1 to 5.6, B.2. Only CNI's network services read the MAC label, so only their
+        containers carry it.
+    """
+    ours = {
+        UUID: instance.uuid,
+        NAME: instance.name or None,
+        IP: instance.primary_address,
+        SYSTEM: instance.system_container or None,
+        AGENT_ID: instance.agent_id or None,
+        **_cni(instance),
+    }
+    return Fragment(config={"Labels": {**instance.fields.labels, **given(ours)}})
+
+
+def _cni(instance: Instance) -> dict[str, str | None]:
+    network = instance.primary_network
+    if network.kind != "cni":
+        return {}
+    return {
+        CNI_WAIT: "true",
+        CNI_NETWORK: network.name,
+        MAC_ADDRESS: instance.mac_address or None,
+    }

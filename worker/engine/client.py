@@ -1,0 +1,297 @@
+"""The connection to the Docker Engine: one pooled client per process, made when it is first needed.
+
+It knows how to reach the Engine, which API version to speak, how long each kind of call may take,
+and counts the calls. What is asked of the Engine stands in `containers`, `images` and `volumes`.
+
+The Engine may be down when the worker starts and whenever it likes: nothing connects before the
+first call, and after an outage the API version is negotiated anew, because dockerd may have been
+upgraded meanwhile.
+"""
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import KW_ONLY, dataclass, field
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import quote
+
+import docker
+import docker.errors
+import requests
+from docker.tls import TLSConfig
+from requests.adapters import HTTPAdapter
+
+from worker.engine.errors import Refusal, engine_errors
+from worker.engine.slots import Slots
+from worker.engine.transport import UnixAdapter
+from worker.errors import EngineError, EngineUnavailableError
+from worker.settings import WorkerSettings
+
+#: The newest API whose answers we know; a newer Engine is asked in this one.
+NEWEST_API = (1, 52)
+#: The oldest one that has what `create` sends (Init, healthchecks, `State` in lists).
+OLDEST_API = (1, 25)
+#: Inspects and lists answer at once or not at all.
+READ_TIMEOUT_S = 20.0
+_CONNECT_TIMEOUT_S = 5.0
+_BAD_REQUEST = 400
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineVersion:
+    """What the Engine says of itself."""
+
+    version: str
+    git_commit: str
+    api_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to the Engine, and what a refusal of it means."""
+
+    method: str
+    path: str
+    _: KW_ONLY
+    #: What it counts as, such as `container.create`.
+    kind: str
+    #: What it is for, in the words of an error: `wanted to ...`.
+    wanted: str
+    params: Mapping[str, str] = field(default_factory=dict)
+    body: Mapping[str, Any] | None = None
+    #: A file that is sent as it is instead of a body.
+    upload: IO[bytes] | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    #: How long the Engine may be silent; an inspect's patience when not given.
+    timeout_s: float | None = None
+    refusal: Refusal | None = None
+    #: It changes a container, which this host may do only so often at once (C 26).
+    takes_slot: bool = False
+
+
+class Engine:
+    """The Docker Engine of this host.
+
+    Thread-safe; a forked child makes its own connections.
+    """
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._calls: Counter[str] = Counter()
+        self._client: docker.APIClient | None = None
+        self._client_pid = 0
+        self._version: EngineVersion | None = None
+        self._api: str | None = settings.docker_api_version
+        self._slots = Slots(settings, self._storage_driver)
+
+    @property
+    def calls(self) -> Counter[str]:
+        """How many calls were made so far, by kind, such as `container.create`."""
+        with self._lock:
+            return self._calls.copy()
+
+    @property
+    def api_version(self) -> tuple[int, int]:
+        """The API version in use; negotiated when it is not known yet."""
+        return _numbers(self._api or self._negotiate())
+
+    def version(self, *, timeout_s: float | None = None) -> EngineVersion:
+        """The Engine's version, asked once per connection; kept over an outage for labels."""
+        return self._version or self._ask_version(timeout_s or self.read_timeout_s)
+
+    def facts(self, *, timeout_s: float) -> dict[str, Any]:
+        """What `docker info` tells: storage driver, operating system and the like."""
+        told: dict[str, Any] = self.run(
+            Call("GET", "/info", kind="info", wanted="ask for Docker's facts", timeout_s=timeout_s)
+        )
+        return told
+
+    @property
+    def read_timeout_s(self) -> float:
+        """How long an inspect or a list may take."""
+        return min(READ_TIMEOUT_S, self._settings.engine_timeout_s)
+
+    @property
+    def work_timeout_s(self) -> float:
+        """How long a create, a start or a removal may take."""
+        return self._settings.engine_timeout_s
+
+    def run(self, call: Call) -> Any:  # noqa: ANN401 - the Engine's JSON
+        """One call to the Engine; its JSON, or None where it answers nothing.
+
+        Errors: EngineUnavailableError; EngineError or what the call says of a refusal;
+        LockHeldError when the call needs a slot and none becomes free.
+        """
+        slot = self._slots.take(call.wanted) if call.takes_slot else nullcontext()
+        with slot, engine_errors(call.wanted, call.refusal), self._watched():
+            response = self._send(call)
+            if _is_version_refusal(response) and self._settings.docker_api_version is None:
+                # dockerd was replaced by another version without an outage that we saw.
+                self._api = None
+                response = self._send(call)
+            _raise_for_status(response)
+            return response.json() if response.content else None
+
+    @contextmanager
+    def stream(self, call: Call) -> Iterator[requests.Response]:
+        """An answer that is read as it comes; leaving it early makes the Engine stop the work.
+
+        Errors: as `run`; also while the body is read, when nothing comes for the call's timeout.
+        """
+        with (
+            engine_errors(call.wanted, call.refusal),
+            self._watched(),
+            self._send(call, stream=True) as response,
+        ):
+            _raise_for_status(response)
+            yield response
+
+    def close(self) -> None:
+        """Give the connections back."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def _storage_driver(self) -> str:
+        return str(self.facts(timeout_s=self.read_timeout_s).get("Driver") or "")
+
+    def _send(self, call: Call, *, stream: bool = False) -> requests.Response:
+        timeout_s = call.timeout_s or self.read_timeout_s
+        version = self._api or self._negotiate(timeout_s)
+        client = self._counted(call.kind)
+        if call.upload is not None:
+            call.upload.seek(0)
+        return client.request(
+            call.method,
+            f"{client.base_url}/v{version}{call.path}",
+            timeout=(min(_CONNECT_TIMEOUT_S, timeout_s), timeout_s),
+            params=call.params,
+            json=call.body,
+            data=call.upload,
+            headers=call.headers,
+            stream=stream,
+        )
+
+    def _counted(self, kind: str) -> docker.APIClient:
+        client = self._connected()
+        with self._lock:
+            self._calls[kind] += 1
+        return client
+
+    def _negotiate(self, timeout_s: float | None = None) -> str:
+        offered = self._ask_version(timeout_s or self.read_timeout_s).api_version
+        if _numbers(offered) < OLDEST_API:
+            raise EngineError(
+                f"wanted a Docker Engine that speaks API {_text(OLDEST_API)} or newer, found one "
+                f"that speaks {offered}; upgrade Docker on this host"
+            )
+        self._api = _text(min(_numbers(offered), NEWEST_API))
+        return self._api
+
+    def _ask_version(self, timeout_s: float) -> EngineVersion:
+        with engine_errors("ask for the Engine's version"):
+            client = self._counted("version")
+            response = client.request("GET", f"{client.base_url}/version", timeout=timeout_s)
+            _raise_for_status(response)
+            said = response.json()
+        try:
+            self._version = EngineVersion(
+                version=said["Version"],
+                git_commit=said.get("GitCommit", ""),
+                api_version=said["ApiVersion"],
+            )
+        except (KeyError, TypeError) as error:
+            raise EngineUnavailableError(
+                f"wanted the Docker Engine's version from {self._settings.docker_host}, found "
+                "something else; is it Docker that listens there?"
+            ) from error
+        return self._version
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Forget the negotiated version when the connection breaks: what returns may be newer."""
+        try:
+            yield
+        except requests.exceptions.ConnectionError:
+            self._api = self._settings.docker_api_version
+            raise
+
+    def _connected(self) -> docker.APIClient:
+        with self._lock:
+            if self._client is None or self._client_pid != os.getpid():
+                with engine_errors(f"reach the Docker Engine at {self._settings.docker_host}"):
+                    self._client = _client(self._settings)
+                self._client_pid = os.getpid()
+            return self._client
+
+
+def segment(name: str) -> str:
+    """A name as one segment of the Engine's paths; cattle chose it, so it may hold anything."""
+    return quote(name, safe="")
+
+
+def _client(settings: WorkerSettings) -> docker.APIClient:
+    # Every slot of every lane may call at once, and each may wait in a pull besides.
+    slots = settings.concurrency + settings.images_concurrency + settings.control_concurrency * 4
+    client = docker.APIClient(
+        base_url=settings.docker_host,
+        version=_text(NEWEST_API),  # urls are made by us; this keeps the SDK from asking
+        timeout=int(settings.engine_timeout_s) or 1,
+        tls=_tls(settings) or False,
+        max_pool_size=slots,
+    )
+    if client.base_url == "http+docker://localhost":
+        socket = settings.docker_host.partition("://")[2]
+        adapter = UnixAdapter(f"unix://{socket}", client.timeout, slots)
+        client.mount("http+docker://", adapter)
+    elif client.base_url.startswith("http"):
+        client.mount(client.base_url, HTTPAdapter(pool_connections=1, pool_maxsize=slots))
+    # No proxy stands between us and the Engine, and .netrc holds nothing for it: not looking
+    # saves reading both at every call.
+    client.trust_env = False
+    return client
+
+
+def _tls(settings: WorkerSettings) -> TLSConfig | None:
+    """TLS as the docker command does it: either variable asks for it, one asks to verify."""
+    if not settings.docker_tls_verify and settings.docker_cert_path is None:
+        return None
+    folder = settings.docker_cert_path or Path.home() / ".docker"
+    return TLSConfig(
+        client_cert=(str(folder / "cert.pem"), str(folder / "key.pem")),
+        ca_cert=str(folder / "ca.pem"),
+        verify=settings.docker_tls_verify,
+    )
+
+
+def _raise_for_status(response: requests.Response) -> None:
+    try:
+        response.raise_for_status()
+    except requests.exceptions.HTTPError as error:
+        try:
+            # It always raises; with something else when the answer's JSON is not the Engine's.
+            docker.errors.create_api_error_from_http_exception(error)
+        except (KeyError, TypeError):
+            said = response.text.strip()
+            raise docker.errors.APIError(str(error), response, said) from error
+
+
+def _is_version_refusal(response: requests.Response) -> bool:
+    return response.status_code == _BAD_REQUEST and "client version" in response.text
+
+
+def _numbers(version: str) -> tuple[int, int]:
+    major, _, minor = version.partition(".")
+    try:
+        return int(major), int(minor)
+    except ValueError as error:
+        raise EngineError(f"wanted a Docker API version such as 1.44, found {version!r}") from error
+
+
+def _text(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}"

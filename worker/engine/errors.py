@@ -1,0 +1,112 @@
+"""The one place where the Docker SDK's, requests' and urllib3's exceptions become ours.
+
+A dead socket is not a `docker.errors.DockerException` but a `requests` one, and an error in the
+middle of a stream may be urllib3's: all three families are translated here, most specific first.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
+
+import docker.errors
+import requests.exceptions
+import urllib3.exceptions
+
+from worker.errors import (
+    ContainerMissingError,
+    EngineError,
+    EngineUnavailableError,
+    ImageBuildError,
+    ImageMissingError,
+    WorkerError,
+)
+
+#: What a call knows better than this table: status and the Engine's words -> our error, or None.
+Refusal = Callable[[int, str], type[EngineError] | None]
+
+#: Foreign class -> ours. Looked up along the class's own order of resolution, so that the most
+#: specific entry wins; a contract test holds it complete against `docker.errors`.
+TRANSLATIONS: Mapping[type[Exception], type[EngineError]] = MappingProxyType(
+    {
+        docker.errors.ImageNotFound: ImageMissingError,
+        docker.errors.NotFound: EngineError,
+        docker.errors.APIError: EngineError,
+        docker.errors.InvalidVersion: EngineError,
+        docker.errors.InvalidRepository: EngineError,
+        docker.errors.InvalidConfigFile: EngineError,
+        docker.errors.InvalidArgument: EngineError,
+        docker.errors.DeprecatedMethod: EngineError,
+        docker.errors.TLSParameterError: EngineError,
+        docker.errors.NullResource: ContainerMissingError,
+        docker.errors.ContainerError: EngineError,
+        docker.errors.StreamParseError: EngineUnavailableError,
+        docker.errors.BuildError: ImageBuildError,
+        docker.errors.ImageLoadError: EngineError,
+        docker.errors.MissingContextParameter: EngineError,
+        docker.errors.ContextAlreadyExists: EngineError,
+        docker.errors.ContextException: EngineError,
+        docker.errors.ContextNotFound: EngineError,
+        docker.errors.DockerException: EngineError,
+        requests.exceptions.RequestException: EngineUnavailableError,
+        urllib3.exceptions.HTTPError: EngineUnavailableError,
+    }
+)
+
+_FIRST_SERVER_ERROR = 500
+_MOST_WORDS = 2000
+
+
+def translated(error: Exception) -> type[EngineError]:
+    """Our class for a foreign exception that is not an answer of the Engine's.
+
+    Errors: KeyError for a class that is none of the three families.
+    """
+    return next(TRANSLATIONS[kind] for kind in type(error).__mro__ if kind in TRANSLATIONS)
+
+
+@contextmanager
+def engine_errors(wanted: str, refusal: Refusal | None = None) -> Iterator[None]:
+    """Translate everything a call to the Engine may raise; `wanted` says what the call was for.
+
+    Errors: what `refusal` names for an answer; else EngineUnavailableError (no answer, no answer in
+    time, 5xx) or EngineError with the Engine's own words.
+    """
+    try:
+        yield
+    except docker.errors.APIError as error:
+        raise _refused(wanted, error, refusal) from error
+    except (
+        docker.errors.DockerException,
+        docker.errors.StreamParseError,
+        requests.exceptions.RequestException,
+        urllib3.exceptions.HTTPError,
+    ) as error:
+        raise translated(error)(f"wanted to {wanted}: {_reason(error)}") from error
+
+
+def _refused(wanted: str, error: docker.errors.APIError, refusal: Refusal | None) -> WorkerError:
+    status = error.status_code or 0
+    words = str(error.explanation or "no reason given").strip()
+    kind = refusal(status, words.lower()) if refusal else None
+    if kind is None:
+        unavailable = status >= _FIRST_SERVER_ERROR
+        kind = EngineUnavailableError if unavailable else translated(error)
+    return kind(f"wanted to {wanted}, the Docker Engine answered {status}: {words[:_MOST_WORDS]}")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, requests.exceptions.Timeout):
+        return "the Docker Engine did not answer in time"
+    if isinstance(error, requests.exceptions.ConnectionError):
+        return f"the Docker Engine cannot be reached ({_root(error)}); is dockerd running?"
+    if isinstance(error, requests.exceptions.RequestException | urllib3.exceptions.HTTPError):
+        return f"the Docker Engine broke off ({_root(error)})"
+    return str(error)[:_MOST_WORDS]
+
+
+def _root(error: BaseException) -> str:
+    """The innermost cause's words: `No such file or directory` instead of four wrappers."""
+    inner = error.__cause__ or error.__context__
+    if inner is not None and inner is not error:
+        return _root(inner)
+    return (getattr(error, "strerror", None) or str(error) or type(error).__name__)[:200]

@@ -1,0 +1,164 @@
+"""What we ask of the Engine about images, and how their names are read.
+
+Pulling lies in `pulls`, because all workers of the host do it together.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from worker.engine.client import Call, Engine, segment
+from worker.engine.json_lines import json_lines
+from worker.errors import EngineError, ImageMissingError, ImagePullError, PayloadError
+
+_SCHEME = "docker:"
+_DIGEST = re.compile(r"[A-Za-z0-9_+.-]+:[0-9a-fA-F]{32,}")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageName:
+    """An image's name in its three parts (A 12.2)."""
+
+    repository: str
+    tag: str | None
+    digest: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "ImageName":
+        """Read `[docker:]repository[:tag][@digest]`; without tag and digest it is `latest`.
+
+        A colon before the last slash is a registry's port.
+        Errors: PayloadError when there is no repository, or a digest that is none.
+        """
+        name, at, digest = text.strip().removeprefix(_SCHEME).partition("@")
+        head, colon, tag = name.rpartition(":")
+        if not colon or "/" in tag:
+            head, tag = name, ""
+        if not head or any(letter.isspace() for letter in head):
+            raise PayloadError(f"wanted an image's name such as redis:7, found {text[:200]!r}")
+        if at and not _DIGEST.fullmatch(digest):
+            raise PayloadError(f"wanted an image's digest after @, found {text[:200]!r}")
+        return cls(head, tag or (None if at else "latest"), digest or None)
+
+    @property
+    def reference(self) -> str:
+        """The name as the Engine resolves it; a digest decides, a tag beside it is decoration."""
+        if self.digest:
+            return f"{self.repository}@{self.digest}"
+        return f"{self.repository}:{self.tag}"
+
+    def __str__(self) -> str:
+        return self.reference
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Credential:
+    """A registry's account; the password never shows in a representation."""
+
+    username: str
+    password: str = field(repr=False)
+    server_address: str = ""
+
+    @property
+    def header(self) -> str:
+        """The value of `X-Registry-Auth` (A 12.5)."""
+        said = {
+            "username": self.username,
+            "password": self.password,
+            "serveraddress": self.server_address,
+        }
+        return base64.urlsafe_b64encode(json.dumps(said).encode()).decode()
+
+    def scrub(self, text: str) -> str:
+        """The text without this credential's secrets, should a registry quote them back."""
+        for secret in (self.header, self.password):
+            if secret:
+                text = text.replace(secret, "***")
+        return text
+
+
+def present(engine: Engine, name: ImageName) -> dict[str, Any] | None:
+    """The image's inspect, None when it is not here; no other error means absent (A 12.3)."""
+    try:
+        found: dict[str, Any] = engine.run(
+            Call(
+                "GET",
+                f"/images/{segment(name.reference)}/json",
+                kind="image.inspect",
+                wanted=f"inspect image {name}",
+                refusal=_missing,
+            )
+        )
+    except ImageMissingError:
+        return None
+    return found
+
+
+def tag(engine: Engine, name: ImageName, *, repository: str, tag: str) -> None:
+    """Give the image one more name; a tag that stood elsewhere moves (A 11.14).
+
+    Errors: ImageMissingError.
+    """
+    engine.run(
+        Call(
+            "POST",
+            f"/images/{segment(name.reference)}/tag",
+            kind="image.tag",
+            wanted=f"tag image {name} as {repository}:{tag}",
+            params={"repo": repository, "tag": tag},
+            refusal=_missing,
+        )
+    )
+
+
+def remove(engine: Engine, name: ImageName) -> None:
+    """Take the name away, and the image with its last name; gone is fine (A 11.15, C 15)."""
+    try:
+        engine.run(
+            Call(
+                "DELETE",
+                f"/images/{segment(name.reference)}",
+                kind="image.remove",
+                wanted=f"remove image {name}",
+                timeout_s=engine.work_timeout_s,
+                refusal=_missing,
+            )
+        )
+    except ImageMissingError:
+        return
+
+
+@contextmanager
+def pull_stream(
+    engine: Engine, name: ImageName, credential: Credential | None, *, idle_timeout_s: float
+) -> Iterator[Iterator[Mapping[str, Any]]]:
+    """Start a pull and give its progress lines as they come; leaving early cancels it.
+
+    Errors: ImagePullError when the Engine refuses at once.
+    """
+    with engine.stream(
+        Call(
+            "POST",
+            "/images/create",
+            kind="image.pull",
+            wanted=f"pull image {name}",
+            params={"fromImage": name.repository, "tag": name.digest or name.tag or ""},
+            headers={"X-Registry-Auth": credential.header} if credential else {},
+            timeout_s=idle_timeout_s,
+            refusal=_pull_refusal,
+        )
+    ) as response:
+        yield json_lines(response)
+
+
+def _missing(status: int, _words: str) -> type[EngineError] | None:
+    return ImageMissingError if status == 404 else None  # noqa: PLR2004 - HTTP's own number
+
+
+def _pull_refusal(status: int, _words: str) -> type[EngineError] | None:
+    # 404, 401, 403 and also 500 carry the registry's words; a proxy's 502 and 503 do not.
+    return None if status > 500 else ImagePullError  # noqa: PLR2004 - HTTP's own number

@@ -1,0 +1,135 @@
+"""One pull per image at a time on this host, shared by all who want the image (`single_flight`)."""
+
+import hashlib
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from worker.engine import images
+from worker.engine.client import Engine
+from worker.engine.images import Credential, ImageName
+from worker.engine.layers import Layers
+from worker.engine.single_flight import Board, Job, Report, SingleFlight
+from worker.errors import EngineUnavailableError, ImagePullError
+from worker.locks import Locks
+from worker.log import logger
+
+_log = logger(__name__)
+
+
+class Pulls:
+    """The pulls of one host."""
+
+    def __init__(
+        self, engine: Engine, locks: Locks, state_dir: Path, *, idle_timeout_s: float
+    ) -> None:
+        self._engine = engine
+        self._shared = SingleFlight(locks, state_dir, idle_timeout_s=idle_timeout_s)
+        self._idle_timeout_s = idle_timeout_s
+
+    def want(
+        self,
+        name: ImageName,
+        credential: Credential | None,
+        report: Report,
+        *,
+        even_if_present: bool = False,
+    ) -> dict[str, Any]:
+        """The image's inspect once it is here, pulled by us or by whoever pulls it already.
+
+        With `even_if_present` only a pull that ended after this call began will do.
+        Errors: ImagePullError with the registry's words; EngineUnavailableError; LockHeldError
+        when whoever pulls it does not get on.
+        """
+        job = Job(
+            key=f"pull:{name}",
+            text=f"Pulling {name}",
+            account=_account(credential),
+            failure=ImagePullError,
+            present=partial(images.present, self._engine, name),
+            work=partial(self._pull, name, credential),
+        )
+        return self._shared.want(job, report, even_if_present=even_if_present)
+
+    def _pull(self, name: ImageName, credential: Credential | None, board: Board) -> dict[str, Any]:
+        """Pull; the stream's end proves nothing: only an image that is here is a success (C 25)."""
+        self._try_with_and_without(name, credential, board)
+        found = images.present(self._engine, name)
+        if found is None:
+            raise ImagePullError(_failed(name, "the pull ended without the image"))
+        return found
+
+    def _try_with_and_without(
+        self, name: ImageName, credential: Credential | None, board: Board
+    ) -> None:
+        """A wrong credential must not bar a public image: the second try goes without (A 12.5)."""
+        refused = self._stream(name, credential, board)
+        if refused is None:
+            return
+        if credential is None:
+            raise ImagePullError(_failed(name, refused))
+        refused = credential.scrub(refused)
+        _log.warning("pull.credential-refused", image=str(name), reason=refused)
+        board.say(
+            f"warning: the registry refused the credential of {credential.username!r} "
+            f"({refused}); trying without it"
+        )
+        again = self._stream(name, None, board)
+        if again is not None:
+            raise ImagePullError(
+                _failed(
+                    name,
+                    f"with the credential of {credential.username!r}: {refused}; "
+                    f"without it: {credential.scrub(again)}",
+                )
+            )
+
+    def _stream(self, name: ImageName, credential: Credential | None, board: Board) -> str | None:
+        """Pull once; the first error's words, None when there was none (A 12.9, C 25).
+
+        Errors: ImagePullError when nothing moves for too long (A 12.11, C 21).
+        """
+        layers = Layers()
+        moved_s = time.monotonic()
+        try:
+            with images.pull_stream(
+                self._engine, name, credential, idle_timeout_s=self._idle_timeout_s
+            ) as lines:
+                for line in lines:
+                    if line.get("error"):
+                        return str(line["error"])
+                    before = layers.text
+                    if layers.read(line):
+                        moved_s = time.monotonic()
+                        board.show(
+                            layers.text,
+                            layers.percent,
+                            moved_bytes=layers.bytes,
+                            is_step=layers.text != before,
+                        )
+                    elif self._stalled(moved_s):
+                        break
+                else:
+                    return None
+        except EngineUnavailableError:
+            # A silent stream ends by the call's own patience: that is the stall we look for.
+            if not self._stalled(moved_s):
+                raise
+        except ImagePullError as error:
+            return error.message
+        raise ImagePullError(_failed(name, f"no progress for {self._idle_timeout_s:g} s"))
+
+    def _stalled(self, moved_s: float) -> bool:
+        return time.monotonic() - moved_s >= self._idle_timeout_s
+
+
+def _account(credential: Credential | None) -> str:
+    """Tells credentials apart; far too short to try passwords against."""
+    if credential is None:
+        return ""
+    return hashlib.blake2b(credential.header.encode(), digest_size=4).hexdigest()
+
+
+def _failed(name: ImageName, words: str) -> str:
+    return f"Image [{name}] failed to pull: {words}"

@@ -1,0 +1,49 @@
+"""Which images of this host work for cattle itself: a label on the image says so."""
+
+import json
+import threading
+import time
+import weakref
+
+from worker.engine.client import Call, Engine
+
+LABEL = "io.rancher.container.system"
+#: Such images come with a new version of cattle, not with every container.
+REFRESH_S = 60.0
+
+_lock = threading.Lock()
+#: What each Engine said last, and when.
+_known: "weakref.WeakKeyDictionary[Engine, tuple[float, dict[str, str]]]"
+_known = weakref.WeakKeyDictionary()
+
+
+def system_images(engine: Engine, *, timeout_s: float) -> dict[str, str]:
+    """What each image does for cattle, by the names containers are listed with (A 12.19).
+
+    Asked anew once a minute.
+    Errors: EngineError.
+    """
+    with _lock:
+        asked_s, roles = _known.get(engine, (0.0, {}))
+    if asked_s and time.monotonic() - asked_s < REFRESH_S:
+        return roles
+    listed = engine.run(
+        Call(
+            "GET",
+            "/images/json",
+            kind="image.list",
+            wanted="list the images that work for cattle",
+            params={"filters": json.dumps({"label": [LABEL]})},
+            timeout_s=timeout_s,
+        )
+    )
+    roles = {}
+    for image in listed:
+        role = (image.get("Labels") or {}).get(LABEL)
+        for tag in image.get("RepoTags") or ():
+            if role:
+                roles[tag] = role
+                roles[tag.removesuffix(":latest")] = role
+    with _lock:
+        _known[engine] = time.monotonic(), roles
+    return roles

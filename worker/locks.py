@@ -1,0 +1,103 @@
+"""One worker at a time per resource of this host: kernel locks that die with their holder.
+
+All contenders for a container, a volume or an image are workers of one host, so the lock is the
+kernel's: a byte of one shared file, at an offset hashed from the resource's name, locked through an
+open file description (Linux `F_OFD_SETLK`). It works between threads, processes and containers that
+share the state folder, is free the moment a holder is killed, needs no disk space once the file
+exists, and leaves nothing behind to unlink: python-agent unlinked its lock files and so could hand
+one lock to two holders.
+"""
+
+import fcntl
+import hashlib
+import os
+import struct
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from worker.errors import LockHeldError
+
+#: Not `locks`: where the old agent ran, that is its folder.
+LOCK_FILE = "cowpoke.lock"
+_KERNEL_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_POLL_FIRST_S = 0.005
+_POLL_MOST_S = 0.1
+# struct flock of 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid (0 for OFD locks).
+_FLOCK = struct.Struct("hhqqi4x")
+
+
+class Locks:
+    """The locks of one host, kept in a folder all its workers share."""
+
+    def __init__(self, lock_dir: Path, *, wait_s: float) -> None:
+        self._path = lock_dir / LOCK_FILE
+        self._wait_s = wait_s
+
+    def domain(self) -> str:
+        """Names the set of processes that these locks serialise: one kernel, one lock file."""
+        status = os.fstat(descriptor := self._open())
+        os.close(descriptor)
+        kernel = _KERNEL_BOOT_ID.read_text(encoding="ascii").strip()
+        return f"{kernel}:{status.st_dev}:{status.st_ino}"
+
+    def hold(self, resource: str, *, wait_s: float | None = None) -> AbstractContextManager[bool]:
+        """Hold the resource's lock; yields whether somebody else had it first.
+
+        Errors: LockHeldError when it is not free within `wait_s`.
+        """
+        reason = f"{resource} is being worked on by another event"
+        return self.hold_one_of((resource,), reason, wait_s=wait_s)
+
+    @contextmanager
+    def hold_one_of(
+        self, resources: Sequence[str], reason: str, *, wait_s: float | None = None
+    ) -> Iterator[bool]:
+        """Hold the first of these locks that is free; yields whether it had to be waited for.
+
+        Errors: LockHeldError with the reason when none is free within `wait_s`.
+        """
+        deadline_s = time.monotonic() + (self._wait_s if wait_s is None else wait_s)
+        poll_s = _POLL_FIRST_S
+        waited = False
+        descriptor = self._open()
+        try:
+            while not any(_try_lock(descriptor, one) for one in resources):
+                waited = True
+                if time.monotonic() >= deadline_s:
+                    raise LockHeldError(reason)
+                time.sleep(poll_s)
+                poll_s = min(poll_s * 2, _POLL_MOST_S)
+            yield waited
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def try_hold(self, resource: str) -> Iterator[bool]:
+        """Yield whether the resource's lock was free; it is held until the end if it was."""
+        descriptor = self._open()
+        try:
+            yield _try_lock(descriptor, resource)
+        finally:
+            os.close(descriptor)
+
+    def _open(self) -> int:
+        # One description per attempt: an OFD lock belongs to the description, not the process.
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        try:
+            return os.open(self._path, flags, 0o600)
+        except FileNotFoundError:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            return os.open(self._path, flags, 0o600)
+
+
+def _try_lock(descriptor: int, resource: str) -> bool:
+    digest = hashlib.blake2b(resource.encode(), digest_size=8).digest()
+    offset = int.from_bytes(digest) >> 2  # stays below the largest file offset
+    wanted = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, offset, 1, 0)
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, wanted)
+    except BlockingIOError:
+        return False
+    return True

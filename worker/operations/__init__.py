@@ -1,0 +1,63 @@
+"""What each event means on this host; no Celery and no Redis in here.
+
+An operation looks, compares and takes one step, one at a time per resource, so that running it
+twice is harmless. It gets the event and the host and returns the reply's `data`.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from worker.contract.events import Event
+from worker.errors import OperationError
+from worker.operations.activate import activate
+from worker.operations.config_update import update_config
+from worker.operations.context import Host
+from worker.operations.deactivate import deactivate
+from worker.operations.delegate import delegate
+from worker.operations.force_stop import force_stop
+from worker.operations.image import activate_image
+from worker.operations.inspect import inspect
+from worker.operations.ping import ping
+from worker.operations.pull import pull
+from worker.operations.remove import remove
+from worker.operations.volume import activate_volume, deactivate_volume, remove_volume
+from worker.settings import WorkerSettings
+
+Operation = Callable[[Event, Host], dict[str, Any]]
+
+#: cattle's event name -> what it means here.
+OPERATIONS: Mapping[str, Operation] = MappingProxyType(
+    {
+        "ping": ping,
+        "compute.instance.activate": activate,
+        "compute.instance.deactivate": deactivate,
+        "compute.instance.remove": remove,
+        "compute.instance.force.stop": force_stop,
+        "compute.instance.inspect": inspect,
+        "compute.instance.pull": pull,
+        "storage.image.activate": activate_image,
+        "storage.volume.activate": activate_volume,
+        "storage.volume.deactivate": deactivate_volume,
+        "storage.volume.remove": remove_volume,
+        "config.update": update_config,
+        "delegate.request": delegate,
+    }
+)
+
+#: What needs no Engine.
+_WITHOUT_DOCKER = frozenset({"ping", "config.update"})
+
+
+def operation_of(name: str, settings: WorkerSettings) -> Operation | None:
+    """The operation of an event's name; one that refuses where Docker is switched off."""
+    operation = OPERATIONS.get(name)
+    if operation is None or settings.docker_enabled or name in _WITHOUT_DOCKER:
+        return operation
+    return _refuse
+
+
+def _refuse(event: Event, _: Host) -> dict[str, Any]:
+    raise OperationError(
+        f"{event.base_name} needs Docker, and CATTLE_DOCKER_ENABLED is false on this host"
+    )

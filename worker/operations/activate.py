@@ -1,0 +1,149 @@
+"""`compute.instance.activate`: the instance's container runs.
+
+Decided by what Docker has, never by what was asked before: running is reported, stopped is
+started, missing is created and started. A try that died anywhere is finished by the next one,
+because each finds the container by its label (A.3, C 13, C 14).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from worker.contract.events import Event
+from worker.create import container_names, create_body, ignored_fields
+from worker.create.labels import PULL_IMAGE
+from worker.engine import containers
+from worker.engine.containers import Inspect
+from worker.engine.images import ImageName
+from worker.errors import (
+    ContainerMissingError,
+    ContainerStrandedError,
+    EngineBusyError,
+    EngineUnavailableError,
+    ImageMissingError,
+    LockHeldError,
+    NameConflictError,
+    PayloadError,
+    WorkerError,
+)
+from worker.log import logger
+from worker.operations.context import Host
+from worker.operations.facts import gather
+from worker.operations.images import ensure_image
+from worker.operations.reported import reported
+from worker.operations.state_files import StateFiles
+from worker.operations.volume import ensure_volume
+from worker.payload import Instance, instance_of
+from worker.report import wrapped
+
+_log = logger(__name__)
+
+
+def activate(event: Event, host: Host) -> dict[str, Any]:
+    """The reply's `data`, with the running container in it.
+
+    Errors: PayloadError, ImageNeededError (in a lane that must not pull), EngineError.
+    """
+    instance = instance_of(event.data)
+    with host.locks.hold(f"instance:{instance.uuid}"):
+        found = containers.find(host.engine, uuid=instance.uuid, external_id=instance.external_id)
+        if not instance.process.is_no_op and not (found and containers.is_running(found)):
+            found = _start(instance, found, host)
+        if found is not None and not instance.process.is_no_op:
+            StateFiles(host.settings.state_dir).write(found["Id"], event.data)
+        return wrapped(event, reported(found, instance, host))
+
+
+def _start(instance: Instance, found: Inspect | None, host: Host) -> Inspect | None:
+    """Start it, created first where it is missing; only what we created is taken back (A 3.9)."""
+    is_new = found is None
+    if found is None:
+        container_id, is_new = _create(instance, host)
+    else:
+        container_id = found["Id"]
+    try:
+        containers.start(host.engine, container_id)
+    except (EngineUnavailableError, LockHeldError):
+        # No answer is no refusal: it may run. The next try finds it by its label.
+        raise
+    except ContainerMissingError as error:
+        raise EngineBusyError(
+            f"container {container_id[:12]} of {instance.uuid} vanished while it was being started"
+        ) from error
+    except ContainerStrandedError as error:
+        # dockerd was killed while it started this one, and containerd still has its process.
+        if not is_new and not _was_never_started(found):
+            raise  # what it holds is the user's
+        _take_back(container_id, host)
+        raise EngineBusyError(
+            f"container {container_id[:12]} of {instance.uuid} was lost by an Engine that was "
+            "killed while it started it; it is made anew"
+        ) from error
+    except WorkerError:
+        if is_new:
+            _take_back(container_id, host)
+        raise
+    _log.info("container.started", instance_uuid=instance.uuid, container_id=container_id[:12])
+    # None when it removed itself already: short-lived containers are a success too (A 3.3).
+    return containers.inspect(host.engine, container_id)
+
+
+def _was_never_started(found: Inspect | None) -> bool:
+    return found is not None and (found.get("State") or {}).get("Status") == "created"
+
+
+def _take_back(container_id: str, host: Host) -> None:
+    """Remove what could not be started; the start's error is the one that counts."""
+    try:
+        containers.remove(host.engine, container_id)
+    except WorkerError as error:
+        _log.warning("container.not-taken-back", code=error.code, reason=error.message)
+
+
+def _create(instance: Instance, host: Host) -> tuple[str, bool]:
+    """The container's id, and whether this call created it."""
+    if instance.image_name is None:
+        raise PayloadError("Can not start container with no image")
+    image = ImageName.parse(instance.image_name)
+    if instance.label(PULL_IMAGE) == "always":
+        ensure_image(image, instance.image, host, even_if_present=True)
+    for volume in instance.volumes_from_data_volume_mounts:
+        ensure_volume(volume, host)
+    body = create_body(instance, gather(instance, host))
+    if ignored := ignored_fields(instance):
+        _log.debug("container.fields-ignored", instance_uuid=instance.uuid, fields=ignored)
+    conflict: NameConflictError | None = None
+    for name in container_names(instance):
+        try:
+            return _create_with_image(instance, image, body, name, host), True
+        except NameConflictError as error:
+            conflict = error
+            if (adopted := _owned(name, instance, host)) is not None:
+                return adopted, False
+    assert conflict is not None
+    raise conflict
+
+
+def _create_with_image(
+    instance: Instance, image: ImageName, body: Mapping[str, Any], name: str, host: Host
+) -> str:
+    """Create; on a missing image pull it and create once more (A 3.6)."""
+    try:
+        return containers.create_from_body(host.engine, body, name=name)
+    except ImageMissingError:
+        ensure_image(image, instance.image, host)
+    return containers.create_from_body(host.engine, body, name=name)
+
+
+def _owned(name: str, instance: Instance, host: Host) -> str | None:
+    """The id of the container that has our name, if it is this instance's (C 14).
+
+    Errors: EngineBusyError when nobody seems to have it: an earlier create is still under way, and
+    another name would make a second container.
+    """
+    owner = containers.inspect(host.engine, name)
+    if owner is None:
+        raise EngineBusyError(f"the name {name} is taken by a container that is not there yet")
+    if containers.uuid_of(owner) != instance.uuid:
+        return None
+    _log.info("container.adopted", instance_uuid=instance.uuid, container_id=owner["Id"][:12])
+    return str(owner["Id"])

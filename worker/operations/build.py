@@ -1,0 +1,82 @@
+"""Making an image from a git url or a tar file instead of pulling it (A 12.12 to 12.16)."""
+
+import hashlib
+from functools import partial
+from typing import Any
+
+from worker.engine import builds, images
+from worker.engine.builds import Recipe
+from worker.engine.images import ImageName
+from worker.engine.single_flight import Board, Job, SingleFlight
+from worker.errors import ImageBuildError, PayloadError
+from worker.log import logger
+from worker.operations.build_context import fetched
+from worker.operations.build_source import Source, refuse_host, source_of
+from worker.operations.context import Host
+from worker.payload.image import Build
+
+_log = logger(__name__)
+
+
+def build_image(
+    name: ImageName, build: Build, host: Host, *, even_if_present: bool = False
+) -> dict[str, Any]:
+    """The image's inspect, built once for all who want the same; its output is the progress.
+
+    Errors: ImageBuildError with the build's own words; PayloadError for a source that is not
+    allowed; EngineUnavailableError; LockHeldError.
+    """
+    if name.digest:
+        raise PayloadError(f"wanted a name to build an image under, found the digest {name}")
+    source = source_of(build)
+    refuse_host(source.url, host.settings.build_hosts)
+    idle_timeout_s = host.settings.build_idle_timeout_s
+    shared = SingleFlight(host.locks, host.settings.state_dir, idle_timeout_s=idle_timeout_s)
+    job = Job(
+        key=f"build:{name}:{_fingerprint(build)}",
+        text=f"Building {name} from {source.shown}",
+        failure=ImageBuildError,
+        present=partial(images.present, host.engine, name),
+        work=partial(_build, name, build, source, host),
+    )
+    return shared.want(job, host.report_progress, even_if_present=even_if_present)
+
+
+def _build(
+    name: ImageName, build: Build, source: Source, host: Host, board: Board
+) -> dict[str, Any]:
+    recipe = Recipe(
+        name=name,
+        dockerfile=build.dockerfile,
+        nocache=bool(build.nocache),
+        forcerm=bool(build.forcerm),
+    )
+    run = partial(builds.build, idle_timeout_s=host.settings.build_idle_timeout_s)
+    try:
+        if source.is_git:
+            run(host.engine, recipe, source.url, board)
+        else:
+            with fetched(source, host.settings, board) as context:
+                run(host.engine, recipe, context, board)
+    except ImageBuildError as error:
+        words = source.scrub(error.message)
+        # Not chained: the cause may quote the url with its secrets.
+        raise ImageBuildError(f"Image [{name}] failed to build: {words}") from None
+    found = images.present(host.engine, name)
+    if found is None:
+        raise ImageBuildError(f"Image [{name}] failed to build: it ended without the image")
+    _add_tag(name, build, host)
+    _log.info("image.built", image=str(name), source=source.shown)
+    return found
+
+
+def _add_tag(name: ImageName, build: Build, host: Host) -> None:
+    """`build.tag` is python-agent's name of the result; cattle's own name goes by `fullName`."""
+    also = ImageName.parse(build.tag) if build.tag else name
+    if also != name and also.tag and not also.digest:
+        images.tag(host.engine, name, repository=also.repository, tag=also.tag)
+
+
+def _fingerprint(build: Build) -> str:
+    """Tells builds apart, so that another source's result is not taken for this one's."""
+    return hashlib.blake2b(build.model_dump_json().encode(), digest_size=8).hexdigest()

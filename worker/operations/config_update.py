@@ -1,0 +1,86 @@
+"""`config.update`: cattle wants its newest configuration items on this host.
+
+Nothing is run unless the operator named a script: the items are files and programs from the server
+for the old agent. What is not run is named in the answer's `upToDate`, and the bridge tells cattle
+so before it replies; else cattle would send the event again at once, and again.
+"""
+
+import os
+from typing import Any
+
+from worker import scripts
+from worker.contract.events import Event
+from worker.contract.outcomes import UP_TO_DATE
+from worker.errors import LockHeldError, OperationError
+from worker.log import logger
+from worker.operations.context import Host
+from worker.payload import config_update_of
+from worker.settings import WorkerSettings
+
+#: The old agent's own program: a script that fetches it would install the agent anew.
+AGENT_ITEM = "pyagent"
+#: How cattle's script says that another run of it is under way.
+LOCK_FAILED = 122
+_SHOWN_OUTPUT_CHARACTERS = 1000
+
+_log = logger(__name__)
+
+
+def update_config(event: Event, host: Host) -> dict[str, Any]:
+    """The script's exit code and output, and the items nobody has to fetch (A 14.17 to 14.19).
+
+    Errors: OperationError when the script fails; LockHeldError when another run is under way.
+    """
+    names = config_update_of(event.data).names
+    script = host.settings.config_script
+    keeps_agent = not host.settings.config_update_pyagent
+    run = [name for name in names if script and not (keeps_agent and name == AGENT_ITEM)]
+    data: dict[str, Any] = _run(run, host) if run else {}
+    if kept := [name for name in names if name not in run]:
+        data[UP_TO_DATE] = kept
+    return data
+
+
+def _run(names: list[str], host: Host) -> dict[str, Any]:
+    settings = host.settings
+    script = str(settings.config_script)
+    with host.locks.hold("config-script"):
+        finished = scripts.run(
+            [script, *names],
+            folder=settings.home,
+            environment=_environment(settings),
+            timeout_s=settings.script_timeout_s,
+        )
+    output = _without_secret(finished.output, settings)
+    if finished.exit_code == LOCK_FAILED and "Lock failed" in output:
+        raise LockHeldError(f"another run of {script} is under way")
+    if finished.exit_code != 0:
+        raise OperationError(
+            f"{script} {' '.join(names)} ended with code {finished.exit_code}: "
+            f"{output.strip()[-_SHOWN_OUTPUT_CHARACTERS:] or 'without output'}"
+        )
+    _log.info("config.updated", items=names)
+    return {"exitCode": 0, "output": output}
+
+
+def _environment(settings: WorkerSettings) -> dict[str, str]:
+    """What python-agent gave its script, as far as this worker was told it; nothing of Redis's."""
+    secret = settings.secret_key
+    given = {
+        "PATH": os.defpath + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin",
+        "HOME": str(settings.home),
+        "CATTLE_HOME": str(settings.home),
+        "CATTLE_ACCESS_KEY": settings.access_key,
+        "CATTLE_SECRET_KEY": secret.get_secret_value() if secret is not None else None,
+        "CATTLE_CONFIG_URL": settings.config_url or settings.cattle_url,
+        "http_proxy": settings.http_proxy,
+        "https_proxy": settings.https_proxy,
+        "NO_PROXY": settings.no_proxy,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _without_secret(output: str, settings: WorkerSettings) -> str:
+    if settings.secret_key is None:
+        return output
+    return output.replace(settings.secret_key.get_secret_value(), "***")

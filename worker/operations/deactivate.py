@@ -1,0 +1,63 @@
+"""`compute.instance.deactivate`: the instance's container does not run."""
+
+from typing import Any
+
+from worker.contract.events import Event
+from worker.engine import containers
+from worker.engine.containers import Inspect
+from worker.errors import (
+    ContainerMissingError,
+    EngineError,
+    EngineUnavailableError,
+    OperationError,
+)
+from worker.log import logger
+from worker.operations.context import Host
+from worker.operations.protection import refuse_own
+from worker.operations.reported import reported
+from worker.payload import Instance, instance_of
+from worker.report import wrapped
+
+#: What a container gets to end by itself when cattle does not say.
+DEFAULT_STOP_TIMEOUT_S = 10
+
+_log = logger(__name__)
+
+
+def deactivate(event: Event, host: Host) -> dict[str, Any]:
+    """The reply's `data`, with the stopped container in it; a missing one is fine (A 11.3).
+
+    Errors: OperationError when it runs on even after a kill (A 11.2).
+    """
+    instance = instance_of(event.data)
+    with host.locks.hold(f"instance:{instance.uuid}"):
+        found = containers.find(host.engine, uuid=instance.uuid, external_id=instance.external_id)
+        if found and containers.is_running(found) and not instance.process.is_no_op:
+            refuse_own(found, "stopped")
+            found = _stop(instance, found, host)
+        return wrapped(event, reported(found, instance, host))
+
+
+def _stop(instance: Instance, found: Inspect, host: Host) -> Inspect | None:
+    asked_s = instance.process.timeout_s
+    timeout_s = DEFAULT_STOP_TIMEOUT_S if asked_s is None else asked_s  # zero is meant (A 11.1)
+    container_id = found["Id"]
+    try:
+        containers.stop(host.engine, container_id, timeout_s=timeout_s)
+    except EngineUnavailableError:
+        raise
+    except ContainerMissingError:
+        return None
+    except EngineError as error:
+        _log.warning("container.stop-refused", code=error.code, reason=error.message)
+    now = containers.inspect(host.engine, container_id)
+    if now is not None and containers.is_running(now):
+        try:
+            containers.kill(host.engine, container_id)
+        except ContainerMissingError:
+            return None
+        now = containers.inspect(host.engine, container_id)
+    if now is not None and containers.is_running(now):
+        raise OperationError(f"Failed to stop container {instance.uuid}")
+    _log.info("container.stopped", instance_uuid=instance.uuid, container_id=container_id[:12])
+    return now

@@ -1,0 +1,78 @@
+"""The look-ups that one instance's create body needs, and no others."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from worker.create import Facts, facts_needed
+from worker.create.facts import DEFAULT_DOCKER_ROOT
+from worker.engine import containers
+from worker.host_info import default_disk
+from worker.log import logger
+from worker.operations.context import Host
+from worker.payload import ContainerRef, Instance
+from worker.settings import WorkerSettings
+
+_log = logger(__name__)
+
+
+def gather(instance: Instance, host: Host) -> Facts:
+    """What the host knows of all that the instance's rules ask for.
+
+    Errors: EngineUnavailableError; what merely is not there stays out of the facts.
+    """
+    needed = facts_needed(instance)
+    return replace(
+        facts_without_engine(instance, host.settings),
+        api_version=host.engine.api_version,
+        docker_root=_docker_root(host) if needed.docker_root else DEFAULT_DOCKER_ROOT,
+        container_ids=_container_ids(needed.containers, host),
+    )
+
+
+def facts_without_engine(instance: Instance, settings: WorkerSettings) -> Facts:
+    """What the settings and this machine's files tell; the Engine's part is left out."""
+    needed = facts_needed(instance)
+    disk = default_disk() if needed.default_disk else None
+    if needed.default_disk and disk is None:
+        _log.warning("facts.no-default-disk", instance_uuid=instance.uuid)
+    return Facts(
+        search_domains=search_domains(settings.resolv_conf) if needed.search_domains else (),
+        default_disk=disk,
+        config_url=settings.config_url or settings.cattle_url,
+        api_proxy_port=settings.api_proxy_port,
+        http_proxy=settings.http_proxy,
+        https_proxy=settings.https_proxy,
+        no_proxy=settings.no_proxy,
+    )
+
+
+def search_domains(resolv_conf: Path) -> tuple[str, ...]:
+    """The search domains of a resolv.conf, a later `search` line's in front (A 7.1, 7.3)."""
+    try:
+        lines = resolv_conf.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        _log.warning("facts.no-resolv-conf", path=str(resolv_conf), reason=error.strerror)
+        return ()
+    domains: list[str] = []
+    for line in lines:
+        key, *values = line.split() or [""]
+        if key == "search":
+            domains = [*values, *domains]
+    return tuple(dict.fromkeys(domains))
+
+
+def _docker_root(host: Host) -> str:
+    facts = host.engine.facts(timeout_s=host.engine.read_timeout_s)
+    return str(facts.get("DockerRootDir") or DEFAULT_DOCKER_ROOT)
+
+
+def _container_ids(wanted: tuple[ContainerRef, ...], host: Host) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for ref in wanted:
+        if ref.uuid or ref.external_id:
+            one = containers.find(host.engine, uuid=ref.uuid or "", external_id=ref.external_id)
+        else:
+            one = containers.inspect(host.engine, ref.name or "")
+        if one is not None and ref.key is not None:
+            found[ref.key] = one["Id"]
+    return found

@@ -1,0 +1,33 @@
+"""`compute.instance.force.stop`: a container that cattle removed long ago stops running.
+
+The event has no instance, only a Docker id, and asks for no reply (A 11.8).
+"""
+
+from typing import Any
+
+from worker.contract.events import Event
+from worker.engine import containers
+from worker.errors import ContainerMissingError
+from worker.log import logger
+from worker.operations.context import Host
+from worker.operations.deactivate import DEFAULT_STOP_TIMEOUT_S
+from worker.operations.protection import refuse_own
+from worker.payload import force_stop_of
+
+_log = logger(__name__)
+
+
+def force_stop(event: Event, host: Host) -> dict[str, Any]:
+    """`{}`; a container that is gone or stopped is fine."""
+    request = force_stop_of(event.data)
+    found = containers.inspect(host.engine, request.id)
+    if found is None:
+        return {}
+    refuse_own(found, "stopped")
+    with host.locks.hold(f"instance:{containers.uuid_of(found)}"):
+        try:
+            containers.stop(host.engine, found["Id"], timeout_s=DEFAULT_STOP_TIMEOUT_S)
+        except ContainerMissingError:
+            return {}
+    _log.info("container.force-stopped", container_id=found["Id"][:12])
+    return {}

@@ -1,0 +1,25 @@
+"""`storage.image.activate`: the image is on this host."""
+
+from typing import Any
+
+from worker.contract.events import Event
+from worker.engine.images import ImageName
+from worker.operations.context import Host
+from worker.operations.images import ensure_image
+from worker.payload import image_of, process_of
+from worker.report import image_reply, wrapped
+
+
+def activate_image(event: Event, host: Host) -> dict[str, Any]:
+    """`{imageStoragePoolMap: {}}`, once the image is here (A 12.1, 12.17).
+
+    Errors: ImageNeededError, ImagePullError, ImageBuildError, EngineUnavailableError.
+    """
+    image = image_of(event.data)
+    done = wrapped(event, image_reply())
+    if process_of(event.data).is_no_op:
+        return done
+    assert image.full_name is not None
+    name = ImageName.parse(image.full_name)
+    ensure_image(name, image, host)
+    return done

@@ -1,0 +1,196 @@
+"""`ping`: the host is alive; on demand also its resources, its figures and its containers.
+
+A ping is always answered, and soon: cattle takes a late or failed one for a dead host. What cannot
+be learned in time is left out. The list of containers is complete and taken after the ping came, or
+it is not there at all, because cattle destroys what is missing from a list (A 14.12).
+"""
+
+import ipaddress
+import socket
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from worker.contract.events import Event
+from worker.engine import containers
+from worker.engine.client import EngineVersion
+from worker.engine.system_images import LABEL as SYSTEM_LABEL
+from worker.engine.system_images import system_images
+from worker.errors import WorkerError
+from worker.host_info import EngineFacts, capacity, collect, host_labels
+from worker.log import logger
+from worker.operations.asking import Question
+from worker.operations.context import Host
+from worker.settings import WorkerSettings
+
+SCHEDULER_IPS_LABEL = "io.rancher.scheduler.ips"
+SCHEDULER_REQUIRE_ANY_LABEL = "io.rancher.scheduler.require_any"
+
+_log = logger(__name__)
+#: The last address each name had; a name server that is away must not cost a host its address.
+_addresses: dict[str, str] = {}
+
+
+def ping(event: Event, host: Host) -> dict[str, Any]:
+    """The reply's `data`: `{}` for a plain ping, which asks nobody anything (A 14.1 to 14.16)."""
+    if not host.settings.ping_enabled or not host.settings.docker_enabled:
+        return {}
+    options = event.data.get("options")
+    asked = {name for name, on in options.items() if on} if isinstance(options, Mapping) else set()
+    deadline_s = time.monotonic() + host.settings.ping_engine_timeout_s
+    listing = Question("the containers", lambda: _listed(host)) if "instances" in asked else None
+    images = Question("system images", lambda: _system(host)) if listing is not None else None
+    resources = _resources(host, deadline_s, stats="stats" in asked) if "resources" in asked else []
+    data: dict[str, Any] = {}
+    if listing is not None:
+        try:
+            listed = listing.answer(deadline_s)
+            resources += _instances(host.identity.host_uuid, listed, _roles(images, deadline_s))
+            data["options"] = {"instances": True}
+        except WorkerError as error:
+            _log.warning("ping.without-instances", code=error.code, reason=error.message)
+    return {**data, "resources": resources} if resources else data
+
+
+def _listed(host: Host) -> list[dict[str, Any]]:
+    return containers.list_all(host.engine, timeout_s=host.settings.ping_engine_timeout_s)
+
+
+def _system(host: Host) -> dict[str, str]:
+    return system_images(host.engine, timeout_s=host.settings.ping_engine_timeout_s)
+
+
+def _roles(question: Question[dict[str, str]] | None, deadline_s: float) -> dict[str, str]:
+    """What images do for cattle; without an answer the containers' own labels must do."""
+    try:
+        return question.answer(deadline_s) if question is not None else {}
+    except WorkerError as error:
+        _log.warning("ping.without-system-images", code=error.code, reason=error.message)
+        return {}
+
+
+def _resources(host: Host, deadline_s: float, *, stats: bool) -> list[dict[str, Any]]:
+    """Physical host, host, storage pool, address: in this order (A 14.3)."""
+    identity = host.identity
+    timeout_s = host.settings.ping_engine_timeout_s
+    version = Question("Docker's version", lambda: host.engine.version(timeout_s=timeout_s))
+    address = Question("this host's address", lambda: _address(identity.host_ip))
+    facts = (
+        Question("Docker's facts", lambda: host.engine.facts(timeout_s=timeout_s))
+        if stats
+        else None
+    )
+    try:
+        engine: EngineVersion | None = version.answer(deadline_s)
+    except WorkerError:
+        engine = None
+    info = _stats(facts, engine, deadline_s) if facts is not None else None
+    api_proxy = host.settings.host_api_proxy
+    resources: list[dict[str, Any]] = [
+        {
+            "type": "physicalHost",
+            "kind": "physicalHost",
+            "uuid": identity.physical_host_uuid,
+            "name": identity.hostname,
+        },
+        {
+            "type": "host",
+            "kind": "docker",
+            "hostname": identity.hostname,
+            "createLabels": _create_labels(host.settings),
+            "labels": host_labels(engine.version if engine else None, host.settings.agent_image),
+            "physicalHostUuid": identity.physical_host_uuid,
+            "uuid": identity.host_uuid,
+            "info": info,
+            **_capacity(host.settings),
+        }
+        | ({"apiProxy": api_proxy} if api_proxy else {}),
+        {
+            "type": "storagePool",
+            "kind": "docker",
+            "name": f"{identity.hostname} Storage Pool",
+            "hostUuid": identity.host_uuid,
+            "uuid": f"{identity.host_uuid}-pool",
+        },
+    ]
+    try:
+        found = address.answer(deadline_s)
+    except (WorkerError, OSError):
+        found = _addresses.get(identity.host_ip or "")
+    if found:
+        about = {"uuid": found, "address": found, "hostUuid": identity.host_uuid}
+        resources.append({"type": "ipAddress", **about})
+    return resources
+
+
+def _create_labels(settings: WorkerSettings) -> dict[str, str]:
+    """Labels of a new host: the operator's, and what the scheduler wants to know (B.6)."""
+    labels = dict(settings.host_labels)
+    if settings.scheduler_ips is not None:
+        labels[SCHEDULER_IPS_LABEL] = settings.scheduler_ips
+    if settings.scheduler_require_any is not None:
+        labels[SCHEDULER_REQUIRE_ANY_LABEL] = settings.scheduler_require_any
+    return labels
+
+
+def _capacity(settings: WorkerSettings) -> dict[str, int]:
+    """What the scheduler may give away on this host; the operator's word counts (B.6)."""
+    given = {
+        "memory": settings.memory_bytes,
+        "milliCpu": settings.milli_cpu,
+        "localStorageMb": settings.local_storage_mb,
+    }
+    return capacity() | {name: value for name, value in given.items() if value is not None}
+
+
+def _address(host_ip: str | None) -> str | None:
+    """The address cattle is to show; a name is looked up, and kept for when it cannot be (14.7)."""
+    if not host_ip:
+        return None
+    try:
+        return str(ipaddress.ip_address(host_ip))
+    except ValueError:
+        _addresses[host_ip] = socket.gethostbyname(host_ip)
+        return _addresses[host_ip]
+
+
+def _stats(
+    facts: Question[dict[str, Any]], engine: EngineVersion | None, deadline_s: float
+) -> dict[str, Any]:
+    """The host's figures; what cannot be had is empty, the ping goes on (A 14.4, 15.1)."""
+    try:
+        told = facts.answer(deadline_s)
+    except WorkerError:
+        told = {}
+    known = EngineFacts(
+        version=engine.version if engine else str(told.get("ServerVersion") or ""),
+        git_commit=engine.git_commit if engine else "",
+        operating_system=str(told.get("OperatingSystem") or ""),
+        storage_driver=str(told.get("Driver") or ""),
+        storage_driver_status={str(k): str(v) for k, v in told.get("DriverStatus") or ()},
+    )
+    return collect(known)
+
+
+def _instances(
+    host_uuid: str, listed: list[dict[str, Any]], roles: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """The host's uuid, then running containers, then stopped ones (A 14.8, 14.11)."""
+    known = [_instance(one, roles) for one in listed if one.get("State") != "created"]
+    known.sort(key=lambda one: one["state"] != "running")
+    return [{"type": "hostUuid", "uuid": host_uuid}, *known]
+
+
+def _instance(listed: Mapping[str, Any], roles: Mapping[str, str]) -> dict[str, Any]:
+    """One container as cattle compares it with its own instances (A 14.9, 14.13 to 14.16)."""
+    labels = listed.get("Labels") or {}
+    return {
+        "type": "instance",
+        "uuid": containers.uuid_of_listed(listed),
+        "state": "running" if containers.is_listed_running(listed) else "stopped",
+        "systemContainer": roles.get(str(listed.get("Image"))) or labels.get(SYSTEM_LABEL),
+        "dockerId": listed["Id"],
+        "image": listed.get("Image"),
+        "labels": labels,
+        "created": listed.get("Created"),
+    }

@@ -1,0 +1,109 @@
+"""`storage.volume.activate`, `.deactivate`, `.remove`: Docker's volumes for cattle's (A.13)."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from worker.contract.events import Event
+from worker.engine import volumes
+from worker.errors import OperationError, PayloadError, VolumeInUseError
+from worker.log import logger
+from worker.operations.context import Host
+from worker.operations.orphan_volumes import OrphanVolumes
+from worker.operations.remove import remove_container_of
+from worker.payload import Volume, volume_of
+from worker.report import volume_reply, wrapped
+
+#: Below these, and below `volumes` in the state folder, a volume's folder may be deleted.
+FOLDER_ROOTS = (Path("/var/lib/rancher/volumes"),)
+
+_MOVED = "moved"
+_FILE = "file://"
+_log = logger(__name__)
+
+
+def activate_volume(event: Event, host: Host) -> dict[str, Any]:
+    """The volume is there; one without driver and name needs nothing done (A 13.1 to 13.5)."""
+    ensure_volume(volume_of(event.data), host)
+    return wrapped(event, volume_reply())
+
+
+def deactivate_volume(event: Event, host: Host) -> dict[str, Any]:  # noqa: ARG001 - one shape for all
+    """Docker has nothing to do when a volume is put away (A 13.6)."""
+    volume_of(event.data)
+    return wrapped(event, volume_reply())
+
+
+def remove_volume(event: Event, host: Host) -> dict[str, Any]:
+    """The volume is gone: a root with its container, a managed one in Docker, or a folder.
+
+    Errors: PayloadError for a folder that is not ours to delete; EngineError.
+    """
+    volume = volume_of(event.data)
+    if volume.is_root:
+        instance = volume.instance
+        if instance is not None and (instance.uuid or instance.external_id):
+            remove_container_of(instance.uuid or "", instance.external_id, host)
+    elif volume.is_managed:
+        _remove_managed(volume, host)
+    elif volume.uri and volume.uri.startswith(_FILE) and not volume.is_host_path:
+        _remove_folder(Path(volume.uri.removeprefix(_FILE)), host)
+    return wrapped(event, volume_reply())
+
+
+def ensure_volume(volume: Volume, host: Host) -> None:
+    """Create a managed volume where it is missing, and anew where its driver moved it (A 13.4)."""
+    if not volume.is_managed:
+        return
+    assert volume.name is not None
+    assert volume.driver is not None
+    with host.locks.hold(f"volume:{volume.name}"):
+        # An orphan that is wanted again must not be tidied away under its new user.
+        OrphanVolumes(host.settings.state_dir).forget(volume.name)
+        found = volumes.inspect(host.engine, volume.name)
+        if found is not None and found.get("Mountpoint") == _MOVED:
+            volumes.remove(host.engine, volume.name)
+            found = None
+        if found is None:
+            options = volume.driver_opts
+            volumes.create(host.engine, volume.name, driver=volume.driver, options=options)
+            _log.info("volume.created", volume=volume.name, driver=volume.driver)
+
+
+def _remove_managed(volume: Volume, host: Host) -> None:
+    assert volume.name is not None
+    orphans = OrphanVolumes(host.settings.state_dir)
+    with host.locks.hold(f"volume:{volume.name}"):
+        try:
+            volumes.remove(host.engine, volume.name)
+        except VolumeInUseError as error:
+            if "should retry" in error.message.lower():
+                raise
+            # It stays, and cattle must not ask for ever (A 13.8, C 28).
+            orphans.remember(volume.name, error.message)
+        else:
+            orphans.forget(volume.name)
+
+
+def _remove_folder(path: Path, host: Host) -> None:
+    """Delete a volume's folder, if it lies in a folder of volumes and no link leads there (13.10).
+
+    Errors: PayloadError; OperationError when the folder cannot be deleted.
+    """
+    roots = (*FOLDER_ROOTS, host.settings.state_dir / "volumes")
+    root = next((one for one in roots if one in path.parents), None)
+    if root is None or ".." in path.parts:
+        raise PayloadError(
+            f"volume folder {path} is not deleted: only folders below "
+            f"{' or '.join(str(one) for one in roots)} are"
+        )
+    steps = [path, *path.parents][: len(path.parts) - len(root.parts)]
+    if any(step.is_symlink() for step in steps):
+        raise PayloadError(f"volume folder {path} is not deleted: a link stands on its way")
+    try:
+        shutil.rmtree(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OperationError(f"cannot delete volume folder {path}: {error}") from error
+    _log.info("volume.folder-deleted", path=str(path))

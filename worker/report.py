@@ -1,0 +1,282 @@
+"""From the Engine's `inspect` to what cattle is told: the inverse of `worker.create`.
+
+Nothing is indexed: the Engine leaves empty fields out since API 1.52, and a reply about a container
+that is half gone must still go out.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from worker.contract.events import Event
+from worker.payload import Instance
+
+#: The resources for whose events a result is expected under the resource's own name.
+RESULT_TYPES = frozenset({"instanceHostMap", "imageStoragePoolMap", "volumeStoragePoolMap"})
+
+ANY_IPV4 = "0.0.0.0"  # noqa: S104 - compared with, never bound to
+ANY_IPV6 = "::"
+
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,6})?\d*(Z|[+-]\d\d:\d\d)")
+_NEVER_YEAR = 1  # the Engine's zero time is 0001-01-01
+
+_MINUTE_S = 60
+_HOUR_S = 3600
+_HOUR_M = 60
+_DAY_H = 24
+
+
+def wrapped(event: Event, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Put an operation's result where cattle looks for it: under the event's resource type.
+
+    Source: A 1.18: only resources that say their own type have a result, all others `{}`.
+    """
+    kind = event.resource_type
+    if kind not in RESULT_TYPES:
+        return {}
+    resource = event.data.get(kind)
+    if not isinstance(resource, Mapping) or resource.get("type") is None:
+        return {}
+    return {kind: dict(body)}
+
+
+def instance_data(
+    inspect: dict[str, Any] | None,
+    *,
+    listing: dict[str, Any] | None,
+    instance: Instance,
+    host_ip: str | None,
+    now: datetime | None = None,
+) -> dict[str, Any]:
+    """What cattle learns of a container; nulls where it is gone.
+
+    Shape:  `{"instance": {"+data": {...}, "externalId": id}}`; a `+` means "merge" on the server.
+        Without a `listing` the list entry is made from `inspect`.
+    Source: A 10.1 to 10.6, 3.15: no externalId, no ports and no address for a container that is
+        gone; a listed container whose inspect failed is still reported, with inspect null.
+    """
+    entry = _entry(listing, inspect, now)
+    data: dict[str, Any] = {
+        "dockerContainer": entry,
+        "dockerInspect": inspect,
+        "+fields": {
+            "dockerHostIp": host_ip,
+            "dockerPorts": port_texts((entry or {}).get("Ports")),
+            "dockerIp": address(inspect, instance),
+        },
+    }
+    mounts = (inspect or {}).get("Mounts")
+    if mounts is not None:
+        data["dockerMounts"] = mounts
+    body: dict[str, Any] = {"+data": data}
+    container_id = (inspect or {}).get("Id") or (entry or {}).get("Id")
+    if container_id:
+        body["externalId"] = container_id
+    return {"instance": body}
+
+
+def image_reply() -> dict[str, Any]:
+    """What cattle learns of an activated image: that it is there (A 12.17)."""
+    return {}
+
+
+def volume_reply() -> dict[str, Any]:
+    """What cattle learns of a volume: that it is one of Docker's (A 13.5)."""
+    return {"volume": {"format": "docker"}}
+
+
+def inspect_reply(event: Event, inspect: dict[str, Any] | None) -> dict[str, Any]:
+    """The whole inspect under the request's resource type; null when nothing was found.
+
+    Source: A 11.9, 11.10; this goes out as it is, without `wrapped`.
+    """
+    return {event.resource_type or "instanceInspect": inspect}
+
+
+def pull_reply(image_inspect: dict[str, Any] | None) -> dict[str, Any]:
+    """The pulled image's inspect; `{}` where there was nothing to pull or it was cleaned up.
+
+    Source: A 11.12, 11.13, 11.15; this goes out as it is, without `wrapped`.
+    """
+    return {} if image_inspect is None else {"fields": {"dockerImage": image_inspect}}
+
+
+def address(inspect: Mapping[str, Any] | None, instance: Instance | None = None) -> str | None:
+    """The container's address: Docker's default network, then any other that has one (A 10.4).
+
+    Docker does not know the address of a `cni` container: while it runs, it is the one that
+    cattle gave it.
+    """
+    settings = _object(inspect, "NetworkSettings")
+    networks = _object(settings, "Networks")
+    candidates = [settings, _object(networks, "bridge"), *map(_mapping, networks.values())]
+    for candidate in candidates:
+        found = candidate.get("IPAddress")
+        if isinstance(found, str) and found:
+            return found
+    is_running = _object(inspect, "State").get("Running") is True
+    if instance is None or not is_running or instance.primary_network.kind != "cni":
+        return None
+    return (instance.primary_address or "").partition("/")[0] or None
+
+
+def port_texts(ports: object) -> list[str]:
+    """Ports as cattle reads them: `ip:public:private/proto`, `ip::private/proto`, `private/proto`.
+
+    Source: A 10.3. The twin that a current Engine opens on `::` beside every `0.0.0.0` is left out:
+        cattle would keep the same port twice.
+    """
+    entries = [_mapping(port) for port in ports] if isinstance(ports, list) else []
+    on_ipv4 = {_binding(entry) for entry in entries if entry.get("IP") == ANY_IPV4}
+    return sorted(
+        {
+            _port_text(entry)
+            for entry in entries
+            if entry.get("IP") != ANY_IPV6 or _binding(entry) not in on_ipv4
+        }
+    )
+
+
+def listing(inspect: Mapping[str, Any], *, now: datetime | None = None) -> dict[str, Any]:
+    """Make the entry of the Engine's container list from an inspect, sparing the second call.
+
+    Source: A 10.8, with the newer keys too.
+    """
+    config = _object(inspect, "Config")
+    state = _object(inspect, "State")
+    name = inspect.get("Name")
+    created = _time(inspect.get("Created"))
+    return {
+        "Id": inspect.get("Id"),
+        "Names": [name] if name else [],
+        "Image": config.get("Image") or inspect.get("Image"),
+        "ImageID": inspect.get("Image"),
+        "Command": _command(inspect),
+        "Created": None if created is None else int(created.timestamp()),
+        "Ports": _listed_ports(_object(_object(inspect, "NetworkSettings"), "Ports")),
+        "Labels": dict(_object(config, "Labels")),
+        "State": state.get("Status") or ("running" if state.get("Running") else "exited"),
+        "Status": status_text(state, now=now or datetime.now(UTC)),
+        "HostConfig": {"NetworkMode": _object(inspect, "HostConfig").get("NetworkMode")},
+        "NetworkSettings": {
+            "Networks": dict(_object(_object(inspect, "NetworkSettings"), "Networks"))
+        },
+        "Mounts": inspect.get("Mounts") or [],
+    }
+
+
+def status_text(state: Mapping[str, Any], *, now: datetime) -> str:
+    """The state in the Engine's own words: `Up 3 seconds`, `Exited (0) 2 minutes ago`."""
+    started, finished = _time(state.get("StartedAt")), _time(state.get("FinishedAt"))
+    code = state.get("ExitCode") or 0
+    if state.get("Running"):
+        if state.get("Restarting"):
+            return f"Restarting ({code}) {_since(finished, now)} ago"
+        return f"Up {_since(started, now)}{_remark(state)}"
+    if state.get("RemovalInProgress"):
+        return "Removal In Progress"
+    if state.get("Dead"):
+        return "Dead"
+    if started is None:
+        return "Created"
+    return "" if finished is None else f"Exited ({code}) {_since(finished, now)} ago"
+
+
+def human_duration(duration_s: float) -> str:
+    """A duration as docker's `units.HumanDuration` says it: `About an hour`, `3 weeks`."""
+    seconds = int(duration_s)
+    minutes = seconds // _MINUTE_S
+    hours = int(duration_s / _HOUR_S + 0.5)
+    days = hours // _DAY_H
+    # Each line: how it is said, and whether the duration is still short enough for it.
+    steps = (
+        (seconds < 1, "Less than a second"),
+        (seconds == 1, "1 second"),
+        (seconds < _MINUTE_S, f"{seconds} seconds"),
+        (minutes == 1, "About a minute"),
+        (minutes < _HOUR_M, f"{minutes} minutes"),
+        (hours == 1, "About an hour"),
+        (hours < 2 * _DAY_H, f"{hours} hours"),
+        (hours < 14 * _DAY_H, f"{days} days"),
+        (hours < 60 * _DAY_H, f"{days // 7} weeks"),
+        (hours < 2 * 365 * _DAY_H, f"{days // 30} months"),
+        (True, f"{seconds // _HOUR_S // _DAY_H // 365} years"),
+    )
+    return next(text for fits, text in steps if fits)
+
+
+def _entry(
+    given: dict[str, Any] | None, inspect: dict[str, Any] | None, now: datetime | None
+) -> dict[str, Any] | None:
+    return listing(inspect, now=now) if given is None and inspect is not None else given
+
+
+def _remark(state: Mapping[str, Any]) -> str:
+    if state.get("Paused"):
+        return " (Paused)"
+    health = _object(state, "Health").get("Status")
+    if not health or health == "none":
+        return ""
+    return f" (health: {health})" if health == "starting" else f" ({health})"
+
+
+def _since(moment: datetime | None, now: datetime) -> str:
+    return human_duration(0 if moment is None else max(0.0, (now - moment).total_seconds()))
+
+
+def _time(text: object) -> datetime | None:
+    """Read the Engine's time, which has nanoseconds; its zero time is None."""
+    match = _TIME.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        return None
+    whole, fraction, zone = match.groups()
+    try:
+        moment = datetime.fromisoformat(f"{whole}{fraction or ''}{zone}")
+    except ValueError:
+        return None
+    return None if moment.year == _NEVER_YEAR else moment
+
+
+def _command(inspect: Mapping[str, Any]) -> str:
+    words = [str(word) for word in inspect.get("Args") or []]
+    quoted = [f"'{word}'" if " " in word else word for word in words]
+    return " ".join([str(inspect.get("Path") or ""), *quoted]).strip()
+
+
+def _listed_ports(ports: Mapping[str, Any]) -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = []
+    for key in sorted(ports):
+        private, _, protocol = key.partition("/")
+        port = {"PrivatePort": _number(private), "Type": protocol or "tcp"}
+        bindings = ports[key] if isinstance(ports[key], list) else []
+        if not bindings:
+            listed.append(port)
+        for binding in map(_mapping, bindings):
+            bound = {**port, "PublicPort": _number(binding.get("HostPort"))}
+            listed.append({"IP": binding.get("HostIp") or ANY_IPV4, **bound})
+    return listed
+
+
+def _port_text(port: Mapping[str, Any]) -> str:
+    private = f"{port.get('PrivatePort')}/{port.get('Type') or 'tcp'}"
+    ip, public = port.get("IP"), port.get("PublicPort")
+    if not ip:
+        return f"{public}:{private}" if public else private
+    return f"{ip}:{public or ''}:{private}"
+
+
+def _binding(port: Mapping[str, Any]) -> tuple[object, object, object]:
+    return port.get("PublicPort"), port.get("PrivatePort"), port.get("Type")
+
+
+def _number(text: object) -> int | None:
+    return int(text) if isinstance(text, str) and text.isdecimal() else None
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _object(value: Mapping[str, Any] | None, key: str) -> Mapping[str, Any]:
+    return _mapping((value or {}).get(key))

@@ -1,0 +1,61 @@
+"""Celery policy: every setting with its reason. Addresses come from the environment (REDIS_URL).
+
+Delivery does not rest on the broker: a message is acknowledged when a worker accepts it, and the
+ledger (`worker/contract/ledger.py`) knows what was taken by whom. See docs/design.md.
+"""
+
+from worker.contract.broker import BrokerSettings
+
+broker_url = BrokerSettings().redis_url.get_secret_value()
+# Results are outcomes: entries of one durable Redis stream that the bridge turns into replies.
+result_backend = "worker.backend:OutcomesBackend"
+# A result that cannot be stored is tried until Redis is back: it is the answer somebody waits for.
+result_backend_always_retry = True
+result_backend_max_sleep_between_retries_ms = 500
+
+# Only JSON crosses a wire; a pickle from a shared broker would be remote code.
+task_serializer = "json"
+result_serializer = "json"
+accept_content = ["json"]
+
+# Acknowledged early: on Redis a late one comes back only after the visibility timeout, and a task
+# longer than that runs twice beside itself. The ledger's leases do it in seconds, and once.
+task_acks_late = False
+# A worker takes from the queue what it has a free slot for; the rest stays for the other workers
+# of the host, and is not lost with this one.
+worker_prefetch_multiplier = 1
+worker_disable_prefetch = True
+
+broker_connection_retry_on_startup = True
+# For ever: a worker that gave up on Redis would be a host that is silently gone.
+broker_connection_max_retries = None
+broker_transport_options = {
+    # Far above any task: redelivery is the ledger's business (see task_acks_late).
+    "visibility_timeout": 24 * 3600,
+    # One list per queue; priorities are lanes here.
+    "priority_steps": [0],
+    "socket_keepalive": True,
+    "health_check_interval": 10,
+    # How long an idle BRPOP blocks: also how long an idle worker takes to stop.
+    "polling_interval": 1,
+}
+# Running work goes on over a lost connection: its outcome is stored when Redis is back.
+worker_cancel_long_running_tasks_on_connection_loss = False
+
+# A task nobody declared a queue for must not land in a queue called "celery" unseen.
+task_create_missing_queues = True
+task_default_queue = "unrouted"
+
+# Flower and `celery inspect` live on these.
+worker_send_task_events = True
+task_send_sent_event = False
+worker_enable_remote_control = True
+
+# Our own logging is set up by worker.log.
+worker_hijack_root_logger = False
+worker_redirect_stdouts = False
+
+# Every worker reading every other's heartbeats grows with the square of the hosts.
+# (Gossip and mingle are switched off where the worker is started.)
+timezone = "UTC"
+enable_utc = True

@@ -1,0 +1,85 @@
+"""Who this host is: uuids given, kept and made."""
+
+import socket
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from worker.errors import HostFactsError
+from worker.identity import identify, keep_hostname, kept_uuid
+from worker.locks import Locks
+from worker.settings import WorkerSettings
+
+
+def settings(folder, **variables):
+    """Settings of a host whose home is the folder."""
+    return WorkerSettings(CATTLE_HOME=str(folder), **variables)
+
+
+def test_uuids_are_made_once_and_kept(tmp_path):
+    """The same host after a restart (A 15.12)."""
+    first, second = identify(settings(tmp_path)), identify(settings(tmp_path))
+    assert first == second
+    assert uuid.UUID(first.host_uuid) != uuid.UUID(first.physical_host_uuid)
+
+
+def test_a_given_uuid_wins_and_is_written_down(tmp_path):
+    """For the day the variable is not given any more (A 15.12, parity B.6)."""
+    identify(settings(tmp_path))
+    given = {"CATTLE_DOCKER_UUID": "given", "CATTLE_PHYSICAL_HOST_UUID": "given-too"}
+    told = identify(settings(tmp_path, **given))
+    assert (told.host_uuid, told.physical_host_uuid) == ("given", "given-too")
+    later = identify(settings(tmp_path))
+    assert (later.host_uuid, later.physical_host_uuid) == ("given", "given-too")
+    assert [path.name for path in tmp_path.iterdir() if "uuid" not in path.name] == []
+
+
+def test_uuid_files_may_lie_elsewhere(tmp_path):
+    """A.18 DOCKER_UUID_FILE and A.18 PHYSICAL_HOST_UUID_FILE name the files themselves."""
+    docker, physical = tmp_path / "x" / "docker", tmp_path / "y" / "physical"
+    given = {"CATTLE_DOCKER_UUID_FILE": docker, "CATTLE_PHYSICAL_HOST_UUID_FILE": physical}
+    told = identify(settings(tmp_path, **given))
+    assert docker.read_text().strip() == told.host_uuid
+    assert physical.read_text().strip() == told.physical_host_uuid
+
+
+def test_workers_that_start_together_agree(tmp_path):
+    """The first writer wins, nobody reads half a uuid (A 15.12)."""
+    with ThreadPoolExecutor(16) as pool:
+        found = set(pool.map(kept_uuid, [tmp_path / "uuid"] * 64))
+    assert len(found) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["uuid"]
+
+
+def test_a_damaged_file_is_not_replaced_in_silence(tmp_path):
+    """A new uuid would be a new host; the operator decides (A 15.12, C 20)."""
+    (tmp_path / "uuid").write_text("")
+    with pytest.raises(HostFactsError, match="restore the file, or remove it"):
+        kept_uuid(tmp_path / "uuid")
+
+
+def test_the_name_and_the_address_are_the_operators(tmp_path):
+    """Published ports have an address of their own, else the agent's (A.18 AGENT_IP)."""
+    told = identify(settings(tmp_path, CATTLE_HOSTNAME="h", CATTLE_AGENT_IP="1.1.1.1"))
+    assert (told.hostname, told.host_ip) == ("h", "1.1.1.1")
+    given = {"CATTLE_AGENT_IP": "1.1.1.1", "CATTLE_DOCKER_HOST_IP": "2.2.2.2"}
+    assert identify(settings(tmp_path, **given)).host_ip == "2.2.2.2"
+
+
+def test_the_lock_file_lies_where_it_is_wanted_and_beside_the_old_agents(tmp_path):
+    """A.18 LOCK_DIR is made where missing; the old agent's `locks` is no obstacle (A 2.3)."""
+    (tmp_path / "locks").mkdir()
+    with Locks(tmp_path, wait_s=1).hold("a"):
+        pass
+    given = settings(tmp_path, CATTLE_LOCK_DIR=str(tmp_path / "elsewhere" / "deep"))
+    with Locks(given.lock_dir, wait_s=1).hold("a"):
+        assert [path.is_file() for path in given.lock_dir.iterdir()] == [True]
+
+
+def test_a_kept_name_of_the_machine_is_every_workers(tmp_path):
+    """In containers each worker has another host name; the machine's is kept for all of them."""
+    assert identify(settings(tmp_path)).hostname == socket.gethostname()
+    keep_hostname(settings(tmp_path), "machine-7")
+    assert identify(settings(tmp_path)).hostname == "machine-7"
+    assert identify(settings(tmp_path, CATTLE_HOSTNAME="given")).hostname == "given"

@@ -1,0 +1,151 @@
+"""The parts of operations that need no Engine."""
+
+import threading
+import time
+
+import pytest
+
+from tests import factories
+from tests.hosts import host_on
+from worker.errors import EngineUnavailableError, PayloadError, ProtectedContainerError
+from worker.operations.asking import Question
+from worker.operations.facts import search_domains
+from worker.operations.protection import own_container_id, refuse_own
+
+OWN_ID = "0123456789abcdef" * 4
+
+
+@pytest.fixture
+def host(tmp_path):
+    """A host whose Engine is not there."""
+    return host_on(f"unix://{tmp_path}/none.sock", tmp_path)
+
+
+# -- questions -------------------------------------------------------------------------------------
+
+
+def test_an_answer_in_time_is_given():
+    """The call's own value."""
+    assert Question("it", lambda: 5).answer(time.monotonic() + 5) == 5
+
+
+def test_a_late_answer_is_not_waited_for():
+    """The asker goes on at its deadline."""
+    held = threading.Event()
+    question = Question("it", held.wait)
+    began_s = time.monotonic()
+    with pytest.raises(EngineUnavailableError, match="no answer in time about it"):
+        question.answer(time.monotonic() + 0.05)
+    assert time.monotonic() - began_s < 1
+    held.set()
+
+
+def test_an_error_comes_to_the_asker():
+    """As it was raised."""
+    with pytest.raises(ZeroDivisionError):
+        Question("it", lambda: 1 / 0).answer(time.monotonic() + 5)
+
+
+# -- facts -----------------------------------------------------------------------------------------
+
+
+def test_later_search_lines_come_first(tmp_path):
+    """Several lines count, doubles do not (A 7.1)."""
+    path = tmp_path / "resolv.conf"
+    path.write_text("nameserver 1.1.1.1\nsearch a b\n# search c\n\nsearch d a\n")
+    assert search_domains(path) == ("d", "a", "b")
+    assert search_domains(tmp_path / "none") == ()
+
+
+# -- protection ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("cgroup", f"12:pids:/docker/{OWN_ID}\n"),
+        ("cgroup", f"0::/system.slice/docker-{OWN_ID}.scope\n"),
+        ("mountinfo", f"9 8 0:1 /var/lib/docker/containers/{OWN_ID}/hosts /etc/hosts rw\n"),
+    ],
+)
+def test_our_own_container_is_known(tmp_path, name, text):
+    """With either version of cgroups (parity B.6)."""
+    (tmp_path / name).write_text(text)
+    assert own_container_id(tmp_path) == OWN_ID
+
+
+def test_outside_of_a_container_there_is_none(tmp_path):
+    """A process on the host protects by labels only."""
+    (tmp_path / "cgroup").write_text("0::/user.slice\n")
+    assert own_container_id(tmp_path) is None
+
+
+def test_a_part_of_the_installation_is_refused():
+    """By its label, with a way out in the message (C 18)."""
+    part = {"Id": "x", "Name": "/redis", "Config": {"Labels": {"io.cowpoke.part": "redis"}}}
+    with pytest.raises(ProtectedContainerError, match="cowpoke's own redis and is not removed"):
+        refuse_own(part, "removed")
+    refuse_own({"Id": "x", "Name": "/other", "Config": {}}, "removed")
+
+
+# -- folders of volumes ----------------------------------------------------------------------------
+
+
+def remove(host, path, **fields):
+    """Remove the volume whose folder this is."""
+    data = factories.volume_data(fields, uri=f"file://{path}")
+    return host.run("storage.volume.remove", data)
+
+
+def test_a_volumes_folder_is_deleted_once_and_again(host, tmp_path):
+    """Below the state folder's volumes; gone is fine (A 13.10)."""
+    folder = tmp_path / "volumes" / "one"
+    (folder / "deep").mkdir(parents=True)
+    for _ in range(2):
+        assert remove(host, folder) == {"volumeStoragePoolMap": {"volume": {"format": "docker"}}}
+    assert (tmp_path / "volumes").is_dir()
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc", "volumes", "volumes/../kept", "volumes/one/../../kept", "kept", "/"]
+)
+def test_a_folder_elsewhere_is_not_deleted(host, tmp_path, path):
+    """Neither a root itself, nor by `..`, nor anywhere else on the host (A 13.10)."""
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (tmp_path / "volumes" / "one").mkdir(parents=True)
+    with pytest.raises(PayloadError, match="is not deleted"):
+        remove(host, path if path.startswith("/") else f"{tmp_path}/{path}")
+    assert kept.is_dir()
+
+
+@pytest.mark.parametrize("path", ["volumes/link", "volumes/link/inner"])
+def test_a_link_is_not_followed(host, tmp_path, path):
+    """What it leads to stays (A 13.10)."""
+    inner = tmp_path / "kept" / "inner"
+    inner.mkdir(parents=True)
+    (tmp_path / "volumes").mkdir()
+    (tmp_path / "volumes" / "link").symlink_to(tmp_path / "kept")
+    with pytest.raises(PayloadError, match="a link stands on its way"):
+        remove(host, tmp_path / path)
+    assert inner.is_dir()
+
+
+def test_a_folder_of_the_host_is_left_alone(host, tmp_path):
+    """isHostPath: not ours (A 13.10)."""
+    folder = tmp_path / "volumes" / "one"
+    folder.mkdir(parents=True)
+    remove(host, folder, isHostPath=True)
+    assert folder.is_dir()
+
+
+def test_ping_keeps_the_last_address_of_a_name(host):
+    """An address needs no look-up; without a known one there is no ipAddress (A 14.7)."""
+    reply = host.run("ping", {"options": {"resources": True}})
+    assert reply["resources"][-1] == {
+        "type": "ipAddress",
+        "uuid": "1.2.3.4",
+        "address": "1.2.3.4",
+        "hostUuid": "host-uuid",
+    }

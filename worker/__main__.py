@@ -1,0 +1,130 @@
+"""`python -m worker`: run the lanes of this host; `explain` shows what an event would create."""
+
+import json
+import signal
+import sys
+from pathlib import Path
+
+import click
+
+from worker import log
+from worker.contract.environment import BadEnvironmentError, read
+from worker.contract.routes import Lane
+from worker.errors import WorkerError
+from worker.settings import WorkerSettings
+
+_log = log.logger("worker")
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def main(context: click.Context) -> None:
+    """Runs the Docker operations of this host from its queues."""
+    if context.invoked_subcommand is None:
+        context.invoke(run)
+
+
+@main.command()
+@click.option("--lane", "lanes", multiple=True, type=click.Choice([*Lane]), help="Only this lane.")
+def run(lanes: tuple[str, ...] = ()) -> None:
+    """Run until SIGTERM (the default)."""
+    settings = _settings()
+    log.set_up(debug=settings.debug)
+    # Imported after the settings are known to be good: it reads them, and brings Celery.
+    from worker.identity import identify  # noqa: PLC0415
+    from worker.lane import run_lane  # noqa: PLC0415
+    from worker.supervisor import Supervisor  # noqa: PLC0415
+    from worker.twins import refuse_twin  # noqa: PLC0415
+
+    # Until the supervisor takes over; process 1 of a container would ignore the signal otherwise.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        _learn_hostname(settings)
+        identity = identify(settings)
+        if settings.docker_required:
+            _need_engine(settings)
+        refuse_twin(settings, identity)
+    except WorkerError as error:
+        sys.exit(f"worker: {error.message}")
+    _log.info("worker.ready", host=identity.host_uuid, sealed=settings.queue_key is not None)
+    if settings.queue_key is None:
+        _log.warning("queue.not_sealed", advice="payloads lie in Redis in clear; set QUEUE_KEY")
+    supervisor = Supervisor(
+        lambda lane: run_lane(settings, lane),
+        tuple(Lane(lane) for lane in lanes) or tuple(Lane),
+        settings.drain_timeout_s,
+    )
+    sys.exit(supervisor.run())
+
+
+@main.command()
+@click.argument("event_file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def explain(event_file: Path) -> None:
+    """Print the Engine's create body that an activate event would give; touches nothing."""
+    from worker.explain import explain_event  # noqa: PLC0415 -- the mapping is not needed to run
+
+    try:
+        body = explain_event(event_file.read_text(encoding="utf-8"), _settings())
+    except WorkerError as error:
+        sys.exit(f"worker explain: {event_file}: {error.message}")
+    click.echo(json.dumps(body, indent=2, sort_keys=True))
+
+
+@main.command()
+@click.option("--dry-run", is_flag=True, help="Show what would be removed; touch nothing.")
+def janitor(*, dry_run: bool) -> None:
+    """Remove what earlier crashes left on this host (workers also do it now and then)."""
+    settings = _settings()
+    log.set_up(debug=settings.debug)
+    from worker.janitor import Grace, clean  # noqa: PLC0415 -- as in run
+    from worker.runtime import start  # noqa: PLC0415
+
+    try:
+        found = clean(start(settings, Lane.CONTROL), Grace(), dry_run=dry_run)
+    except WorkerError as error:
+        sys.exit(f"worker janitor: {error.message}")
+    for litter in found:
+        click.echo(f"{litter.kind:>10}  {litter.age_s / 3600:8.1f} h  {litter.name}")
+    click.echo(f"{len(found)} found" + (", nothing touched" if dry_run else ""))
+
+
+def _learn_hostname(settings: WorkerSettings) -> None:
+    """In a container the machine's name is the Engine's to tell; without it ours must do."""
+    from worker.engine.client import Engine  # noqa: PLC0415 -- only where it is needed
+    from worker.identity import keep_hostname, kept_hostname  # noqa: PLC0415
+    from worker.operations.protection import own_container_id  # noqa: PLC0415
+
+    if settings.hostname or own_container_id() is None or kept_hostname(settings):
+        return
+    engine = Engine(settings)
+    try:
+        name = engine.facts(timeout_s=engine.read_timeout_s).get("Name")
+    except WorkerError as error:
+        _log.warning("hostname.unknown", reason=error.message, advice="set CATTLE_HOSTNAME")
+        return
+    finally:
+        engine.close()
+    if name:
+        keep_hostname(settings, str(name))
+
+
+def _need_engine(settings: WorkerSettings) -> None:
+    """Errors: EngineError when there is no Engine (A 16.8)."""
+    from worker.engine.client import Engine  # noqa: PLC0415 -- only who asks for it
+
+    engine = Engine(settings)
+    try:
+        engine.version()
+    finally:
+        engine.close()
+
+
+def _settings() -> WorkerSettings:
+    try:
+        return read(WorkerSettings)
+    except BadEnvironmentError as error:
+        sys.exit(f"worker: the environment is not complete\n{error}\nREADME has the table.")
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m worker")

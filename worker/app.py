@@ -1,0 +1,15 @@
+"""The Celery app: `celery -A worker.app inspect active` and Flower find it here. No logic."""
+
+from celery import Celery
+from celery.signals import setup_logging
+
+from worker import log, tasks
+
+app = Celery("cowpoke", set_as_current=True)
+app.config_from_object("celeryconfig")
+tasks.register(app)
+
+
+@setup_logging.connect  # type: ignore[untyped-decorator]  # celery has no types
+def _set_up_logging(**_: object) -> None:
+    log.set_up()

@@ -1,0 +1,100 @@
+"""The Celery result backend whose results are outcomes on their way to cattle.
+
+Success, failure, revocation and progress all pass through Celery's own result path, so no task can
+end without an outcome, whatever ended it. The final one is stored by one script that also marks the
+event answered: it exists once. `celery.result.AsyncResult.get` is not offered; nobody waits here.
+"""
+
+import threading
+from typing import Any
+
+import redis
+from celery import states
+from celery.backends.base import Backend
+
+from worker.contract.broker import BrokerSettings, connect
+from worker.contract.ledger import Ledger
+from worker.contract.outcomes import Outcome, error, progress, success
+from worker.contract.seal import Sealer
+from worker.errors import WorkerError
+from worker.log import logger
+
+_log = logger(__name__)
+
+#: The state of a task that says how far it is (`Task.update_state`).
+PROGRESS = "PROGRESS"
+
+
+class OutcomesBackend(Backend):  # type: ignore[misc]  # celery has no types
+    """Stores what Celery calls results in the ledger and the stream of outcomes."""
+
+    persistent = True
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)
+        self._lock = threading.Lock()
+        self._ledger_or_none: Ledger | None = None
+
+    @property
+    def _ledger(self) -> Ledger:
+        # Celery makes one backend per thread or process as it likes; a connection is made on use.
+        with self._lock:
+            if self._ledger_or_none is None:
+                settings = BrokerSettings()
+                self._ledger_or_none = Ledger(connect(settings), Sealer.of(settings))
+            return self._ledger_or_none
+
+    def exception_safe_to_retry(self, exc: Exception) -> bool:
+        """Whether storing may be tried again: whenever it was Redis that failed."""
+        return isinstance(exc, redis.RedisError)
+
+    def encode_result(self, result: Any, state: str) -> Any:  # noqa: ANN401, ARG002 -- Celery's
+        """Leave the result as it is; outcomes are made of it in `_store_result`."""
+        return result
+
+    def _store_result(
+        self,
+        task_id: str,
+        result: Any,  # noqa: ANN401 -- whatever the task returned or raised
+        state: str,
+        traceback: object = None,  # noqa: ARG002
+        request: object = None,  # noqa: ARG002
+        **_: object,
+    ) -> None:
+        if state == PROGRESS:
+            try:
+                self._ledger.progress(task_id, progress(**result))
+            except redis.RedisError as problem:
+                # Progress is best effort: work must not stop for it.
+                _log.warning("progress.lost", event_id=task_id, reason=str(problem))
+            return
+        outcome = outcome_of(result, state)
+        if outcome is not None and not self._ledger.settle(task_id, outcome):
+            _log.info("outcome.not_needed", event_id=task_id, outcome=outcome.kind)
+
+    def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:  # noqa: ARG002
+        # Celery asks for the state in a few corners (deduplication, Flower); there is none to tell.
+        return {"status": states.PENDING, "result": None}
+
+    def as_uri(self, include_password: bool = False) -> str:  # noqa: ARG002, FBT001, FBT002
+        """How Celery's banner shows it."""
+        return "cowpoke outcomes"
+
+
+def outcome_of(result: object, state: str) -> Outcome | None:
+    """The final outcome that a task's end means; None for the states that end nothing."""
+    match state:
+        case states.SUCCESS:
+            return success(result if isinstance(result, dict) else {})
+        case states.REVOKED:
+            return error("event-revoked", "the event's task was revoked by an operator")
+        case states.FAILURE if isinstance(result, WorkerError):
+            return error(result.code, result.message)
+        case states.FAILURE:
+            # The text of an unforeseen error may hold anything, a secret included.
+            return error(
+                "internal-error",
+                f"an unforeseen {type(result).__name__}; the worker's log has it under this event",
+            )
+        case _:
+            return None

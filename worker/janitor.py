@@ -1,0 +1,251 @@
+"""Finds what earlier crashes left on a host, and removes it after a grace time.
+
+    what                                              left by
+    containers of ours that never started             a worker that died between create and start
+    temporary tags                                     a pull whose second event never came
+    orphaned volumes                                   a removal while a container used the volume
+    state files of containers that are gone            whoever removed the container without us
+    queues of hosts that are gone                      a host that was never started again
+
+Nothing is removed that is younger than its grace time, that is being worked on (its lock is held),
+or that no record or label of ours names; and Docker is asked only while it is healthy. A dry run
+shows the same list and touches nothing. Pull states and locks need no janitor: the first are swept
+by the next pull, the second leave nothing behind.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import redis
+
+from worker.contract import keys
+from worker.contract.leases import Leases
+from worker.contract.routes import Lane, queue_for
+from worker.engine import containers, images, volumes
+from worker.engine.images import ImageName
+from worker.errors import VolumeInUseError, WorkerError
+from worker.log import logger
+from worker.operations.orphan_volumes import OrphanVolumes
+from worker.operations.state_files import StateFiles
+from worker.operations.temporary_tags import TemporaryTags
+from worker.runtime import Runtime
+
+_log = logger(__name__)
+
+#: Longer than any operation may hang between create and start.
+CONTAINER_GRACE_S = 3600.0
+#: Longer than an operator's pull onto all hosts may take.
+TAG_GRACE_S = 24 * 3600.0
+#: A container that still has the volume is not gone sooner.
+VOLUME_GRACE_S = 600.0
+#: A host may be away over a holiday.
+HOST_GRACE_S = 30 * 24 * 3600.0
+#: Longer than an activate may take between its file and a look at it.
+FILE_GRACE_S = 600.0
+LOCK = "janitor"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Litter:
+    """One thing that may go."""
+
+    kind: str
+    name: str
+    age_s: float
+    clear: Callable[[], bool]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Grace:
+    """How old each kind must be."""
+
+    container_s: float = CONTAINER_GRACE_S
+    tag_s: float = TAG_GRACE_S
+    volume_s: float = VOLUME_GRACE_S
+    host_s: float = HOST_GRACE_S
+    file_s: float = FILE_GRACE_S
+
+
+def clean(runtime: Runtime, grace: Grace, *, dry_run: bool) -> list[Litter]:
+    """What was found; removed as well unless it is a dry run.
+
+    One janitor works on a host at a time: another one finds nothing to do.
+    """
+    with runtime.locks.try_hold(LOCK) as free:
+        if not free:
+            return []
+        found = list(look(runtime, grace, time.time()))
+        for litter in [] if dry_run else found:
+            try:
+                cleared = litter.clear()
+            except WorkerError as error:
+                _log.warning(
+                    "litter.kept", kind=litter.kind, litter=litter.name, reason=error.message
+                )
+            else:
+                if cleared:
+                    _log.info("litter.removed", kind=litter.kind, litter=litter.name)
+        return found
+
+
+class Janitor(threading.Thread):
+    """Cleans now and then while a lane runs; the lane for images does it for its host."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        super().__init__(name="janitor", daemon=True)
+        self._runtime = runtime
+
+    def run(self) -> None:
+        """Clean every `WORKER_JANITOR_EVERY_S` until the process ends."""
+        every_s = self._runtime.settings.janitor_every_s
+        while every_s > 0:
+            # Jittered, so that the workers of a host do not all come at once.
+            time.sleep(every_s * random.uniform(0.8, 1.2))  # noqa: S311 -- spreads load
+            clean(self._runtime, Grace(), dry_run=False)
+
+
+def look(runtime: Runtime, grace: Grace, now_s: float) -> Iterator[Litter]:
+    """Everything that may go, now."""
+    # Before the containers: the one of a file that is there now is there as well, or gone.
+    written = list(StateFiles(runtime.settings.state_dir).all())
+    try:
+        listed = containers.list_all(runtime.engine, timeout_s=runtime.engine.read_timeout_s)
+    except WorkerError as error:
+        # An Engine that does not answer now may also not tell the truth about what is in use.
+        _log.warning("janitor.without_engine", reason=error.message)
+    else:
+        yield from _never_started(runtime, listed, grace.container_s, now_s)
+        yield from _temporary_tags(runtime, grace.tag_s, now_s)
+        yield from _orphaned_volumes(runtime, grace.volume_s, now_s)
+        yield from _state_files(runtime, written, listed, grace.file_s, now_s)
+    try:
+        yield from _gone_hosts(runtime.redis, grace.host_s, now_s)
+    except redis.RedisError as error:
+        _log.warning("janitor.without_redis", reason=str(error))
+
+
+def _never_started(
+    runtime: Runtime, listed: list[dict[str, Any]], grace_s: float, now_s: float
+) -> Iterator[Litter]:
+    for one in listed:
+        labels = one.get("Labels")
+        uuid = labels.get(containers.UUID_LABEL) if isinstance(labels, dict) else None
+        age_s = now_s - float(one.get("Created") or now_s)
+        if uuid and one.get("State") == "created" and age_s >= grace_s:
+            yield Litter(
+                kind="container",
+                name=f"{str(one['Id'])[:12]} of instance {uuid}",
+                age_s=age_s,
+                clear=partial(_remove_unstarted, runtime, str(one["Id"]), str(uuid)),
+            )
+
+
+def _remove_unstarted(runtime: Runtime, container_id: str, uuid: str) -> bool:
+    with runtime.locks.try_hold(f"instance:{uuid}") as free:
+        found = containers.inspect(runtime.engine, container_id) if free else None
+        state = (found or {}).get("State") or {}
+        if found is None or state.get("Status") != "created":
+            return False
+        containers.remove(runtime.engine, container_id)
+        return True
+
+
+def _temporary_tags(runtime: Runtime, grace_s: float, now_s: float) -> Iterator[Litter]:
+    tags = TemporaryTags(runtime.settings.state_dir)
+    for name, made_s in tags.all():
+        age_s = now_s - made_s
+        if age_s >= grace_s:
+            yield Litter(
+                kind="tag",
+                name=name,
+                age_s=age_s,
+                clear=partial(_remove_tag, runtime, tags, name),
+            )
+
+
+def _remove_tag(runtime: Runtime, tags: TemporaryTags, name: str) -> bool:
+    images.remove(runtime.engine, ImageName.parse(name))
+    tags.forget(name)
+    return True
+
+
+def _orphaned_volumes(runtime: Runtime, grace_s: float, now_s: float) -> Iterator[Litter]:
+    orphans = OrphanVolumes(runtime.settings.state_dir)
+    for name, since_s in orphans.all():
+        age_s = now_s - since_s
+        if age_s >= grace_s:
+            yield Litter(
+                kind="volume",
+                name=name,
+                age_s=age_s,
+                clear=partial(_remove_orphan, runtime, orphans, name),
+            )
+
+
+def _remove_orphan(runtime: Runtime, orphans: OrphanVolumes, name: str) -> bool:
+    with runtime.locks.try_hold(f"volume:{name}") as free:
+        # Asked for again since we looked: then it has no record any more.
+        if not free or name not in {one for one, _ in orphans.all()}:
+            return False
+        try:
+            volumes.remove(runtime.engine, name)
+        except VolumeInUseError:
+            return False
+        orphans.forget(name)
+        return True
+
+
+def _state_files(
+    runtime: Runtime,
+    written: list[tuple[str, float]],
+    listed: list[dict[str, Any]],
+    grace_s: float,
+    now_s: float,
+) -> Iterator[Litter]:
+    there = {str(one["Id"]) for one in listed}
+    files = StateFiles(runtime.settings.state_dir)
+    for name, written_s in written:
+        age_s = now_s - written_s
+        if name not in there and age_s >= grace_s:
+            yield Litter(
+                kind="state-file", name=name, age_s=age_s, clear=partial(_forget_file, files, name)
+            )
+
+
+def _forget_file(files: StateFiles, name: str) -> bool:
+    files.forget(name)
+    return True
+
+
+def _gone_hosts(client: redis.Redis, grace_s: float, now_s: float) -> Iterator[Litter]:
+    leases = Leases(client)
+    for host_uuid, seen_s in leases.last_seen().items():
+        age_s = now_s - seen_s
+        if age_s >= grace_s and not leases.of_host(host_uuid):
+            yield Litter(
+                kind="host",
+                name=host_uuid,
+                age_s=age_s,
+                clear=partial(_forget_host, client, leases, host_uuid),
+            )
+
+
+def _forget_host(client: redis.Redis, leases: Leases, host_uuid: str) -> bool:
+    if client.exists(keys.open_events(host_uuid)):
+        # The sweepers answer these first.
+        return False
+    queues = [queue_for(host_uuid, lane) for lane in Lane]
+    bindings = [
+        f"{prefix}.{queue}"
+        for queue in queues
+        for prefix in ("_kombu.binding", "_kombu.binding_permanent")
+    ]
+    client.delete(*queues, *bindings, keys.boots(host_uuid))
+    leases.forget_host(host_uuid)
+    leases.forget_seen(host_uuid)
+    return True

@@ -1,0 +1,71 @@
+"""One worker process: a Celery worker on one lane of one host, with a lease while it lives."""
+
+import os
+import sys
+import warnings
+
+from celery.platforms import SecurityWarning
+from celery.signals import worker_ready, worker_shutting_down
+
+from worker.app import app
+from worker.consumer import Watch
+from worker.contract.routes import Lane, queue_for
+from worker.drain import Drain
+from worker.janitor import Janitor
+from worker.log import logger
+from worker.runtime import LeaseKeeper, start
+from worker.settings import WorkerSettings
+
+_log = logger(__name__)
+
+
+def run_lane(settings: WorkerSettings, lane: Lane) -> int:
+    """Run one lane until it is told to stop; the exit code."""
+    # Celery warns root of pickled messages; only JSON is accepted here, and Docker needs the right.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
+    runtime = start(settings, lane)
+    queue = queue_for(runtime.identity.host_uuid, lane)
+    node = f"{lane}-{runtime.boot_id[:8]}@{runtime.identity.hostname}"
+    slots = _slots(settings, lane)
+    keeper = LeaseKeeper(runtime, node, Watch(runtime.redis, queue, slots))
+
+    @worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]  # celery has no types
+    def _ready(**_: object) -> None:
+        if lane is Lane.IMAGES:
+            Janitor(runtime).start()
+        _log.info(
+            "lane.ready", lane=lane, queue=queue, node=node, boot=runtime.boot_id, pid=os.getpid()
+        )
+
+    @worker_shutting_down.connect(weak=False)  # type: ignore[untyped-decorator]
+    def _stopping(sig: object = "", **_: object) -> None:
+        _log.info("lane.stopping", lane=lane, signal=str(sig))
+        Drain(runtime).start()
+
+    worker = app.Worker(
+        hostname=node,
+        queues=[queue],
+        pool_cls="threads",
+        concurrency=slots,
+        consumer_cls="worker.consumer:QuickConsumer",
+        without_gossip=True,
+        without_mingle=True,
+        heartbeat_interval=5,
+        task_events=True,
+        quiet=True,
+        loglevel="WARNING",
+    )
+    keeper.begin()
+    worker.start()
+    keeper.stop()
+    _log.info("lane.stopped", lane=lane)
+    sys.stdout.flush()
+    return int(worker.exitcode or 0)
+
+
+def _slots(settings: WorkerSettings, lane: Lane) -> int:
+    return {
+        Lane.COMPUTE: settings.concurrency,
+        Lane.IMAGES: settings.images_concurrency,
+        Lane.CONTROL: settings.control_concurrency,
+    }[lane]

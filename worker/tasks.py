@@ -1,0 +1,207 @@
+"""The Celery tasks: one per event name, all of one shape: take, operate, let Celery store the end.
+
+What an event means stands in `worker/operations`; how it got here and how its answer leaves stands
+in `worker/contract`. This module joins the two: it decides about retries, lanes and deadlines.
+"""
+
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import redis
+import structlog
+from celery import Celery, Task
+from celery.exceptions import Ignore
+from celery.utils.time import get_exponential_backoff_interval
+
+from worker.backend import PROGRESS
+from worker.contract.events import Event
+from worker.contract.ledger import Take, Verdict
+from worker.contract.routes import LANES, Lane, queue_for
+from worker.contract.seal import SealBrokenError
+from worker.errors import (
+    ImageNeededError,
+    PayloadError,
+    RetryableError,
+    UnknownEventError,
+    WorkerError,
+)
+from worker.log import logger
+from worker.operations import operation_of
+from worker.operations.context import Host
+from worker.runtime import Runtime, current
+
+_log = logger(__name__)
+
+#: Backoff between the tries of what fails for a moment; the event's deadline ends them.
+RETRY_FIRST_S = 1
+RETRY_MOST_S = 15
+#: A control slot is not there for the asking: try again this soon.
+CONTROL_RETRY_S = 0.2
+#: cattle shows progress to people; more often helps nobody.
+PROGRESS_EVERY_S = 1.0
+_REDIS_RETRY_S = 0.5
+
+T = TypeVar("T")
+
+
+class EventTask(Task):  # type: ignore[misc]  # celery has no types
+    """A task that runs one event; bound, so that it can retry itself."""
+
+    typing = False
+    ignore_result = False
+    max_retries = None
+
+    def run(self, event_id: str) -> dict[str, Any]:
+        """Run the event if it is still to be run; the result is the reply's `data`.
+
+        Errors: WorkerError, which becomes the error reply; Retry and Ignore are Celery's.
+        """
+        runtime = current()
+        with structlog.contextvars.bound_contextvars(event_id=event_id, event_name=self.name):
+            take = _take(runtime, event_id)
+            if take.verdict is not Verdict.TAKEN:
+                self._drop(take.verdict)
+            return _Run(self, runtime, event_id, take).reply_data()
+
+    def _drop(self, verdict: Verdict) -> None:
+        """End without an outcome: somebody else has or had it, or cattle waits no longer."""
+        _log.info("event.dropped", verdict=verdict)
+        if verdict is Verdict.EXPIRED:
+            # Shown as REVOKED by Flower and counted, as Celery does for a task that expired.
+            self.send_event("task-revoked", terminated=False, signum=None, expired=True)
+        raise Ignore
+
+
+class _Run:
+    """One try of one event."""
+
+    def __init__(self, task: EventTask, runtime: Runtime, event_id: str, take: Take) -> None:
+        self._task = task
+        self._runtime = runtime
+        self._event_id = event_id
+        self._take = take
+        self._deadline_s = time.monotonic() + take.remaining_ms / 1000
+        self._progress_s = 0.0
+
+    def reply_data(self) -> dict[str, Any]:
+        began_s = time.monotonic()
+        outcome, code = "error", "internal-error"
+        try:
+            data = self._operate()
+            outcome, code = "success", ""
+        except ImageNeededError as needed:
+            outcome, code = "moved", needed.code
+            self._retry(needed, delay_s=0, lane=Lane.IMAGES)
+        except RetryableError as error:
+            outcome, code = "retried", error.code
+            delay_s = self._backoff_s()
+            took_s = time.monotonic() - began_s
+            if time.monotonic() + delay_s + took_s >= self._deadline_s:
+                # One more try would end like this one, after cattle's patience: answer in time.
+                outcome = "error"
+                raise
+            self._retry(error, delay_s=delay_s, lane=self._runtime.lane)
+        except WorkerError as error:
+            code = error.code
+            _log.warning("event.failed", code=code, reason=error.message)
+            raise
+        finally:
+            _log.info(
+                "event.done",
+                outcome=outcome,
+                code=code,
+                attempts=self._take.attempts,
+                duration_ms=round((time.monotonic() - began_s) * 1000),
+            )
+        return data
+
+    def _operate(self) -> dict[str, Any]:
+        try:
+            event = self._runtime.ledger.open_event(self._event_id, self._take)
+        except SealBrokenError as error:
+            raise PayloadError(str(error)) from error
+        # The sealed name decides, not the message's: that one anybody on the broker could write.
+        operation = operation_of(event.base_name, self._runtime.settings)
+        if operation is None:
+            raise UnknownEventError(f"this worker has no operation named {event.base_name}")
+        if self._runtime.lane is Lane.CONTROL and event.base_name != "ping":
+            return self._operate_beside_pings(operation, event)
+        return operation(event, self._host())
+
+    def _operate_beside_pings(self, operation: Any, event: Event) -> dict[str, Any]:  # noqa: ANN401
+        """Run what may wait for the Engine in the lane of pings, never in all its slots."""
+        if not self._runtime.engine_slots.acquire(blocking=False):
+            busy = RetryableError("all slots for questions to the Engine are taken")
+            self._retry(busy, delay_s=CONTROL_RETRY_S, lane=Lane.CONTROL)
+        try:
+            data: dict[str, Any] = operation(event, self._host())
+            return data
+        finally:
+            self._runtime.engine_slots.release()
+
+    def _host(self) -> Host:
+        return Host(
+            settings=self._runtime.settings,
+            identity=self._runtime.identity,
+            engine=self._runtime.engine,
+            locks=self._runtime.locks,
+            report_progress=self._report_progress,
+            may_pull=self._runtime.lane is Lane.IMAGES,
+        )
+
+    def _report_progress(self, message: str, percent: int | None) -> None:
+        now_s = time.monotonic()
+        if now_s - self._progress_s < PROGRESS_EVERY_S:
+            return
+        self._progress_s = now_s
+        self._task.update_state(
+            task_id=self._event_id, state=PROGRESS, meta={"message": message, "percent": percent}
+        )
+
+    def _backoff_s(self) -> float:
+        retries: int = self._task.request.retries
+        seconds: float = get_exponential_backoff_interval(
+            factor=RETRY_FIRST_S, retries=retries, maximum=RETRY_MOST_S, full_jitter=True
+        )
+        return max(seconds, 0.1)
+
+    def _retry(self, error: WorkerError, *, delay_s: float, lane: Lane) -> None:
+        """Put the event back and let Celery send it again; Flower shows the reason."""
+        queue = queue_for(self._runtime.identity.host_uuid, lane)
+        released = _until_redis(
+            lambda: self._runtime.ledger.release(
+                self._event_id,
+                self._runtime.boot_id,
+                delay_ms=round(delay_s * 1000),
+                lane=lane,
+                queue=queue,
+            )
+        )
+        if not released:
+            raise Ignore
+        # A countdown of None would mean Celery's default delay of three minutes.
+        raise self._task.retry(exc=error, countdown=delay_s, queue=queue)
+
+
+def _take(runtime: Runtime, event_id: str) -> Take:
+    """Take the event; an absent Redis is waited for, since nothing was run yet."""
+    token = uuid.uuid4().hex
+    return _until_redis(lambda: runtime.ledger.take(event_id, runtime.boot_id, token=token))
+
+
+def _until_redis(step: Callable[[], T]) -> T:
+    """Do a step of the ledger; an outage of Redis is no outcome of an event."""
+    while True:
+        try:
+            return step()
+        except redis.RedisError as error:
+            _log.warning("ledger.waits", reason=str(error))
+            time.sleep(_REDIS_RETRY_S)
+
+
+def register(app: Celery, names: Iterable[str] = LANES) -> None:
+    """Give the app one task per event name."""
+    for name in names:
+        app.register_task(type("EventTask", (EventTask,), {"name": name})())

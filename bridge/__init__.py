@@ -1,0 +1,16 @@
+"""The bridge: cattle's websockets on one side, the ledger in Redis on the other.
+
+In the order an event meets the modules:
+
+- `settings`, `agents`: the server, the keys, and whose host each agent is.
+- `stream`: one agent's websocket; `reconnect` decides how long to wait when it ended.
+- `decode`: a frame becomes an event, or a refusal.
+- `intake`: events become entries of the ledger and tasks, in batches.
+- `sweeping`: what got lost on a host is sent again.
+- `outbox`: outcomes come back and leave in order; `replies` gives them cattle's shape.
+- `configcontent`: config items nobody fetched are reported to cattle before the reply.
+- `publisher`: one pooled client POSTs them, and tells what may be tried again.
+- `errors`: what may go wrong here.
+
+It speaks cattle and knows nothing of Docker.
+"""

@@ -1,0 +1,45 @@
+"""`python -m bridge`: run the bridge; `key` makes a key for QUEUE_KEY."""
+
+import asyncio
+import sys
+
+import click
+from cryptography.fernet import Fernet
+
+from bridge import service
+from bridge.settings import BridgeSettings
+from worker import log
+from worker.contract.environment import BadEnvironmentError, read
+
+_log = log.logger("bridge")
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def main(context: click.Context) -> None:
+    """Carries cattle's events to the hosts' queues, and the outcomes back."""
+    if context.invoked_subcommand is None:
+        context.invoke(run)
+
+
+@main.command()
+def run() -> None:
+    """Run until SIGTERM (the default)."""
+    try:
+        settings = read(BridgeSettings)
+    except BadEnvironmentError as error:
+        sys.exit(f"bridge: the environment is not complete\n{error}\nREADME has the table.")
+    log.set_up(debug=settings.debug)
+    if settings.queue_key is None:
+        _log.warning("queue.not_sealed", advice="payloads lie in Redis in clear; set QUEUE_KEY")
+    asyncio.run(service.run(settings))
+
+
+@main.command()
+def key() -> None:
+    """Print a new key for QUEUE_KEY."""
+    click.echo(Fernet.generate_key().decode())
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m bridge")

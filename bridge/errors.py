@@ -1,0 +1,50 @@
+"""What may go wrong between cattle and the ledger, as one tree.
+
+BridgeError
+ +- DecodeError          a frame is not an event; names its id where that could be read
+ +- StreamClosedError    the websocket ended, with the way it ended
+ +- PublishError         cattle did not take a reply
+     +- PublishRefusedError   and never will (4xx): the outcome is given up and counted
+"""
+
+from bridge.reconnect import Ending
+from worker.contract.events import Event
+
+
+class BridgeError(Exception):
+    """Raised when the bridge cannot do its part; every error of the bridge is one."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class DecodeError(BridgeError):
+    """Raised when a frame is not an event.
+
+    `partial` is what a refusal needs, when the frame had at least an id and a replyTo.
+    """
+
+    def __init__(self, message: str, partial: Event | None = None) -> None:
+        super().__init__(message)
+        self.partial = partial
+
+
+class StreamClosedError(BridgeError):
+    """Raised when an agent's websocket ended or could not be opened."""
+
+    def __init__(self, message: str, ending: Ending = Ending.LOST) -> None:
+        super().__init__(message)
+        self.ending = ending
+
+
+class PublishError(BridgeError):
+    """Raised when cattle did not take a reply and may take it later."""
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class PublishRefusedError(PublishError):
+    """Raised when cattle refused a reply in a way that will never change."""

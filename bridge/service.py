@@ -1,0 +1,129 @@
+"""The bridge's parts, wired together, from start to orderly end."""
+
+import asyncio
+import signal
+import ssl
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import aiohttp
+import redis
+
+from bridge.configcontent import ConfigContent
+from bridge.hosts import LOOK_EVERY_S, Hosts
+from bridge.intake import Intake
+from bridge.outbox import Outbox
+from bridge.publisher import Publisher
+from bridge.settings import BridgeSettings
+from bridge.stream import AgentStream
+from bridge.sweeping import sweep_forever
+from worker.contract.broker import connect
+from worker.contract.leases import Leases
+from worker.contract.ledger import Ledger
+from worker.contract.seal import Sealer
+from worker.contract.stream import OutcomeStream
+from worker.contract.sweeper import Sweeper
+from worker.log import logger
+
+_log = logger(__name__)
+
+REDIS_THREADS = 32
+
+
+async def run(settings: BridgeSettings) -> None:
+    """Run until SIGTERM or SIGINT: stop reading, publish what is done, leave."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    # Calls that wait for an absent Redis must not keep all others waiting: the default is few.
+    loop.set_default_executor(ThreadPoolExecutor(REDIS_THREADS, thread_name_prefix="redis"))
+    client = connect(settings)
+    sealer = Sealer.of(settings)
+    ledger = Ledger(client, sealer)
+    leases = Leases(client)
+    bridge_id = uuid.uuid4().hex[:16]
+    # One pool for everything: publishing keeps connections alive, each websocket is one.
+    connector = aiohttp.TCPConnector(
+        limit=0, limit_per_host=0, keepalive_timeout=30, ssl=tls(settings)
+    )
+    async with aiohttp.ClientSession(connector=connector, trust_env=False) as session:
+        intake = Intake(ledger, settings.intake_limit)
+        hosts = Hosts(leases, settings.agents)
+        outbox = Outbox(
+            stream=OutcomeStream(client, bridge_id),
+            ledger=ledger,
+            sealer=sealer,
+            publisher=Publisher(session, settings.cattle_url),
+            config=ConfigContent(session, settings.cattle_url),
+            agents=settings.agents,
+            concurrency=settings.publish_concurrency,
+            bridge_id=bridge_id,
+        )
+        streams = [
+            asyncio.create_task(
+                AgentStream(settings, agent, session, hosts, intake.take_frame).run()
+            )
+            for agent in settings.agents
+        ]
+        background = [
+            asyncio.create_task(intake.run()),
+            asyncio.create_task(outbox.run()),
+            asyncio.create_task(_look_forever(hosts)),
+            asyncio.create_task(sweep_forever(leases, Sweeper(client, ledger))),
+        ]
+        _log.info("bridge.ready", agents=len(settings.agents), bridge=bridge_id)
+        await _until(stop, [*streams, *background])
+        _log.info("bridge.stopping")
+        await _cancel(streams)
+        await _finish(intake, outbox, settings.drain_timeout_s)
+        # Before the lease is given up: it must not be renewed again.
+        await _cancel(background)
+        await _leave(outbox)
+    _log.info("bridge.stopped", intake=dict(intake.counts), outbox=dict(outbox.counts))
+
+
+def tls(settings: BridgeSettings) -> ssl.SSLContext:
+    """How cattle's certificate is checked: by the given bundle, else by the system's."""
+    bundle = settings.ca_bundle
+    return ssl.create_default_context(cafile=None if bundle is None else str(bundle))
+
+
+async def _until(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
+    """Wait for the signal; a part that ended by itself is a defect and ends the bridge loudly."""
+    stopping = asyncio.create_task(stop.wait())
+    done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    for task in done - {stopping}:
+        await task
+
+
+async def _finish(intake: Intake, outbox: Outbox, within_s: float) -> None:
+    try:
+        async with asyncio.timeout(within_s):
+            await intake.flush()
+            await outbox.drain()
+    except TimeoutError:
+        _log.warning("bridge.left_work", advice="the next bridge goes on with it")
+
+
+async def _leave(outbox: Outbox) -> None:
+    try:
+        await outbox.leave()
+    except redis.RedisError as problem:
+        _log.warning("bridge.lease_not_given_up", reason=str(problem))
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _look_forever(hosts: Hosts) -> None:
+    while True:
+        try:
+            await hosts.look()
+        except redis.RedisError as problem:
+            _log.debug("hosts.wait", reason=str(problem))
+        await asyncio.sleep(LOOK_EVERY_S)

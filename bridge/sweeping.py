@@ -1,0 +1,49 @@
+"""Looks at every host again and again for events that got lost on their way, and sends them again.
+
+Every bridge does it; the steps are compare-and-set, so several do no harm.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import redis
+
+from worker.contract.leases import LEASE_TTL_MS, Leases
+from worker.contract.sweeper import Sweeper
+from worker.log import logger
+
+_log = logger(__name__)
+
+SWEEP_EVERY_S = 1.0
+#: After an absence of Redis a live worker needs this long at most to renew its lease.
+PATIENCE_S = LEASE_TTL_MS / 1000
+
+
+async def sweep_forever(leases: Leases, sweeper: Sweeper) -> None:
+    """Sweep all hosts once a second until cancelled.
+
+    While Redis is away, leases run out and nobody is dead: then the sweeper looks away for a while.
+    """
+    patient_until_s = 0.0
+    while True:
+        try:
+            began_s = time.monotonic()
+            hosts = await asyncio.to_thread(leases.hosts)
+            if time.monotonic() - began_s > SWEEP_EVERY_S:
+                patient_until_s = time.monotonic() + PATIENCE_S
+            if time.monotonic() >= patient_until_s:
+                await asyncio.to_thread(_sweep_all, hosts, sweeper)
+        except redis.RedisError as problem:
+            patient_until_s = time.monotonic() + PATIENCE_S
+            _log.debug("sweep.waits", reason=str(problem))
+        await asyncio.sleep(SWEEP_EVERY_S)
+
+
+def _sweep_all(hosts: Sequence[str], sweeper: Sweeper) -> None:
+    for host_uuid in hosts:
+        counts = sweeper.sweep(host_uuid)
+        if counts:
+            _log.warning(
+                "host.swept", host=host_uuid, **{str(step): n for step, n in counts.items()}
+            )

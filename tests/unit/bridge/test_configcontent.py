@@ -1,0 +1,81 @@
+"""Items that no host fetched are reported to cattle before the reply."""
+
+import asyncio
+import time
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from bridge.configcontent import ConfigContent
+from bridge.settings import AgentKeys
+from worker.contract.outcomes import Kind, error, success
+
+AGENT = AgentKeys(access_key="key", secret_key="secret")
+SKIPPED = success({"upToDate": ["host-config", "pyagent"]})
+
+
+def report(outcome, *statuses, within_s=10):
+    """The outcome after reporting to a cattle that answers so, and what it was asked."""
+    answers = iter(statuses)
+    asked = []
+
+    async def answer(request):
+        asked.append((request.method, request.path_qs, request.headers["Authorization"]))
+        return web.Response(status=next(answers, 200), text="words")
+
+    async def run():
+        app = web.Application()
+        app.router.add_route("*", "/v1/configcontent/{item}", answer)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+            async with aiohttp.ClientSession() as session:
+                return await ConfigContent(session, url).reported(AGENT, outcome, within_s)
+        finally:
+            await runner.cleanup()
+
+    return asyncio.run(run()), asked
+
+
+def test_each_item_is_reported_with_the_agents_keys():
+    """`PUT configcontent/<item>?version=latest`, then the outcome as it was (A 14.18)."""
+    outcome, asked = report(SKIPPED)
+    assert outcome == SKIPPED
+    paths = [f"/v1/configcontent/{item}?version=latest" for item in ("host-config", "pyagent")]
+    assert [(method, path) for method, path, _ in asked] == [("PUT", path) for path in paths]
+    assert {header for _, _, header in asked} == {AGENT.headers["Authorization"]}
+
+
+@pytest.mark.parametrize(
+    "outcome", [success({}), success({"exitCode": 0}), error("no", "no"), success({"upToDate": 1})]
+)
+def test_other_outcomes_are_left_alone(outcome):
+    """Nothing to report, nothing asked (A 14.17)."""
+    assert report(outcome) == (outcome, [])
+
+
+def test_a_moments_failure_is_tried_again():
+    """Within the deadline (A 14.18)."""
+    outcome, asked = report(SKIPPED, 503, 500)
+    assert outcome == SKIPPED
+    assert len(asked) == 4
+
+
+def test_a_failure_to_the_end_is_an_error_before_the_deadline():
+    """Cattle gets a reply that says why, not silence (A 14.19)."""
+    began_s = time.monotonic()
+    outcome, asked = report(SKIPPED, *[503] * 50, within_s=2)
+    assert time.monotonic() - began_s < 2
+    assert (outcome.kind, outcome.code) == (Kind.ERROR, "config-not-reported")
+    assert "cattle answered 503 to the report that host-config is up to date" in outcome.message
+    assert len(asked) > 1
+
+
+def test_a_refusal_is_an_error_at_once():
+    """An item the server does not know stays unknown (A 14.19)."""
+    outcome, asked = report(SKIPPED, 404)
+    assert outcome.kind is Kind.ERROR
+    assert len(asked) == 1

@@ -1,0 +1,91 @@
+"""The shape of replies, as cattle's schema wants them."""
+
+import pytest
+
+from bridge.replies import reply
+from worker.contract.outcomes import error, progress, success
+
+ENVELOPE = {
+    "id": "e1",
+    "name": "compute.instance.activate;agent=5",
+    "replyTo": "reply.1",
+    "resourceType": "instanceHostMap",
+    "resourceId": "1ihm1",
+}
+NOT_NULLABLE = {
+    "name",
+    "previousIds",
+    "id",
+    "time",
+    "publisher",
+    "transitioning",
+    "transitioningMessage",
+    "transitioningInternalMessage",
+    "transitioningProgress",
+}
+OUTCOMES = [
+    success({"a": 1}),
+    success({}),
+    error("name-taken", "taken"),
+    progress("Pulling"),
+    progress("Pulling", 0),
+]
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_echoes_the_event(outcome):
+    """A reply goes to where the event says and names the event it answers (A 1.16)."""
+    answer = reply(ENVELOPE, outcome, "1-0")
+    assert {key: answer[key] for key in ("name", "previousIds", "previousNames")} == {
+        "name": "reply.1",
+        "previousIds": ["e1"],
+        "previousNames": ["compute.instance.activate;agent=5"],
+    }
+    assert (answer["resourceType"], answer["resourceId"]) == ("instanceHostMap", "1ihm1")
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_has_no_null_that_cattle_refuses(outcome):
+    """An explicit null in a field that may not have one is a 422."""
+    bare = {**ENVELOPE, "resourceType": None, "resourceId": None}
+    answer = reply(bare, outcome, "1-0")
+    assert {key for key, value in answer.items() if value is None} == {"resourceType", "resourceId"}
+    assert not any(answer.get(key, "") is None for key in NOT_NULLABLE)
+
+
+def test_success_carries_its_data_and_no_transitioning():
+    """Absent `transitioning` is what cattle takes for success."""
+    answer = reply(ENVELOPE, success({"a": 1}), "1-0")
+    assert answer["data"] == {"a": 1}
+    assert not [key for key in answer if key.startswith("transitioning")]
+
+
+def test_an_error_says_why_to_people_and_to_programs():
+    """The message is for the user, the internal one, with the code, for programs (A 1.20)."""
+    answer = reply(ENVELOPE, error("name-taken", "The name is taken"), "1-0")
+    assert {key: value for key, value in answer.items() if key.startswith("transitioning")} == {
+        "transitioning": "error",
+        "transitioningMessage": "The name is taken",
+        "transitioningInternalMessage": "name-taken: The name is taken",
+    }
+
+
+def test_progress_says_how_far_it_is():
+    """Progress has a message, and a number when there is one; zero is a number (A 1.25)."""
+    answer = reply(ENVELOPE, progress("Pulling", 0), "1-0")
+    assert (answer["transitioning"], answer["transitioningMessage"]) == ("yes", "Pulling")
+    assert answer["transitioningProgress"] == 0
+    assert "transitioningProgress" not in reply(ENVELOPE, progress("Pulling"), "1-0")
+
+
+def test_a_final_reply_sent_again_has_the_id_it_had():
+    """The same answer to the same event is the same reply, whatever entry of the stream it was."""
+    first = reply(ENVELOPE, success({}), "1-0")["id"]
+    assert reply(ENVELOPE, success({}), "2-0")["id"] == first
+    assert reply({**ENVELOPE, "id": "e2"}, success({}), "1-0")["id"] != first
+
+
+def test_each_progress_has_an_id_of_its_own():
+    """Two steps of progress are two replies, and neither is the final one."""
+    ids = {reply(ENVELOPE, progress("a"), entry)["id"] for entry in ("1-0", "2-0", "2-0")}
+    assert len(ids | {reply(ENVELOPE, success({}), "1-0")["id"]}) == 3

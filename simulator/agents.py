@@ -1,0 +1,190 @@
+"""Accounts, their keys, and the agents behind them: who a request is, and which agent it means."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from simulator.wire import CattleRefusalError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from simulator.settings import AgentSettings, AgentState
+
+CONNECTABLE: frozenset[AgentState] = frozenset(
+    {
+        "activating",
+        "active",
+        "reconnecting",
+        "disconnected",
+        "disconnecting",
+        "finishing-reconnect",
+        "reconnected",
+    }
+)
+CALLABLE: frozenset[AgentState] = frozenset({"activating", "active", "reconnecting"})
+FIRST_AGENT_ID = 5
+
+
+@dataclass(slots=True)
+class Account:
+    """Whose keys these are; `raw` accounts name topics verbatim and may publish any name."""
+
+    account_id: int
+    kind: str
+    access_key: str
+    secret_key: str
+    agents: list[Agent] = field(default_factory=list)
+
+    @property
+    def raw(self) -> bool:
+        """Whether topics are used and shown verbatim."""
+        return self.kind == "service"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What cattle tells every caller: the place to notice being taken for admin."""
+        external = f"1a{self.account_id}"
+        return {
+            "X-API-ACCOUNT-ID": external,
+            "X-API-ACCOUNT-KIND": self.kind,
+            "X-API-USER-ID": external,
+        }
+
+
+@dataclass(slots=True, eq=False)
+class Agent:
+    """One agent: its state, the misses that threaten it, and what it reported last."""
+
+    agent_id: int
+    account: Account
+    state: AgentState
+    misses: int = 0
+    resources: list[dict[str, Any]] = field(default_factory=list)
+    last_pong_ms: float | None = None
+    config_versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def external_id(self) -> str:
+        """The id on the wire, `1a5` for agent 5."""
+        return f"1a{self.agent_id}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The agent as the control API shows it, without its secret."""
+        return {
+            "id": self.external_id,
+            "agent_id": self.agent_id,
+            "access_key": self.account.access_key,
+            "kind": self.account.kind,
+            "state": self.state,
+            "misses": self.misses,
+            "last_pong_ms": self.last_pong_ms,
+            "resources": self.resources,
+            "config_versions": self.config_versions,
+        }
+
+
+class Agents:
+    """All accounts and agents, and the questions a request asks of them."""
+
+    def __init__(self, specs: tuple[AgentSettings, ...], *, security_enabled: bool) -> None:
+        self._security_enabled = security_enabled
+        self._accounts: dict[str, Account] = {}
+        self._agents: dict[int, Agent] = {}
+        self._admin = Account(1, "admin", "", "")
+        self.reconnect: Callable[[Agent], None] = lambda _: None
+        for spec in specs:
+            self.add(spec)
+
+    def __iter__(self) -> Iterator[Agent]:
+        return iter(tuple(self._agents.values()))
+
+    def add(self, spec: AgentSettings) -> Agent | None:
+        """Create an account or add an agent to it; a service account gets no agent.
+
+        Errors: ValueError for an agent id in use or keys that contradict the account's.
+        """
+        secret = spec.secret_key.get_secret_value()
+        account = self._accounts.get(spec.access_key)
+        if account is not None and (account.secret_key != secret or account.kind != spec.kind):
+            raise ValueError(
+                f"Access key {spec.access_key!r} belongs to an account with another secret or kind;"
+                " agents share an account only with the same keys."
+            )
+        agent_id = spec.agent_id or max(self._agents, default=FIRST_AGENT_ID - 1) + 1
+        if agent_id in self._agents:
+            raise ValueError(f"Agent {agent_id} exists already; choose another agent_id.")
+        if account is None:
+            account_id = 100 + len(self._accounts)
+            account = Account(account_id, spec.kind, spec.access_key, secret)
+            self._accounts[spec.access_key] = account
+        if spec.kind == "service":
+            return None
+        agent = Agent(agent_id, account, spec.state)
+        account.agents.append(agent)
+        self._agents[agent_id] = agent
+        return agent
+
+    def find(self, selector: str | int | None) -> Agent:
+        """The agent meant by a number, an external id or an access key; the only one if unsaid.
+
+        Errors: ValueError when none or several could be meant.
+        """
+        if selector is None:
+            found = list(self._agents.values())
+        elif match := re.fullmatch(r"(?:1a)?(\d+)", str(selector)):
+            found = [self._agents[number]] if (number := int(match[1])) in self._agents else []
+        else:
+            account = self._accounts.get(str(selector))
+            found = account.agents if account else []
+        if len(found) != 1:
+            known = ", ".join(agent.external_id for agent in list(self._agents.values())[:10])
+            raise ValueError(
+                f"Agent {selector!r} means {len(found)} agents, one is needed; known: {known}."
+            )
+        return found[0]
+
+    def authenticate(self, headers: Mapping[str, str]) -> Account:
+        """The account behind a request's Basic keys.
+
+        Errors: 401. With security off (a fresh cattle) bad keys are taken for admin instead,
+        unless the request forbids it with X-ENFORCE-AUTHENTICATION.
+        """
+        access_key, secret_key = _basic_keys(headers.get("Authorization", ""))
+        account = self._accounts.get(access_key)
+        if account and hmac.compare_digest(account.secret_key.encode(), secret_key.encode()):
+            return account
+        enforced = headers.get("X-ENFORCE-AUTHENTICATION", "").lower() == "true"
+        if self._security_enabled or enforced:
+            raise CattleRefusalError("Unauthorized", 401, "Unauthorized")
+        return self._admin
+
+    def usable_agent(self, account: Account) -> Agent:
+        """The one live agent of an account; merely asking wakes it up when it is disconnected.
+
+        Errors: 403 without a live agent, 422 with several.
+        """
+        live = [agent for agent in account.agents if agent.state in CONNECTABLE]
+        if not live:
+            raise CattleRefusalError("Access Denied", 403, "Forbidden")
+        if len(live) > 1:
+            raise CattleRefusalError("agentId is required", 422, "MissingRequired", "agentId")
+        if live[0].state in ("disconnected", "disconnecting"):
+            self.reconnect(live[0])
+        return live[0]
+
+
+def _basic_keys(authorization: str) -> tuple[str, str]:
+    """Access and secret key of an Authorization header; empty ones when it is no Basic auth."""
+    scheme, _, encoded = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return "", ""
+    try:
+        access_key, _, secret_key = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except ValueError:
+        return "", ""
+    return access_key, secret_key

@@ -1,0 +1,129 @@
+"""Docker's SDK without anything of ours: the floor, the other containers, and clearing away."""
+
+from __future__ import annotations
+
+import copy
+import json
+import tempfile
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.errors import NotFound
+
+from simulator import sample
+from simulator.rig.processes import Program
+
+UUID_LABEL = "io.rancher.container.uuid"
+MARK_LABEL = "cowpoke.bench"
+#: Of the other containers one in this many runs.
+RUNS_ONE_IN = 10
+REMOVERS = 8
+
+
+class Raw:
+    """The containers of one run, all marked, so that they are found again whatever happened."""
+
+    def __init__(
+        self, environment: Mapping[str, str], image: str, mark: str, *, connections: int
+    ) -> None:
+        self.client = docker.from_env(
+            environment=dict(environment), timeout=300, max_pool_size=connections
+        ).api
+        self._image = image
+        self._mark = mark
+        self._numbers = iter(range(1, 1_000_000))
+        self._body = self._explained()
+        self._others = 0
+
+    def close(self) -> None:
+        """Remove every container of this run, and the connections."""
+        self.clear(self.marked())
+        self.client.close()
+
+    def instance(self) -> sample.Instance:
+        """A new instance for cattle to ask for."""
+        number = next(self._numbers)
+        return sample.Instance(
+            uuid=str(uuid.uuid4()),
+            name=f"bench-{self._mark}-{number}",
+            image=self._image,
+            id=number,
+        )
+
+    def activate_event(self, instance: sample.Instance) -> sample.SampleEvent:
+        """The event whose container the floor makes as well."""
+        return sample.instance_activate(
+            instance, command=["/sleep.sh"], labels={MARK_LABEL: self._mark}
+        )
+
+    def floor_ms(self) -> tuple[float, str]:
+        """Look up, create, start, inspect, as short as it can be; the time and the id."""
+        instance = self.instance()
+        body = self._body_of(instance)
+        began_s = time.perf_counter()
+        label = f"{UUID_LABEL}={instance.uuid}"
+        self.client.containers(all=True, filters={"label": label})
+        made = self.client.create_container_from_config(  # type: ignore[no-untyped-call]
+            body, f"floor-{instance.name}"
+        )
+        self.client.start(made["Id"])
+        self.client.inspect_container(made["Id"])
+        return (time.perf_counter() - began_s) * 1000, str(made["Id"])
+
+    def add_others(self, wanted: int) -> None:
+        """Bring the other containers up to a number."""
+        for number in range(self._others, wanted):
+            instance = self.instance()
+            made = self.client.create_container_from_config(  # type: ignore[no-untyped-call]
+                self._body_of(instance), f"other-{instance.name}"
+            )
+            if number % RUNS_ONE_IN == 0:
+                self.client.start(made["Id"])
+        self._others = max(self._others, wanted)
+
+    def marked(self) -> list[str]:
+        """The ids of this run's containers."""
+        label = f"{MARK_LABEL}={self._mark}"
+        return [one["Id"] for one in self.client.containers(all=True, filters={"label": label})]
+
+    def id_of(self, instance: sample.Instance) -> str:
+        """The container of an instance."""
+        label = f"{UUID_LABEL}={instance.uuid}"
+        (found,) = self.client.containers(all=True, filters={"label": label})
+        return str(found["Id"])
+
+    def clear(self, container_ids: Iterable[str]) -> None:
+        """Remove containers, running or not."""
+        with ThreadPoolExecutor(REMOVERS) as pool:
+            list(pool.map(self._remove, container_ids))
+
+    def _remove(self, container_id: str) -> None:
+        with suppress(NotFound):
+            self.client.remove_container(container_id, force=True, v=True)
+
+    def _body_of(self, instance: sample.Instance) -> dict[str, Any]:
+        body = copy.deepcopy(self._body)
+        body["Labels"] |= {
+            UUID_LABEL: instance.uuid,
+            "io.rancher.container.name": instance.name,
+        }
+        return body
+
+    def _explained(self) -> dict[str, Any]:
+        """The body the worker itself would send: the floor and the system make the same thing."""
+        event = self.activate_event(self.instance())
+        with tempfile.TemporaryDirectory(prefix="cowpoke-bench-") as folder:
+            path = Path(folder) / "event.json"
+            known = {"id": "1", "name": event.name, "data": event.data}
+            path.write_text(json.dumps(known), encoding="utf-8")
+            with Program("worker", "explain", str(path), environment={"CATTLE_HOME": folder}) as it:
+                it.wait(60)
+                text = it.output()
+        body: dict[str, Any] = json.loads(text)
+        return body

@@ -1,0 +1,44 @@
+"""Where an event's time went: the ledger notes when each step was done, cattle when it sent."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+import redis
+
+from simulator.client import Call
+from worker.contract import keys
+
+RECORDED = "to the ledger"
+TAKEN = "to a worker"
+DONE = "in the worker"
+REPLIED = "back to cattle"
+#: Redis's times are cut to whole ms; on average half a one is missing.
+_CUT_MS = 0.5
+
+
+def stages_ms(ledger: redis.Redis, call: Call) -> dict[str, float]:
+    """The time each stage of an answered event took.
+
+    Redis, cattle and this process read the same clock: they are on one machine.
+    """
+    names = ["received_ms", "taken_ms", "answered_ms"]
+    row = ledger.hmget(keys.event(call.id), names)
+    recorded_ms, taken_ms, answered_ms = (float(str(at)) + _CUT_MS for at in row)
+    sent_ms = float(call.record["sent_ms"][0])
+    assert call.elapsed_ms is not None
+    return {
+        RECORDED: recorded_ms - sent_ms,
+        TAKEN: taken_ms - recorded_ms,
+        DONE: answered_ms - taken_ms,
+        REPLIED: sent_ms + call.elapsed_ms - answered_ms,
+    }
+
+
+def mean_stages_ms(found: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The mean of each stage: single ones are no finer than the ledger's whole ms."""
+    return {
+        stage: statistics.mean(one[stage] for one in found)
+        for stage in (RECORDED, TAKEN, DONE, REPLIED)
+    }

@@ -1,0 +1,116 @@
+"""What is remembered of one call: when it was sent, every reply to it, and how it ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from simulator.agents import Agent
+    from simulator.wire import Event
+
+CallState = Literal["waiting", "success", "error", "timeout", "one_way"]
+ReplyKind = Literal["progress", "final", "duplicate", "late", "progress_after_final", "unmatched"]
+
+
+@dataclass(slots=True)
+class Reply:
+    """One reply event and what it was to its call when it came."""
+
+    kind: ReplyKind
+    received_ms: float
+    event: Event
+
+    def to_json(self, *, data: bool) -> dict[str, Any]:
+        """The reply event with its time and kind; without its data when a list is long."""
+        event = self.event if data else {k: v for k, v in self.event.items() if k != "data"}
+        return {"kind": self.kind, "received_ms": self.received_ms, "event": event}
+
+
+@dataclass(slots=True, eq=False)
+class CallRecord:
+    """One event that was sent and what came back."""
+
+    id: str
+    reply_to: str | None
+    name: str
+    agent: Agent
+    timeout_s: float
+    sends: int
+    event: Event | None
+    retries_new_id: int = 0
+    backoff_s: float | None = None
+    attempt: int = 1
+    kept: bool = True
+    state: CallState = "waiting"
+    sent_ms: list[float] = field(default_factory=list)
+    sockets: int = 0
+    started_s: float = 0.0
+    elapsed_ms: float | None = None
+    expiries: int = 0
+    progressed: bool = False
+    replies: list[Reply] = field(default_factory=list)
+    retry_of: str | None = None
+    next: CallRecord | None = None
+    timer: asyncio.TimerHandle | None = None
+    on_end: list[Callable[[CallRecord], None]] = field(default_factory=list)
+
+    @property
+    def id_key(self) -> tuple[str, str | None]:
+        """What a reply must name to be matched: the event's id and its reply address."""
+        return (self.id, self.reply_to)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is awaited, a retry with a new id included."""
+        return self.state != "waiting" and not self.will_retry
+
+    @property
+    def will_retry(self) -> bool:
+        """Whether cattle's process layer sends this again under a new id."""
+        return self.state == "timeout" and self.attempt <= self.retries_new_id
+
+    @property
+    def final(self) -> Event | None:
+        """The reply that counted."""
+        return next((reply.event for reply in self.replies if reply.kind == "final"), None)
+
+    def of_kind(self, *kinds: ReplyKind) -> list[Reply]:
+        """The replies of some kinds, in arrival order."""
+        return [reply for reply in self.replies if reply.kind in kinds]
+
+    def to_json(self, *, data: bool = True) -> dict[str, Any]:
+        """The record as the control API shows it.
+
+        Shape: `replies` is everything that matched, in arrival order; `late` and `duplicates` are
+        the same entries picked out.
+        """
+
+        def shown(*kinds: ReplyKind) -> list[dict[str, Any]]:
+            return [reply.to_json(data=data) for reply in self.of_kind(*kinds)]
+
+        matching = [reply for reply in self.replies if reply.kind != "unmatched"]
+        return {
+            "id": self.id,
+            "replyTo": self.reply_to,
+            "name": self.name,
+            "agent": self.agent.external_id,
+            "state": self.state,
+            "sent_ms": self.sent_ms,
+            "sockets": self.sockets,
+            "timeout_ms": self.timeout_s * 1000,
+            "elapsed_ms": self.elapsed_ms,
+            "attempt": self.attempt,
+            "retry_of": self.retry_of,
+            "retried_as": self.next.id if self.next else None,
+            "final": self.final if data else None,
+            "replies": [reply.to_json(data=data) for reply in matching],
+            "progress": shown("progress"),
+            "duplicates": shown("duplicate"),
+            "late": shown("late"),
+            "unmatched": shown("unmatched"),
+            "reply_ids": [reply.event.get("id") for reply in matching],
+        }

@@ -1,0 +1,126 @@
+"""`python -m simulator.chaos`: run, break, mend, account; exit code 1 when anything was lost."""
+
+import random
+import secrets
+import sys
+import time
+from collections import Counter
+
+import click
+from docker.errors import DockerException
+from requests.exceptions import RequestException
+
+from simulator import sample
+from simulator.chaos.account import Account
+from simulator.chaos.faults import FaultMaker
+from simulator.chaos.stage import Stage
+from simulator.chaos.stream import TIMEOUT_MS, EventStream, remove_all, send
+from simulator.rig.errors import RigError
+from worker.contract import keys
+
+UUID_LABEL = "io.rancher.container.uuid"
+WARM_UP_S = 3.0
+
+
+@click.command()
+@click.option("--duration-s", default=300, show_default=True, help="How long parts are broken.")
+@click.option("--seed", type=int, help="Repeats the choices of a run; random when not given.")
+@click.option("--hosts", default=3, show_default=True, help="Hosts with workers of their own.")
+@click.option("--rate-hz", default=3.0, show_default=True, help="Wishes per second, on average.")
+@click.option("--fault-every-s", default=2.0, show_default=True, help="Mean time between faults.")
+def main(
+    duration_s: int, seed: int | None, hosts: int, rate_hz: float, fault_every_s: float
+) -> None:
+    """Kill parts under load and account for every event."""
+    seed = secrets.randbelow(10**6) if seed is None else seed
+    click.echo(f"chaos: seed {seed}, {duration_s} s, {hosts} hosts")
+    try:
+        with Stage(hosts) as stage:
+            account = _run(stage, seed, duration_s, rate_hz, fault_every_s)
+            _show(account, seed)
+    except RigError as missing:
+        sys.exit(f"chaos: {missing}")
+    sys.exit(0 if account.is_good else 1)
+
+
+def _show(account: Account, seed: int) -> None:
+    for words in account.lost:
+        click.echo(f"LOST {words}")
+    for instance_uuid in sorted(account.doubled):
+        click.echo(f"DOUBLED containers of instance {instance_uuid}")
+    click.echo(account.table())
+    click.echo(f"chaos: {'passed' if account.is_good else 'FAILED'} (seed {seed})")
+
+
+def _run(stage: Stage, seed: int, duration_s: int, rate_hz: float, fault_every_s: float) -> Account:
+    account = Account()
+    stream = EventStream(stage.cattle_url, stage.hosts, stage.image, seed=seed, rate_hz=rate_hz)
+    maker = FaultMaker(stage, seed=seed + 1)
+    pace = random.Random(seed + 2)  # noqa: S311 -- repeatable, guards nothing
+    stream.start()
+    time.sleep(WARM_UP_S)
+    account.first = stage.footprint()
+    over_s = time.monotonic() + duration_s
+    try:
+        while time.monotonic() < over_s:
+            broken = maker.break_something()
+            account.broken.append(broken)
+            after = "never" if broken.recovery_s is None else f"{broken.recovery_s:.1f} s"
+            click.echo(f"  {broken.name:<28} answered again after {after}")
+            account.doubled |= _doubled(stage)
+            time.sleep(pace.expovariate(1 / fault_every_s))
+    finally:
+        stage.heal()
+        stream.stop()
+    _settle(stage, stream, maker, account)
+    return account
+
+
+def _settle(stage: Stage, stream: EventStream, maker: FaultMaker, account: Account) -> None:
+    """All parts are well: every call ends, every instance goes, and nothing is left anywhere."""
+    _wait_all_ended(stage)
+    for host in stage.hosts:
+        probe = sample.instance_remove(maker.probe_instances[host.uuid])
+        stage.cattle.wait(send(stage.cattle, probe, host.access_key), TIMEOUT_MS / 1000)
+    remove_all(stage.cattle, stream)
+    _wait_all_ended(stage)
+    account.last = stage.footprint()
+    account.left_over = len(stage.containers())
+    account.in_redis = _in_redis(stage)
+    agents = {agent["id"]: agent["access_key"] for agent in stage.cattle.agents()}
+    account.count(stage.cattle.records(data=False), agents)
+
+
+def _wait_all_ended(stage: Stage) -> None:
+    """Until each call is answered; what is not within two deadlines will not be."""
+    deadline_s = time.monotonic() + 2 * TIMEOUT_MS / 1000
+    for record in stage.cattle.records(data=False):
+        if record["state"] in {"waiting", "timeout"}:
+            stage.cattle.wait(record["id"], max(deadline_s - time.monotonic(), 0.1))
+
+
+def _doubled(stage: Stage) -> set[str]:
+    """Instances with more than one container now; none are seen while dockerd is away."""
+    try:
+        counts = Counter(labels.get(UUID_LABEL, "") for labels in stage.containers())
+    except (DockerException, RequestException):
+        return set()
+    return {instance_uuid for instance_uuid, count in counts.items() if count > 1}
+
+
+def _in_redis(stage: Stage) -> dict[str, int]:
+    """What waits in Redis after the end: open events, messages, outcomes."""
+    with stage.redis.client() as client:
+        left = {"outcomes": int(client.xlen(keys.OUTCOMES))}
+        for host in stage.hosts:
+            left["open events"] = left.get("open events", 0) + int(
+                client.zcard(keys.open_events(host.uuid))
+            )
+            for suffix in ("", ".control", ".images"):
+                queued = int(client.llen(f"host.{host.uuid}{suffix}"))
+                left["messages"] = left.get("messages", 0) + queued
+    return left
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m simulator.chaos")

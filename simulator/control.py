@@ -1,0 +1,196 @@
+"""/simulator/...: the HTTP control API; makes the server send, shows replies, turns knobs.
+
+No keys: it answers loopback peers only, whatever address the server listens on.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from simulator.settings import AgentSettings
+
+if TYPE_CHECKING:
+    from aiohttp.typedefs import Handler
+
+    from simulator.agents import Agent, Agents
+    from simulator.calls import Calls
+    from simulator.faults import Faults
+    from simulator.stats import Stats
+    from simulator.subscriptions import Subscriptions
+
+PREFIX = "/simulator"
+
+
+class ControlRequestError(ValueError):
+    """A control call that cannot be meant; its message goes back with a 400."""
+
+
+class EventRequest(BaseModel):
+    """Body of POST /simulator/events."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    event: dict[str, Any]
+    agent: str | int | None = None
+    timeout_ms: float = Field(45_000, gt=0)
+    sends: int = Field(1, gt=0)
+    retries_new_id: int = Field(0, ge=0)
+    backoff_ms: float | None = Field(None, ge=0, description="null waits as cattle does")
+    one_way: bool = False
+    wait_s: float = Field(0, ge=0)
+
+
+class FrameRequest(BaseModel):
+    """Body of POST /simulator/frames."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: str
+    agent: str | int | None = None
+
+
+class Control:
+    """Handlers of the control API."""
+
+    def __init__(
+        self,
+        agents: Agents,
+        subscriptions: Subscriptions,
+        calls: Calls,
+        faults: Faults,
+        stats: Stats,
+    ) -> None:
+        self._agents = agents
+        self._subscriptions = subscriptions
+        self._calls = calls
+        self._faults = faults
+        self._stats = stats
+
+    def routes(self) -> list[web.RouteDef]:
+        """Where each handler is found."""
+        return [
+            web.post(f"{PREFIX}/events", self.send_event),
+            web.get(f"{PREFIX}/calls", self.show_calls),
+            web.get(f"{PREFIX}/calls/{{id}}", self.show_call),
+            web.post(f"{PREFIX}/frames", self.send_frame),
+            web.get(f"{PREFIX}/stats", self.show_stats),
+            web.get(f"{PREFIX}/faults", self.show_faults),
+            web.put(f"{PREFIX}/faults", self.turn_faults),
+            web.delete(f"{PREFIX}/faults", self.clear_faults),
+            web.get(f"{PREFIX}/agents", self.show_agents),
+            web.post(f"{PREFIX}/agents", self.add_agent),
+        ]
+
+    async def send_event(self, request: web.Request) -> web.Response:
+        """Send an event as a call; with wait_s, answer with its record when it ended."""
+        asked = EventRequest.model_validate(await _json(request))
+        if not isinstance(asked.event.get("name"), str):
+            raise ControlRequestError("The event needs a name, such as compute.instance.activate.")
+        record = self._calls.start(
+            self._agents.find(asked.agent),
+            asked.event,
+            timeout_s=asked.timeout_ms / 1000,
+            sends=asked.sends,
+            one_way=asked.one_way,
+            retries_new_id=asked.retries_new_id,
+            backoff_s=None if asked.backoff_ms is None else asked.backoff_ms / 1000,
+        )
+        if not asked.wait_s:
+            return web.json_response({"id": record.id, "replyTo": record.reply_to})
+        return web.json_response((await self._calls.wait(record, asked.wait_s)).to_json())
+
+    async def show_calls(self, request: web.Request) -> web.Response:
+        """All records, oldest first; `?data=0` leaves the reply payloads out."""
+        data = request.query.get("data") != "0"
+        return web.json_response([record.to_json(data=data) for record in self._calls.records()])
+
+    async def show_call(self, request: web.Request) -> web.Response:
+        """One record; `?wait_s=` waits for its end, or its retry's."""
+        event_id = request.match_info["id"]
+        record = self._calls.record(event_id)
+        if record is None:
+            message = f"No call has the id {event_id!r}; GET {PREFIX}/calls lists them."
+            return web.json_response({"message": message}, status=404)
+        wait_s = float(request.query.get("wait_s", 0))
+        if wait_s:
+            record = await self._calls.wait(record, wait_s)
+        return web.json_response(record.to_json())
+
+    async def send_frame(self, request: web.Request) -> web.Response:
+        """Send any text on the agent's sockets."""
+        asked = FrameRequest.model_validate(await _json(request))
+        agent = self._agents.find(asked.agent)
+        return web.json_response(
+            {"sockets": self._subscriptions.send_text(asked.text, agent.agent_id)}
+        )
+
+    async def show_stats(self, _: web.Request) -> web.Response:
+        """Counters, and the sockets open per agent."""
+        sockets = {"open_sockets": self._subscriptions.open_per_agent()}
+        return web.json_response({**self._stats.snapshot(), **sockets})
+
+    async def show_faults(self, _: web.Request) -> web.Response:
+        """The knobs as they stand."""
+        return web.json_response(self._faults.knobs.model_dump())
+
+    async def turn_faults(self, request: web.Request) -> web.Response:
+        """Turn the knobs named; `drop_sockets` is no knob but cuts every socket now."""
+        changes = await _json(request)
+        drop = changes.pop("drop_sockets", False)
+        knobs = self._faults.turn(changes)
+        if drop:
+            self._subscriptions.drop_all()
+        return web.json_response(knobs.model_dump())
+
+    async def clear_faults(self, _: web.Request) -> web.Response:
+        """Every knob off."""
+        self._faults.clear()
+        return web.json_response(self._faults.knobs.model_dump())
+
+    async def show_agents(self, _: web.Request) -> web.Response:
+        """Every agent with its state and what it reported last."""
+        return web.json_response([agent.to_json() for agent in self._agents])
+
+    async def add_agent(self, request: web.Request) -> web.Response:
+        """Add an agent, or a service account, while running."""
+        spec = AgentSettings.model_validate(await _json(request))
+        agent: Agent | None = self._agents.add(spec)
+        body = agent.to_json() if agent else {"access_key": spec.access_key, "kind": spec.kind}
+        return web.json_response(body, status=201)
+
+
+@web.middleware
+async def loopback_only(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Keep the control API to this host, and turn its mistakes into readable answers."""
+    if not request.path.startswith(f"{PREFIX}/"):
+        return await handler(request)
+    if not _is_loopback(request.remote):
+        message = "The control API answers loopback only; call it from the simulator's own host."
+        return web.json_response({"message": message}, status=403)
+    try:
+        return await handler(request)
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_context=False, include_input=False)
+        return web.json_response({"message": str(problems)}, status=400)
+    except ValueError as error:
+        return web.json_response({"message": str(error)}, status=400)
+
+
+def _is_loopback(remote: str | None) -> bool:
+    return remote is not None and ipaddress.ip_address(remote.split("%", 1)[0]).is_loopback
+
+
+async def _json(request: web.Request) -> dict[str, Any]:
+    """The body as a JSON object."""
+    try:
+        body: Any = json.loads(await request.read())
+    except ValueError as error:
+        raise ControlRequestError(f"The body must be a JSON object: {error}") from error
+    if not isinstance(body, dict):
+        raise ControlRequestError(f"The body must be a JSON object, not a {type(body).__name__}.")
+    return body

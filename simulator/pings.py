@@ -1,0 +1,131 @@
+"""The liveness schedule: every agent's ping on one tick, and what missed pings do to an agent.
+
+active -(6 misses)-> reconnecting -(pong)-> reconnected -> finishing-reconnect -> active
+reconnecting -(no pong for 180 s)-> disconnecting -> disconnected -(it subscribes)-> reconnecting
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from simulator.wire import Event, epoch_ms
+
+if TYPE_CHECKING:
+    from simulator.agents import Agent, Agents
+    from simulator.call_record import CallRecord
+    from simulator.calls import Calls
+    from simulator.settings import SimulatorSettings
+    from simulator.stats import Stats
+
+STATS_EVERY = 24
+RESOURCES_EVERY = 12
+INSTANCES_EVERY = 3
+
+
+def options_at(tick: int) -> dict[str, bool]:
+    """What the pings of a tick ask for; one counter for all agents, so all are heavy at once."""
+    every = {"stats": STATS_EVERY, "resources": RESOURCES_EVERY, "instances": INSTANCES_EVERY}
+    return {name: True for name, ticks in every.items() if tick % ticks == 0}
+
+
+class Pings:
+    """Sends pings, counts misses and moves agents between their states."""
+
+    def __init__(
+        self, settings: SimulatorSettings, agents: Agents, calls: Calls, stats: Stats
+    ) -> None:
+        self._settings = settings
+        self._agents = agents
+        self._calls = calls
+        self._stats = stats
+        self._reconnects: dict[int, asyncio.Task[None]] = {}
+        agents.reconnect = self.reconnect
+
+    async def run(self) -> None:
+        """Ping all active agents at every interval; an interval of 0 sends none."""
+        tick = 0
+        while self._settings.ping_interval_s:
+            options = options_at(tick)
+            for agent in self._agents:
+                if agent.state == "active":
+                    self._ping(agent, options)
+            tick += 1
+            await asyncio.sleep(self._settings.ping_interval_s)
+
+    def reconnect(self, agent: Agent) -> None:
+        """Begin to win an agent back; once per agent at a time."""
+        if agent.agent_id in self._reconnects:
+            return
+        agent.state = "reconnecting"
+        task = asyncio.get_running_loop().create_task(self._win_back(agent))
+        self._reconnects[agent.agent_id] = task
+        task.add_done_callback(lambda _: self._reconnects.pop(agent.agent_id, None))
+
+    async def stop(self) -> None:
+        """Give up all reconnects."""
+        tasks = list(self._reconnects.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _ping(self, agent: Agent, options: dict[str, bool]) -> None:
+        record = self._call(agent, options, self._settings.ping_timeout_s, sends=1)
+        record.on_end.append(self._judge)
+
+    def _call(
+        self, agent: Agent, options: dict[str, bool], timeout_s: float, sends: int
+    ) -> CallRecord:
+        event: Event = {
+            "name": "ping",
+            "resourceType": "agent",
+            "resourceId": agent.external_id,
+            "data": {"options": options, "resources": []},
+        }
+        self._stats.pings_sent += 1
+        return self._calls.start(agent, event, timeout_s=timeout_s, sends=sends, kept=False)
+
+    def _judge(self, record: CallRecord) -> None:
+        """A pong clears the misses; silence or an error is a miss, and enough of them alarm."""
+        agent = record.agent
+        if record.state == "success":
+            self._note_pong(record)
+            return
+        self._stats.pings_missed += 1
+        agent.misses += 1
+        if agent.misses >= self._settings.reconnect_after_misses and agent.state == "active":
+            self.reconnect(agent)
+
+    def _note_pong(self, record: CallRecord) -> None:
+        agent = record.agent
+        agent.misses = 0
+        agent.last_pong_ms = epoch_ms()
+        self._stats.pings_answered += 1
+        if record.elapsed_ms is not None:
+            self._stats.ping_latencies_ms.append(record.elapsed_ms)
+        data = (record.final or {}).get("data") or {}
+        resources = data.get("resources") if isinstance(data, dict) else None
+        if isinstance(resources, list) and resources:
+            agent.resources = resources
+
+    async def _win_back(self, agent: Agent) -> None:
+        """Ping until it answers; after too long a silence it is disconnected."""
+        settings = self._settings
+        loop = asyncio.get_running_loop()
+        started_s = loop.time()
+        options = {"stats": True, "resources": True}
+        while agent.state == "reconnecting":
+            timeout_s, sends = settings.reconnect_ping_timeout_s, settings.reconnect_ping_sends
+            record = self._call(agent, options, timeout_s, sends)
+            await self._calls.wait(record, timeout_s * (sends + 1))
+            if record.state == "success":
+                self._note_pong(record)
+                for state in ("reconnected", "finishing-reconnect", "active"):
+                    agent.state = state
+                return
+            self._stats.pings_missed += 1
+            if loop.time() - started_s > settings.disconnect_after_s:
+                agent.state = "disconnecting"
+                agent.state = "disconnected"
+                return
+            await asyncio.sleep(min(timeout_s, 1))

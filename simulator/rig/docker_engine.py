@@ -1,0 +1,95 @@
+"""A Docker Engine as a run sees it: where it is, whether it answers, and whose it is."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Self
+
+import docker
+from docker.errors import DockerException
+from requests.exceptions import RequestException
+
+from simulator.rig.errors import RigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+ASK_TIMEOUT_S = 3
+
+
+class NotOurEngineError(RigError):
+    """The Engine is the machine's own: a run does not kill or restart it."""
+
+
+class DockerEngine:
+    """A Docker Engine: where it is, and, when it is private, its life."""
+
+    def __init__(self, environment: Mapping[str, str], *, private: bool) -> None:
+        self.environment = dict(environment)
+        """DOCKER_* variables for programs that are to use this Engine."""
+        self.private = private
+
+    @property
+    def host(self) -> str:
+        """Its address, as DOCKER_HOST takes it."""
+        return self.environment["DOCKER_HOST"]
+
+    @property
+    def pid(self) -> int:
+        """Process id of the private dockerd."""
+        raise NotOurEngineError(f"the Engine at {self.host} was not started by this run")
+
+    def client(self, timeout_s: float = 60) -> docker.APIClient:
+        """Open a low-level client; close it yourself."""
+        return docker.from_env(environment=self.environment, timeout=int(timeout_s)).api
+
+    def kill(self) -> None:
+        """Kill the private dockerd at once (SIGKILL); its containers run on."""
+        raise NotOurEngineError(f"the Engine at {self.host} is not this run's to kill")
+
+    def restart(self) -> None:
+        """Start the private dockerd again after a kill, or end it and start it again."""
+        raise NotOurEngineError(f"the Engine at {self.host} is not this run's to restart")
+
+    def stop(self) -> None:
+        """Leave the machine's Engine as it is."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def engine_answers(variables: Mapping[str, str]) -> bool:
+    """Say whether the Engine that these DOCKER_* variables name answers a ping."""
+    if not _socket_answers(variables.get("DOCKER_HOST", "")):
+        return False
+    try:
+        client = docker.from_env(environment=dict(variables), timeout=ASK_TIMEOUT_S)
+    except (DockerException, RequestException, OSError):
+        return False
+    try:
+        return bool(client.ping())
+    except (DockerException, RequestException, OSError):
+        return False
+    finally:
+        client.close()
+
+
+def _socket_answers(host: str) -> bool:
+    """Ask a unix socket ourselves: the SDK leaves its own socket open when that fails."""
+    if not host.startswith("unix://"):
+        return True
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(host.removeprefix("unix://"))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,133 @@
+"""CattleServer: the parts wired together, listening on one address."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from simulator.agents import Agents
+from simulator.api import Api
+from simulator.calls import Calls
+from simulator.configcontent import ConfigContent
+from simulator.control import Control, loopback_only
+from simulator.faults import Faults
+from simulator.pings import Pings
+from simulator.publish import Publish
+from simulator.settings import SimulatorSettings
+from simulator.stats import Stats
+from simulator.subscriptions import Subscriptions
+from simulator.wire import CattleRefusalError, Event
+
+if TYPE_CHECKING:
+    from aiohttp.typedefs import Handler
+
+    from simulator.call_record import CallRecord
+
+BODY_MAX_BYTES = 64 * 2**20
+HEAD_MAX_BYTES = 16 * 2**10
+SHUTDOWN_S = 0.5
+
+
+class CattleServer:
+    """The simulated server; `python -m simulator` runs one, tests run it in their own loop."""
+
+    def __init__(self, settings: SimulatorSettings | None = None) -> None:
+        self.settings = settings or SimulatorSettings()
+        self.stats = Stats()
+        self.faults = Faults()
+        self.agents = Agents(self.settings.agents, security_enabled=self.settings.security_enabled)
+        self.subscriptions = Subscriptions(self.settings, self.agents, self.faults, self.stats)
+        self.calls = Calls(
+            self.subscriptions, self.stats, clock_offset_ms=self.settings.clock_offset_ms
+        )
+        self.pings = Pings(self.settings, self.agents, self.calls, self.stats)
+        self.base_url = ""
+        self._runner: web.AppRunner | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def url(self) -> str:
+        """Cattle's API address, what an agent calls CATTLE_URL."""
+        return f"{self.base_url}/v1"
+
+    async def start(self) -> str:
+        """Listen; the answer is the API's address.
+
+        Errors: OSError when the address is taken.
+        """
+        self._runner = web.AppRunner(
+            self._application(),
+            access_log=None,
+            shutdown_timeout=SHUTDOWN_S,
+            max_line_size=HEAD_MAX_BYTES,
+            max_field_size=HEAD_MAX_BYTES,
+        )
+        await self._runner.setup()
+        await web.TCPSite(self._runner, self.settings.host, self.settings.port).start()
+        port = self._runner.addresses[0][1]
+        host = self.settings.host
+        self.base_url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        self._tasks = [
+            asyncio.create_task(self.subscriptions.deliver_forever()),
+            asyncio.create_task(self.pings.run()),
+        ]
+        return self.url
+
+    async def stop(self) -> None:
+        """Cut every connection and stop."""
+        await self.pings.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.calls.stop()
+        self.faults.clear()
+        self.subscriptions.drop_all()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def call(
+        self,
+        event: Event,
+        *,
+        agent: str | int | None = None,
+        wait_s: float = 60,
+        **options: Any,  # noqa: ANN401  passed on to Calls.start as they are
+    ) -> CallRecord:
+        """Send an event and wait for its end; `options` are those of `Calls.start`."""
+        if "timeout_ms" in options:
+            options["timeout_s"] = options.pop("timeout_ms") / 1000
+        record = self.calls.start(self.agents.find(agent), event, **options)
+        return await self.calls.wait(record, wait_s)
+
+    def _application(self) -> web.Application:
+        api, content = Api(self.agents), ConfigContent(self.agents)
+        publish = Publish(self.agents, self.calls, self.faults, self.stats)
+        control = Control(self.agents, self.subscriptions, self.calls, self.faults, self.stats)
+        version = "/{version:v1|v2-beta}"
+        application = web.Application(
+            middlewares=[cattle_errors, loopback_only], client_max_size=BODY_MAX_BYTES
+        )
+        application.add_routes(
+            [
+                web.get(version, api.root),
+                web.get(f"{version}/subscribe", self.subscriptions.subscribe),
+                web.post(f"{version}/publish", publish.publish),
+                web.get(f"{version}/agents", api.agents),
+                web.post(f"{version}/agents/{{agent}}", api.reconnect),
+                web.get(f"{version}/configcontent/{{item}}", content.get),
+                web.put(f"{version}/configcontent/{{item}}", content.put),
+                *control.routes(),
+            ]
+        )
+        return application
+
+
+@web.middleware
+async def cattle_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer refusals in cattle's own error format."""
+    try:
+        return await handler(request)
+    except CattleRefusalError as refusal:
+        return refusal.response()

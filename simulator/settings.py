@@ -1,0 +1,64 @@
+"""What the simulated cattle server can be told from outside; defaults are cattle's own numbers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+AgentState = Literal[
+    "registering",
+    "inactive",
+    "activating",
+    "active",
+    "reconnecting",
+    "reconnected",
+    "finishing-reconnect",
+    "disconnecting",
+    "disconnected",
+    "removed",
+]
+
+
+class AgentSettings(BaseModel):
+    """One agent and the keys of its account; agents with the same access key share one account.
+
+    Kind `service` is an account without an agent of its own: it subscribes RAW, for any agent.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    access_key: str = Field(min_length=1)
+    secret_key: SecretStr
+    kind: Literal["agent", "service"] = "agent"
+    agent_id: int | None = Field(None, gt=0, description="database number; counted up when absent")
+    state: AgentState = "active"
+
+
+DEFAULT_AGENT = AgentSettings(
+    access_key="simulated-agent", secret_key=SecretStr("only-on-loopback")
+)
+
+
+class SimulatorSettings(BaseSettings):
+    """Environment `SIMULATOR_*` -> one frozen object."""
+
+    model_config = SettingsConfigDict(env_prefix="SIMULATOR_", frozen=True)
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(0, ge=0, le=65535, description="0 takes a free port")
+    agents: tuple[AgentSettings, ...] = Field((DEFAULT_AGENT,), description="JSON list of agents")
+    security_enabled: bool = Field(
+        default=True, description="false serves bad keys as `admin`, as a fresh cattle does"
+    )
+    heartbeat_s: float = Field(5, gt=0)
+    max_heartbeats: int = Field(8640, gt=0, description="then the socket is closed (12 h)")
+    frame_limit: int = Field(100, gt=0, description="unflushed frames a socket may have")
+    ping_interval_s: float = Field(5, ge=0, description="0 sends no pings")
+    ping_timeout_s: float = Field(15, gt=0)
+    reconnect_after_misses: int = Field(6, gt=0)
+    reconnect_ping_timeout_s: float = Field(2, gt=0)
+    reconnect_ping_sends: int = Field(30, gt=0)
+    disconnect_after_s: float = Field(180, gt=0)
+    clock_offset_ms: int = Field(0, description="added to the `time` of every event")

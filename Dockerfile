@@ -1,0 +1,27 @@
+# One image for bridge, worker, Flower and the simulated server; the command says which.
+# The base is any image with Python 3.11 or newer, its venv module and CA certificates.
+ARG BASE_IMAGE=python:3.11-slim
+FROM ${BASE_IMAGE}
+
+# pip's ordinary settings, for networks with a package index of their own; absent means pip's defaults.
+ARG PIP_INDEX_URL
+ARG PIP_TRUSTED_HOST
+
+COPY requirements-runtime.lock /opt/cowpoke/
+RUN python3 -m venv /opt/venv \
+    && /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps \
+        --require-hashes -r /opt/cowpoke/requirements-runtime.lock
+
+COPY celeryconfig.py /opt/cowpoke/
+COPY worker /opt/cowpoke/worker
+COPY bridge /opt/cowpoke/bridge
+COPY simulator /opt/cowpoke/simulator
+RUN /opt/venv/bin/python -m compileall -q /opt/cowpoke \
+    && groupadd --system --gid 10001 cowpoke \
+    && useradd --system --uid 10001 --gid cowpoke --no-create-home --home-dir /nonexistent cowpoke
+
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1
+WORKDIR /opt/cowpoke
+# Only a worker needs more, for the Engine's socket; docker-compose.yml gives it to workers alone.
+USER cowpoke
+CMD ["python", "-m", "bridge"]

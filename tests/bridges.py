@@ -1,0 +1,182 @@
+"""The bridge as a real process between a simulated cattle and a worker that the test writes."""
+
+import json
+import threading
+import uuid
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from typing import Any, Self
+
+import redis
+from cryptography.fernet import Fernet
+
+from simulator.client import Cattle
+from simulator.rig.processes import Program, wait_until
+from simulator.rig.redis_server import RedisServer
+from worker.contract.broker import BrokerSettings, connect
+from worker.contract.events import Event
+from worker.contract.leases import Lease, Leases
+from worker.contract.ledger import Ledger, Verdict
+from worker.contract.outcomes import Outcome, success
+from worker.contract.routes import Lane, queue_for
+from worker.contract.seal import Sealer
+
+AGENT = {"access_key": "agent-key", "secret_key": "agent-secret-5f1d", "kind": "agent"}
+HOST = "host-1"
+EVENT = {"resource_type": "instanceHostMap", "resource_id": "1ihm7"}
+ACTIVATE = "compute.instance.activate"
+
+#: What the script says to an event: how it ends, or None for "not at all".
+Script = Callable[[Event, Callable[[Outcome], Any]], Outcome | None]
+
+
+def echo(event: Event, _: object) -> Outcome:
+    """The usual script: success with the event's data."""
+    return success(dict(event.data))
+
+
+class ScriptedWorker:
+    """A worker process as the ledger sees it: leases, takes, outcomes; its work is a script."""
+
+    def __init__(self, url: str, key: str, *, host: str = HOST, script: Script = echo) -> None:
+        settings = BrokerSettings.model_validate({"REDIS_URL": url, "QUEUE_KEY": key})
+        self.redis = connect(settings)
+        self.ledger = Ledger(self.redis, Sealer.of(settings))
+        self.script = script
+        #: Every event taken, in order.
+        self.taken: list[Event] = []
+        self._leases = Leases(self.redis)
+        self._host = host
+        self._boots = {lane: f"{lane}-{uuid.uuid4().hex[:8]}" for lane in Lane}
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._live)] + [
+            threading.Thread(target=self._work, args=(lane,)) for lane in Lane
+        ]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+        with suppress(redis.RedisError):
+            self._leases.give_up(self._host, *self._boots.values())
+        self.redis.close()
+
+    def _live(self) -> None:
+        while not self._over.wait(0.2):
+            with suppress(redis.RedisError):
+                for lane, boot_id in self._boots.items():
+                    self._leases.renew(
+                        Lease(
+                            boot_id=boot_id,
+                            host_uuid=self._host,
+                            lane=lane,
+                            node=f"{lane}@{self._host}",
+                            hostname=self._host,
+                            lock_domain="d",
+                            version="1",
+                            started_ms=0,
+                        )
+                    )
+
+    def _work(self, lane: Lane) -> None:
+        while not self._over.is_set():
+            try:
+                found: Any = self.redis.brpop([queue_for(self._host, lane)], timeout=0.2)
+                if found:
+                    self._run(json.loads(found[1])["headers"]["id"], lane)
+            except redis.RedisError:
+                self._over.wait(0.05)
+
+    def _run(self, event_id: str, lane: Lane) -> None:
+        take = self.ledger.take(event_id, self._boots[lane])
+        if take.verdict is not Verdict.TAKEN:
+            return
+        event = self.ledger.open_event(event_id, take)
+        self.taken.append(event)
+        outcome = self.script(event, lambda step: self.ledger.progress(event_id, step))
+        if outcome is not None:
+            self.ledger.settle(event_id, outcome)
+
+
+class BridgeRig:
+    """Cattle, a Redis, and as many bridges and workers as a test asks for."""
+
+    def __init__(self, server: RedisServer, **simulator: Any) -> None:
+        self.redis = server
+        self.key = Fernet.generate_key().decode()
+        self._stack = ExitStack()
+        self._settings = {"agents": [AGENT], "ping_interval_s": 0, "heartbeat_s": 0.3, **simulator}
+
+    def __enter__(self) -> Self:
+        with ExitStack() as starting:
+            starting.callback(self._stack.close)
+            environment = {
+                f"SIMULATOR_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
+                for name, value in self._settings.items()
+            }
+            program = self._stack.enter_context(Program("simulator", environment=environment))
+            line = program.wait_for_line(r"^simulator: http", timeout_s=30)
+            self.url = line.split(" ", 1)[1].strip()
+            self.cattle = Cattle(self.url)
+            self._stack.callback(self.cattle.close)
+            starting.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def start_worker(self, **options: Any) -> ScriptedWorker:
+        """A worker that lives until the rig ends."""
+        return self._stack.enter_context(ScriptedWorker(self.redis.url, self.key, **options))
+
+    def worker(self, **options: Any) -> ScriptedWorker:
+        """A worker for a `with` block."""
+        return ScriptedWorker(self.redis.url, self.key, **options)
+
+    def start_bridge(self, **environment: str) -> Program:
+        """A `python -m bridge` for the agent."""
+        keys = {
+            "CATTLE_ACCESS_KEY": AGENT["access_key"],
+            "CATTLE_SECRET_KEY": AGENT["secret_key"],
+        }
+        if "BRIDGE_AGENTS_FILE" in environment:
+            keys = {}
+        return self._stack.enter_context(
+            Program(
+                "bridge",
+                environment={
+                    "REDIS_URL": self.redis.url,
+                    "QUEUE_KEY": self.key,
+                    "CATTLE_URL": self.url,
+                    "CATTLE_EVENT_READ_TIMEOUT": "1",
+                    **keys,
+                    **environment,
+                },
+            )
+        )
+
+    def wait_subscribed(self, sockets: int = 1, timeout_s: float = 20) -> None:
+        """Until so many websockets stand: an event sent before that would vanish."""
+        wait_until(
+            lambda: sum(self.cattle.stats()["open_sockets"].values()) == sockets,
+            timeout_s,
+            f"{sockets} open subscription(s)",
+        )
+
+    def counted(self, name: str) -> Any:
+        """One of cattle's counters."""
+        return self.cattle.stats()[name]
+
+    def wait_counted(self, name: str, least: int, timeout_s: float = 10) -> None:
+        """Until cattle counted at least so many."""
+        wait_until(lambda: self.counted(name) >= least, timeout_s, f"{least} {name}")
+
+    def outcomes_left(self) -> int:
+        """How many outcomes wait in the stream."""
+        with self.redis.client() as client:
+            return int(client.xlen("cowpoke:outcomes"))

@@ -1,0 +1,186 @@
+"""What the tests stand on: a real Redis, a real Docker Engine, real programs, clean variables.
+
+A test that needs Redis or an Engine asks for a fixture. Where there is none, the test skips on a
+laptop and fails where the variable CI or COWPOKE_REQUIRE_ENGINE is set.
+"""
+
+import os
+from pathlib import Path
+from typing import NoReturn
+
+import psutil
+import pytest
+
+from simulator.rig.docker_engine import DockerEngine
+from simulator.rig.engine import EngineMissingError, find_or_start_engine
+from simulator.rig.image import TEST_IMAGE, BusyboxMissingError, build_image, remove_image
+from simulator.rig.processes import Program
+from simulator.rig.redis_server import RedisMissingError, RedisServer, tls_supported
+
+TESTS_DIR = Path(__file__).parent
+FOLDER_MARKERS = ("redis", "docker", "faults", "e2e")
+OWN_VARIABLES = ("CATTLE_", "REDIS_", "DOCKER_", "BRIDGE_", "WORKER_", "SIMULATOR_", "QUEUE_")
+CONTAINER_LABEL = "io.rancher.container.uuid"
+
+# Taken before any test runs: the tests themselves see none of our variables.
+GIVEN_ENVIRONMENT = dict(os.environ)  # noqa: TID251 -- the machine's Engine is found by DOCKER_HOST
+PARTS_REQUIRED = any(GIVEN_ENVIRONMENT.get(name) for name in ("CI", "COWPOKE_REQUIRE_ENGINE"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test's folder is its marker."""
+    for item in items:
+        folder = item.path.relative_to(TESTS_DIR).parts[0]
+        if folder in FOLDER_MARKERS:
+            item.add_marker(folder)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session):
+    """A process that outlives the run is a failure of the run."""
+    yield  # session fixtures end in here
+    left = [child for child in psutil.Process().children(recursive=True) if child.is_running()]
+    left = [child for child in left if child.status() != psutil.STATUS_ZOMBIE]
+    if left:
+        names = [" ".join(child.cmdline()) for child in left]
+        for child in left:
+            child.kill()
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        print("\nprocesses that the tests left running:", *names, sep="\n  ")  # noqa: T201
+
+
+def _missing(reason: object) -> NoReturn:
+    if PARTS_REQUIRED:
+        pytest.fail(str(reason))
+    pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="session")
+def missing_part():
+    """Call it with what is missing: skips on a laptop, fails in CI."""
+    return _missing
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch):
+    """No test sees the settings of the machine it runs on."""
+    for name in GIVEN_ENVIRONMENT:
+        if name.startswith(OWN_VARIABLES):
+            monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def redis_server():
+    """One Redis for the whole session; `redis_url` and `redis_client` give it empty."""
+    try:
+        server = RedisServer().start()
+    except RedisMissingError as error:
+        _missing(error)
+    with server:
+        yield server
+
+
+@pytest.fixture
+def redis_client(redis_server):
+    """A client of the session's Redis, which is empty at the test's start and end."""
+    with redis_server.client() as client:
+        client.flushall()
+        yield client
+        client.flushall()
+
+
+@pytest.fixture
+def redis_url(redis_server, redis_client):
+    """The url of the session's Redis, which is empty at the test's start and end."""
+    return redis_server.url
+
+
+@pytest.fixture
+def make_redis():
+    """Start a Redis of the test's own: `make_redis(appendonly=True)`; stopped at the end."""
+    started = []
+
+    def make(**options) -> RedisServer:
+        if options.get("tls") and not tls_supported():
+            _missing("the redis-server here was built without TLS")
+        try:
+            started.append(RedisServer(**options).start())
+        except RedisMissingError as error:
+            _missing(error)
+        return started[-1]
+
+    yield make
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def engine():
+    """The Docker Engine of the whole session: the machine's own, else a private one."""
+    try:
+        with find_or_start_engine(GIVEN_ENVIRONMENT) as found:
+            before = _our_containers(found)
+            yield found
+            if not found.private:  # what is left on a private one goes with it
+                left = _our_containers(found) - before
+                assert not left, f"containers that the tests left on {found.host}: {left}"
+    except EngineMissingError as error:
+        _missing(error)
+
+
+def _our_containers(engine: DockerEngine) -> set[str]:
+    client = engine.client()
+    try:
+        return {
+            container["Id"]
+            for container in client.containers(all=True, filters={"label": CONTAINER_LABEL})
+        }
+    finally:
+        client.close()
+
+
+@pytest.fixture(scope="session")
+def engine_host(engine):
+    """The session's Engine as DOCKER_HOST takes it."""
+    return engine.host
+
+
+@pytest.fixture
+def docker_client(engine):
+    """A low-level client of the session's Engine."""
+    client = engine.client()
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def test_image(engine):
+    """The name of a small image on the session's Engine: `/sleep.sh`, `/web.sh PORT`, busybox."""
+    client = engine.client()
+    try:
+        build_image(client, TEST_IMAGE)
+        yield TEST_IMAGE
+        remove_image(client, TEST_IMAGE)
+    except BusyboxMissingError as error:
+        _missing(error)
+    finally:
+        client.close()
+
+
+@pytest.fixture
+def make_program():
+    """Start a program: `make_program("worker", environment={...})`; ended with the test.
+
+    What it printed is part of the report of a failed test.
+    """
+    started = []
+
+    def make(module: str, *arguments: str, **options) -> Program:
+        started.append(Program(module, *arguments, **options).start())
+        return started[-1]
+
+    yield make
+    for program in reversed(started):
+        output = program.output()
+        program.stop()
+        print(f"---- {program.module}:\n{output}")  # noqa: T201 -- pytest keeps it for a report

@@ -1,0 +1,72 @@
+"""A host on the real Engine, and instances of the test's own that are gone at its end."""
+
+import contextlib
+import uuid
+
+import docker.errors
+import pytest
+
+from tests import factories
+from tests.hosts import host_on
+
+UUID_LABEL = "io.rancher.container.uuid"
+
+
+@pytest.fixture
+def make_host(engine_host, tmp_path):
+    """Hosts on the session's Engine; all share one state folder."""
+    made = []
+
+    def make(**options):
+        made.append(host_on(engine_host, tmp_path, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.host.engine.close()
+
+
+@pytest.fixture
+def host(make_host):
+    """One host on the session's Engine."""
+    return make_host()
+
+
+@pytest.fixture
+def new_instance(docker_client, test_image):
+    """Data of instance events, each with a uuid and a name of its own; containers go at the end."""
+    uuids = []
+
+    def make(fields=None, **changes):
+        own = str(uuid.uuid4())
+        uuids.append(own)
+        given = {"uuid": own, "name": f"t-{own}", "image": factories.image(test_image)}
+        return factories.instance_data(fields, **{**given, **changes})
+
+    yield make
+    for own in uuids:
+        wanted = {"label": f"{UUID_LABEL}={own}"}
+        for container in docker_client.containers(all=True, filters=wanted):
+            with contextlib.suppress(docker.errors.NotFound):
+                docker_client.remove_container(container["Id"], force=True, v=True)
+
+
+@pytest.fixture
+def containers_of(docker_client):
+    """Inspects of an instance's containers, as Docker has them."""
+
+    def find(data):
+        wanted = {"label": f"{UUID_LABEL}={data['instanceHostMap']['instance']['uuid']}"}
+        listed = docker_client.containers(all=True, filters=wanted)
+        return [docker_client.inspect_container(one["Id"]) for one in listed]
+
+    return find
+
+
+@pytest.fixture
+def volume_name(docker_client):
+    """A name for a volume that is gone at the end."""
+    name = f"cowpoke-{uuid.uuid4().hex[:12]}"
+    yield name
+    with contextlib.suppress(docker.errors.NotFound):
+        docker_client.remove_volume(name)

@@ -1,0 +1,147 @@
+"""The janitor against a real Engine and a real Redis: what goes, what stays."""
+
+import time
+import uuid
+
+import docker.errors
+import pytest
+
+from simulator.rig.processes import Program
+from worker import runtime as runtimes
+from worker.contract import keys
+from worker.contract.routes import Lane
+from worker.engine.containers import UUID_LABEL
+from worker.janitor import Grace, clean
+from worker.operations.orphan_volumes import OrphanVolumes
+from worker.operations.temporary_tags import TemporaryTags
+from worker.settings import WorkerSettings
+
+NOW = Grace(container_s=0, tag_s=0, volume_s=0, host_s=0, file_s=0)
+
+
+@pytest.fixture
+def runtime(engine_host, redis_url, tmp_path, monkeypatch):
+    """A worker process's runtime, in this process."""
+    monkeypatch.setenv("DOCKER_HOST", engine_host)
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    monkeypatch.setenv("CATTLE_HOME", str(tmp_path))
+    return runtimes.start(WorkerSettings(), Lane.CONTROL)
+
+
+@pytest.fixture
+def make_container(docker_client, test_image):
+    """Make a container of ours; removed at the end."""
+    made = []
+
+    def make(*, start: bool) -> tuple[str, str]:
+        instance_uuid = str(uuid.uuid4())
+        container_id = docker_client.create_container(
+            test_image, labels={UUID_LABEL: instance_uuid}
+        )["Id"]
+        made.append(container_id)
+        if start:
+            docker_client.start(container_id)
+        return container_id, instance_uuid
+
+    yield make
+    for found in docker_client.containers(all=True):
+        if found["Id"] in made:
+            docker_client.remove_container(found["Id"], force=True)
+
+
+def ids(docker_client):
+    """Every container there is."""
+    return {found["Id"] for found in docker_client.containers(all=True)}
+
+
+def test_a_container_that_never_started_goes(runtime, docker_client, make_container):
+    """Issue 3, janitor: a worker died between create and start."""
+    container_id, _ = make_container(start=False)
+    clean(runtime, NOW, dry_run=False)
+    assert container_id not in ids(docker_client)
+
+
+def test_a_running_and_a_young_container_stay(runtime, docker_client, make_container):
+    """The grace time protects what is just being started, the state what runs."""
+    running, _ = make_container(start=True)
+    clean(runtime, NOW, dry_run=False)
+    young, _ = make_container(start=False)
+    clean(runtime, Grace(), dry_run=False)
+    assert {running, young} <= ids(docker_client)
+
+
+def test_a_container_that_is_worked_on_stays(runtime, docker_client, make_container):
+    """An activate that holds the instance's lock is not disturbed."""
+    container_id, instance_uuid = make_container(start=False)
+    with runtime.locks.hold(f"instance:{instance_uuid}"):
+        clean(runtime, NOW, dry_run=False)
+    assert container_id in ids(docker_client)
+
+
+def test_a_dry_run_shows_and_touches_nothing(runtime, docker_client, make_container, engine_host):
+    """`python -m worker janitor --dry-run` lists the litter and leaves it."""
+    container_id, instance_uuid = make_container(start=False)
+    found = clean(runtime, NOW, dry_run=True)
+    assert any(instance_uuid in litter.name for litter in found)
+    assert container_id in ids(docker_client)
+    environment = {
+        "DOCKER_HOST": engine_host,
+        "REDIS_URL": runtime.settings.redis_url.get_secret_value(),
+        "CATTLE_HOME": str(runtime.settings.home),
+    }
+    with Program("worker", "janitor", "--dry-run", environment=environment) as program:
+        assert program.wait(30) == 0
+        assert "nothing touched" in program.output()
+
+
+def test_a_forgotten_temporary_tag_goes(runtime, docker_client, test_image):
+    """Issue 3, janitor: the second event of a pull never came."""
+    name = f"cowpoke-janitor-{uuid.uuid4().hex[:8]}:latestpull-7"
+    docker_client.tag(test_image, *name.split(":"))
+    TemporaryTags(runtime.settings.state_dir).remember(name)
+    clean(runtime, NOW, dry_run=False)
+    assert docker_client.images(name) == []
+    assert list(TemporaryTags(runtime.settings.state_dir).all()) == []
+
+
+def test_an_orphaned_volume_goes_once_nothing_has_it(
+    runtime, docker_client, test_image, volume_name
+):
+    """A 13.8, C 28: kept while a container has it, tried again, then gone with its record."""
+    orphans = OrphanVolumes(runtime.settings.state_dir)
+    orphans.remember(volume_name, "in use")
+    bind = docker_client.create_host_config(binds=[f"{volume_name}:/data"])
+    user = docker_client.create_container(test_image, host_config=bind)["Id"]
+    try:
+        clean(runtime, NOW, dry_run=False)
+        assert [name for name, _ in orphans.all()] == [volume_name]
+        assert docker_client.inspect_volume(volume_name)
+    finally:
+        docker_client.remove_container(user)
+    clean(runtime, Grace(), dry_run=False)
+    assert docker_client.inspect_volume(volume_name)
+    clean(runtime, NOW, dry_run=False)
+    assert list(orphans.all()) == []
+    with pytest.raises(docker.errors.NotFound):
+        docker_client.inspect_volume(volume_name)
+
+
+def test_queues_of_a_host_that_is_gone_go(runtime):
+    """C 37: a host without a worker for a month leaves no queue behind."""
+    runtime.redis.zadd(keys.SEEN, {"gone-host": time.time() - 40 * 24 * 3600})
+    runtime.redis.lpush("host.gone-host", "an old message")
+    runtime.redis.zadd(keys.SEEN, {"away-host": time.time() - 3600})
+    runtime.redis.lpush("host.away-host", "a message")
+    clean(runtime, Grace(), dry_run=False)
+    assert not runtime.redis.exists("host.gone-host")
+    assert runtime.redis.exists("host.away-host")
+    assert runtime.redis.zrange(keys.SEEN, 0, -1) == ["away-host"]
+
+
+def test_with_docker_down_nothing_of_docker_goes(runtime, monkeypatch, tmp_path):
+    """Only while the Engine answers: the tag of an unreachable Engine is kept on record."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody.sock")
+    down = runtimes.start(WorkerSettings(), Lane.CONTROL)
+    TemporaryTags(down.settings.state_dir).remember("some:tag")
+    assert clean(down, NOW, dry_run=False) == []
+    assert len(list(TemporaryTags(down.settings.state_dir).all())) == 1

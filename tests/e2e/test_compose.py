@@ -1,0 +1,228 @@
+"""The compose stack: on a base image made on the spot, against the session's Engine."""
+
+import json
+import secrets
+import shutil
+import socket
+import subprocess
+import urllib.request
+import uuid
+from base64 import b64encode
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from docker.errors import NotFound
+
+from simulator import sample
+from simulator.rig.base_image import BaseImageError, make_base_image, remove_base_image
+from simulator.rig.packages import can_install, install_packages
+from simulator.rig.processes import clean_environment, wait_until
+
+pytestmark = [pytest.mark.compose, pytest.mark.timeout(1500)]
+
+PROJECT_DIR = Path(__file__).parents[2]
+LOGIN = "operator:only-in-this-test"
+WORKERS = 3
+# Runs inside the simulator's container: its control API answers loopback only.
+SEND = """\
+import json, sys
+from simulator.client import Cattle
+call = Cattle("http://127.0.0.1:8080/v1").call(wait_s=60, **json.loads(sys.argv[1]))
+print(json.dumps({"state": call.state, "id": call.id, "reply": call.reply}))
+"""
+
+
+class Stack:
+    """The stack under a project name of its own, and what the tests ask of it."""
+
+    def __init__(self, engine, docker_client, command: list[str], folder: Path) -> None:
+        self.project = f"cowpoke-test-{secrets.token_hex(4)}"
+        self.image = f"{self.project}:latest"
+        self.flower_port = _free_port()
+        self._client = docker_client
+        self._command = [*command, "--project-name", self.project, "--profile", "demo"]
+        self._environment = clean_environment(
+            {
+                **engine.environment,
+                "COMPOSE_DOCKER_CLI_BUILD": "0",
+                "DOCKER_BUILDKIT": "0",
+                "COWPOKE_IMAGE": self.image,
+                "BUILD_NETWORK": "host",
+                "CATTLE_URL": "http://simulator:8080/v1",
+                "CATTLE_ACCESS_KEY": "simulated-agent",
+                "CATTLE_SECRET_KEY": "only-on-loopback",
+                "FLOWER_BASIC_AUTH": LOGIN,
+                "FLOWER_PORT": str(self.flower_port),
+                "DOCKER_SOCKET": engine.host.removeprefix("unix://"),
+                "CATTLE_HOME": str(folder),
+            }
+        )
+
+    def up(self, base_image: str) -> None:
+        """Build the image and start everything, with three workers."""
+        self._environment |= {"BASE_IMAGE": base_image, "REDIS_IMAGE": base_image}
+        self._compose("build")
+        self._compose("up", "--detach", "--no-build", "--scale", f"worker={WORKERS}")
+
+    def down(self) -> None:
+        """Take everything away that `up` made."""
+        self._compose("down", "--volumes", "--remove-orphans", "--timeout", "20")
+        with suppress(NotFound):  # when the build failed there is none
+            self._client.remove_image(self.image, force=True)
+
+    def log(self, service: str) -> str:
+        """What all containers of a service have printed."""
+        texts = [self._client.logs(c["Id"]).decode() for c in self._containers(service)]
+        return "\n".join(texts)
+
+    def in_simulator(self, script: str, *arguments: str):
+        """Run Python inside the simulator's container and read the JSON it prints."""
+        (container,) = self._containers("simulator")
+        call = self._client.exec_create(container["Id"], ["python", "-c", script, *arguments])
+        output = self._client.exec_start(call["Id"]).decode()
+        assert self._client.exec_inspect(call["Id"])["ExitCode"] == 0, output
+        return json.loads(output)
+
+    def send(self, event: sample.SampleEvent):
+        """Send an event as cattle does and wait for its end."""
+        return self.in_simulator(SEND, json.dumps(asdict(event)))
+
+    def flower(self, path: str):
+        """Ask Flower's API."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.flower_port}{path}",
+            headers={"Authorization": f"Basic {b64encode(LOGIN.encode()).decode()}"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return json.load(answer)
+        except OSError:
+            return None
+
+    def _containers(self, service: str) -> list[dict]:
+        labels = [
+            f"com.docker.compose.project={self.project}",
+            f"com.docker.compose.service={service}",
+        ]
+        return self._client.containers(all=True, filters={"label": labels})
+
+    def _compose(self, *arguments: str) -> None:
+        done = subprocess.run(
+            [*self._command, *arguments],
+            env=self._environment,
+            cwd=PROJECT_DIR,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"compose {arguments[0]}:\n{done.stdout[-4000:]}"
+
+
+@pytest.fixture(scope="module")
+def compose_command(missing_part) -> list[str]:
+    """Compose as this machine has it: Docker's plugin, else docker-compose, installed by root."""
+    if shutil.which("docker"):
+        plugin = ["docker", "compose"]
+        if subprocess.run([*plugin, "version"], capture_output=True, check=False).returncode == 0:
+            return plugin
+    if not shutil.which("docker-compose"):
+        if not can_install():
+            missing_part("Compose is missing: install docker-compose or Docker's compose plugin")
+        install_packages("docker-compose")
+    return ["docker-compose"]
+
+
+@pytest.fixture(scope="module")
+def stack(engine, test_image, compose_command, missing_part, tmp_path_factory):
+    """The running stack: redis, bridge, three workers, Flower and the simulated server."""
+    if not engine.host.startswith("unix://"):
+        missing_part(f"the stack mounts the Engine's socket, and this one is at {engine.host}")
+    client = engine.client(timeout_s=600)
+    stack = Stack(engine, client, compose_command, tmp_path_factory.mktemp("cattle"))
+    try:
+        try:
+            base_image = make_base_image(client)
+        except BaseImageError as error:
+            missing_part(str(error))
+        try:
+            stack.up(base_image)
+            _wait_until_ready(stack)
+            yield stack
+        finally:
+            stack.down()
+            remove_base_image(client)
+    finally:
+        client.close()
+
+
+def _wait_until_ready(stack: Stack) -> None:
+    """Ready: three workers in every lane, and the bridge listens to cattle."""
+    wait_until(
+        lambda: stack.log("worker").count("lane.ready") >= 3 * WORKERS, 90, "the workers' lanes"
+    )
+    wait_until(
+        lambda: "bridge.ready" in stack.log("bridge") and "stream.opened" in stack.log("bridge"),
+        60,
+        "the bridge's subscription",
+        interval_s=0.5,
+    )
+
+
+@pytest.fixture
+def instance(docker_client, test_image):
+    """An instance of the test's own; its container is removed at the end."""
+    made = sample.Instance(uuid=str(uuid.uuid4()), name="compose", image=test_image)
+    yield made
+    for container in _containers_of(docker_client, made):
+        docker_client.remove_container(container["Id"], force=True)
+
+
+def _containers_of(docker_client, instance) -> list[dict]:
+    label = f"io.rancher.container.uuid={instance.uuid}"
+    return docker_client.containers(all=True, filters={"label": label})
+
+
+def test_an_event_sent_to_the_stack_starts_a_container(stack, docker_client, instance):
+    """Cattle's event goes in, a container runs on the Engine, and the reply names it."""
+    answer = stack.send(sample.instance_activate(instance))
+
+    assert answer["state"] == "success", answer
+    (container,) = _containers_of(docker_client, instance)
+    assert container["State"] == "running"
+    replied = answer["reply"]["data"]["instanceHostMap"]["instance"]["externalId"]
+    assert replied == container["Id"]
+
+
+def test_flower_shows_the_task_of_an_event(stack, docker_client, instance):
+    """The task has the event's name and id in Flower's API, and its success."""
+    answer = stack.send(sample.instance_activate(instance))
+
+    def task():
+        tasks = stack.flower("/api/tasks") or {}
+        found = tasks.get(answer["id"]) or {}
+        return found if found.get("state") == "SUCCESS" else None
+
+    assert wait_until(task, 30, "the task in Flower")["name"] == "compute.instance.activate"
+
+
+def test_flower_lists_the_three_workers_of_the_host(stack):
+    """`--scale worker=3` gives three workers, each with every lane of the one host's queues."""
+
+    def nodes():
+        workers = stack.flower("/api/workers?refresh=1") or {}
+        return workers if len(workers) >= 3 * WORKERS else None
+
+    workers = wait_until(nodes, 60, "three workers in Flower", interval_s=1)
+    assert len({name.partition("@")[2] for name in workers}) == WORKERS
+    queues = {queue["name"] for worker in workers.values() for queue in worker["active_queues"]}
+    assert len({name for name in queues if name.startswith("host.")}) == 3
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -1,0 +1,101 @@
+"""The main job: a cattle event starts a real container and its reply comes back."""
+
+import uuid
+
+import pytest
+
+from simulator import sample
+
+
+@pytest.fixture
+def instance(docker_client, test_image):
+    """An instance of the test's own; its container is removed at the end."""
+    made = sample.Instance(
+        uuid=str(uuid.uuid4()), name=f"t-{uuid.uuid4().hex[:8]}", image=test_image
+    )
+    yield made
+    label = f"io.rancher.container.uuid={made.uuid}"
+    for found in docker_client.containers(all=True, filters={"label": label}):
+        docker_client.remove_container(found["Id"], force=True)
+
+
+def ask(system, event, **more):
+    """Send a sample event and wait for its end."""
+    return system.call(
+        event.name,
+        event.data,
+        resource_type=event.resource_type,
+        resource_id=event.resource_id,
+        **more,
+    )
+
+
+def containers_of(docker_client, instance):
+    """Every container the Engine has for the instance."""
+    label = f"io.rancher.container.uuid={instance.uuid}"
+    return docker_client.containers(all=True, filters={"label": label})
+
+
+def test_a_container_lives_its_whole_life_through_events(system, docker_client, instance):
+    """Activate starts it, deactivate stops it, remove removes it, each with its reply."""
+    started = ask(system, sample.instance_activate(instance))
+    assert started.state == "success", started.message
+    (running,) = containers_of(docker_client, instance)
+    assert running["State"] == "running"
+    assert started.data["instanceHostMap"]["instance"]["externalId"] == running["Id"]
+    stopped = ask(system, sample.instance_deactivate(instance, stop_timeout_s=1))
+    assert stopped.state == "success"
+    (exited,) = containers_of(docker_client, instance)
+    assert exited["State"] == "exited"
+    removed = ask(system, sample.instance_remove(instance))
+    assert removed.state == "success"
+    assert removed.data == {}
+    assert containers_of(docker_client, instance) == []
+
+
+def test_the_same_activate_three_times_makes_one_container(system, docker_client, instance):
+    """C 13: three events for one instance, all answered, one container."""
+    event = sample.instance_activate(instance)
+    ids = [
+        system.cattle.send(
+            event.name,
+            event.data,
+            resource_type=event.resource_type,
+            resource_id=event.resource_id,
+        )
+        for _ in range(3)
+    ]
+    calls = [system.cattle.wait(i, 30) for i in ids]
+    assert [call.state for call in calls] == ["success"] * 3
+    assert len(containers_of(docker_client, instance)) == 1
+
+
+def test_an_error_reply_says_what_is_wrong(system):
+    """An event that cannot be done ends in one error reply with both messages."""
+    call = system.call(
+        "compute.instance.activate",
+        {"instanceHostMap": {"host": {"kind": "docker"}, "instance": {"name": "no uuid"}}},
+        resource_type="instanceHostMap",
+        resource_id="1ihm9",
+    )
+    assert call.state == "error"
+    assert "uuid" in call.message
+    assert call.reply["transitioningInternalMessage"].startswith("payload-invalid: ")
+
+
+def test_a_plain_ping_is_answered(system):
+    """A 14.1: a ping with a replyTo gets its pong."""
+    call = system.call("ping", {"options": {}}, resource_type="agent", resource_id="1a5")
+    assert call.state == "success"
+
+
+def test_no_secret_lies_in_redis_or_in_a_log(system, docker_client, instance):
+    """C 30: a planted password is found neither in Redis nor in any program's output."""
+    secret = "planted-4711-password"
+    event = sample.instance_activate(instance, environment={"PASSWORD": secret})
+    assert ask(system, event).state == "success"
+    client = system.redis.client()
+    dumped = b"".join(client.dump(key) or b"" for key in client.scan_iter())
+    assert secret.encode() not in dumped
+    for program in (system.bridge, system.worker):
+        assert secret not in program.output()

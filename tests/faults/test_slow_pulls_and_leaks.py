@@ -1,0 +1,104 @@
+"""Pulls that outlast everybody's patience but their own, and what a long run leaves in memory."""
+
+import psutil
+import pytest
+
+from simulator import sample
+from simulator.rig.processes import wait_until
+from tests.faults.faulty_system import FaultySystem, lane_pid, new_instance
+from tests.faults.scripted_engine import Pull
+from worker.contract.routes import Lane
+
+PULL = "/images/create"
+IDLE_S = 0.8
+#: Nothing grows with the number of events; allocators and pools settle within this.
+MOST_GROWTH_BYTES = 8 * 1024 * 1024
+MOST_NEW_FILES = 8
+AT_ONCE = 50
+
+
+@pytest.fixture(scope="module")
+def system(scripted, redis_server, tmp_path_factory):
+    """One system that ends a silent pull soon."""
+    redis_server.client().flushall()
+    with FaultySystem(
+        scripted,
+        redis=redis_server,
+        state_dir=tmp_path_factory.mktemp("state"),
+        worker={"WORKER_PULL_IDLE_TIMEOUT_S": str(IDLE_S), "WORKER_JANITOR_EVERY_S": "0"},
+    ) as running:
+        running.wait_lanes()
+        yield running
+
+
+def test_a_pull_longer_than_the_deadline_ends_well(system, scripted):
+    """C 12: cattle asks again and again, the pull goes on, and its end is everybody's success."""
+    instance = new_instance(image="example/long-pull:1")
+    line = {"status": "Downloading", "id": "l1"}
+    lines = [{**line, "progressDetail": {"current": n, "total": 100}} for n in range(40)]
+    before = scripted.count("POST", PULL)
+    scripted.script("POST", PULL, Pull(lines, every_s=0.1))
+    event = sample.image_activate(instance)
+    event_id = system.send(event, timeout_ms=500, retries_new_id=20, backoff_ms=100)
+    call = system.cattle.wait(event_id, 30)
+    assert (call.state, call.id != event_id) == ("success", True)
+    system.assert_answered_once(system.ask(sample.instance_activate(instance)), instance)
+    assert scripted.count("POST", PULL) == before + 1
+
+
+def test_a_slow_pull_that_moves_is_not_cut(system, scripted):
+    """C 23: it takes several times the patience for a silent one, and succeeds."""
+    line = {"status": "Downloading", "id": "l1"}
+    lines = [{**line, "progressDetail": {"current": n, "total": 100}} for n in range(40)]
+    scripted.script("POST", PULL, Pull(lines, every_s=0.1))
+    call = system.ask(sample.image_activate(new_instance(image="example/slow:1")))
+    assert call.state == "success", call.message
+    assert call.elapsed_ms > 4 * IDLE_S * 1000
+
+
+def test_a_long_run_leaks_nothing(system, scripted):
+    """C 29: no-op activates and pulls by the hundred; memory and open files stay as they were."""
+    instances = [new_instance() for _ in range(AT_ONCE)]
+    run_all(system, [sample.instance_activate(one) for one in instances])
+
+    run_all(system, pulls("warm-up", 20))
+    for _ in range(5):
+        run_all(system, [sample.instance_activate(one) for one in instances])
+    processes = {lane: psutil.Process(lane_pid(system.worker, lane)) for lane in Lane}
+    processes["bridge"] = psutil.Process(system.bridge.pid)
+    before = {name: used(process) for name, process in processes.items()}
+    for n in range(12):
+        run_all(system, [sample.instance_activate(one) for one in instances])
+        run_all(system, pulls(f"leak-{n}", 7))
+
+    def growth():
+        return {
+            name: (used(process)[0] - before[name][0], used(process)[1] - before[name][1])
+            for name, process in processes.items()
+        }
+
+    wait_until(
+        lambda: all(
+            size < MOST_GROWTH_BYTES and files < MOST_NEW_FILES for size, files in growth().values()
+        ),
+        5,
+        f"memory and files as they were, but they grew: {growth()}",
+    )
+    assert len(scripted.containers) >= AT_ONCE
+
+
+def pulls(name, count):
+    """Wants of so many images that are not here."""
+    wanted = [new_instance(image=f"example/{name}-{n}:1") for n in range(count)]
+    return [sample.image_activate(one) for one in wanted]
+
+
+def run_all(system, events):
+    """Send all, then wait for all."""
+    ids = [system.send(event) for event in events]
+    assert {system.cattle.wait(event_id, 40).state for event_id in ids} == {"success"}
+
+
+def used(process):
+    """A process's memory in bytes, and how many files it has open."""
+    return process.memory_info().rss, process.num_fds()

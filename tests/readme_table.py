@@ -1,0 +1,64 @@
+"""Writes README's table of settings from the settings classes: `python -m tests.readme_table`."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from bridge.settings import BridgeSettings
+from worker.contract.broker import BrokerSettings
+from worker.settings import WorkerSettings
+
+README = Path(__file__).parents[1] / "README.md"
+_BEGIN = (
+    "<!-- settings: written by `python -m tests.readme_table`, held against the code by a test -->"
+)
+_END = "<!-- /settings -->"
+
+
+def table() -> str:
+    """One row per variable: program, default, meaning."""
+    shared = set(BrokerSettings.model_fields)
+    rows = ["| variable | program | default | meaning |", "|---|---|---|---|"]
+    rows += _rows(BrokerSettings, "both", set())
+    rows += _rows(BridgeSettings, "bridge", shared)
+    rows += _rows(WorkerSettings, "worker", shared)
+    return "\n".join(rows)
+
+
+def _rows(settings: Any, program: str, without: set[str]) -> list[str]:
+    return [
+        f"| {_names(field)} | {program} | {_default(field)} | {field.description} |"
+        for name, field in settings.model_fields.items()
+        if name not in without and field.validation_alias
+    ]
+
+
+def _names(field: Any) -> str:
+    alias = field.validation_alias
+    choices = getattr(alias, "choices", [alias])
+    return ", ".join(f"`{choice}`" for choice in choices)
+
+
+def _default(field: Any) -> str:
+    if field.is_required():
+        return "(required)"
+    value = field.get_default(call_default_factory=True)
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    if value is None or value in ({}, ()):
+        return ""
+    if isinstance(value, bool):
+        value = str(value).lower()
+    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+
+
+def with_table(readme: str) -> str:
+    """README's text with the table as it should be."""
+    head, _, rest = readme.partition(_BEGIN)
+    _, _, tail = rest.partition(_END)
+    return f"{head}{_BEGIN}\n\n{table()}\n\n{_END}{tail}"
+
+
+if __name__ == "__main__":
+    README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")

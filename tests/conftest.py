@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import NoReturn
 
+import hypothesis
 import psutil
 import pytest
 
@@ -16,6 +17,12 @@ from simulator.rig.engine import EngineMissingError, find_or_start_engine
 from simulator.rig.image import TEST_IMAGE, BusyboxMissingError, build_image, remove_image
 from simulator.rig.processes import Program
 from simulator.rig.redis_server import RedisMissingError, RedisServer, tls_supported
+
+# How fast examples are made says something of the machine, and nothing of the code.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 TESTS_DIR = Path(__file__).parent
 FOLDER_MARKERS = ("redis", "docker", "faults", "e2e")

@@ -50,7 +50,7 @@ JSON = st.recursive(
 EVERY_FIELD = json.loads(
     (Path(__file__).parents[3] / "fixtures/events/activate_every_field.json").read_text()
 )["data"]
-QUICK = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=20, suppress_health_check=list(HealthCheck))
 
 
 def paths(value, path=()):
@@ -75,7 +75,7 @@ def test_any_json_is_read_or_refused(read, value):
             read(data)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(path=st.sampled_from(PATHS), value=JSON)
 def test_one_wrong_place_is_read_or_refused(path, value):
     """A whole event with one place replaced by anything maps, or is refused with a reason."""

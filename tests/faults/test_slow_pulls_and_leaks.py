@@ -13,7 +13,9 @@ PULL = "/images/create"
 IDLE_S = 0.8
 #: Nothing grows with the number of events; allocators and pools settle within this.
 MOST_GROWTH_BYTES = 8 * 1024 * 1024
-MOST_NEW_FILES = 8
+#: Each slot keeps one connection to the Engine and one to Redis once it needed them; a slot that
+#: the warm-up left idle makes its own later. Of 680 events none may cost a file.
+MOST_NEW_FILES = 2 * 16
 AT_ONCE = 50
 
 

@@ -13,6 +13,7 @@ from bridge.configcontent import ConfigContent
 from bridge.hosts import LOOK_EVERY_S, Hosts
 from bridge.intake import Intake
 from bridge.outbox import Outbox
+from bridge.pace import Pace
 from bridge.publisher import Publisher
 from bridge.settings import BridgeSettings
 from bridge.stream import AgentStream
@@ -60,12 +61,14 @@ async def run(settings: BridgeSettings) -> None:
             concurrency=settings.publish_concurrency,
             bridge_id=bridge_id,
         )
+        pace = Pace(len(settings.agents))
         streams = [
-            asyncio.create_task(
-                AgentStream(settings, agent, session, hosts, intake.take_frame).run()
+            AgentStream(
+                settings, agent, session=session, hosts=hosts, pace=pace, handle=intake.take_frame
             )
             for agent in settings.agents
         ]
+        listening = [asyncio.create_task(stream.run()) for stream in streams]
         background = [
             asyncio.create_task(intake.run()),
             asyncio.create_task(outbox.run()),
@@ -73,9 +76,9 @@ async def run(settings: BridgeSettings) -> None:
             asyncio.create_task(sweep_forever(leases, Sweeper(client, ledger))),
         ]
         _log.info("bridge.ready", agents=len(settings.agents), bridge=bridge_id)
-        await _until(stop, [*streams, *background])
+        await _until(stop, [*listening, *background])
         _log.info("bridge.stopping")
-        await _cancel(streams)
+        await _cancel(listening)
         await _finish(intake, outbox, settings.drain_timeout_s)
         # Before the lease is given up: it must not be renewed again.
         await _cancel(background)

@@ -15,6 +15,7 @@ import aiohttp
 from bridge.decode import MOST_BYTES
 from bridge.errors import StreamClosedError
 from bridge.hosts import Hosts
+from bridge.pace import Pace
 from bridge.reconnect import Ending, next_delay
 from bridge.settings import AgentKeys, BridgeSettings
 from worker.contract.routes import LANES
@@ -48,18 +49,21 @@ HandleFrame = Callable[[str | bytes, AgentKeys, str], Awaitable[None]]
 class AgentStream:
     """One agent's subscription."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- wired in one place
         self,
         settings: BridgeSettings,
         agent: AgentKeys,
+        *,
         session: aiohttp.ClientSession,
         hosts: Hosts,
+        pace: Pace,
         handle: HandleFrame,
     ) -> None:
         self._settings = settings
         self._agent = agent
         self._session = session
         self._hosts = hosts
+        self._pace = pace
         self._handle = handle
         self._log = _log.bind(agent=agent.access_key)
 
@@ -68,6 +72,7 @@ class AgentStream:
         failures = 0
         while True:
             host_uuid = await self._hosts.wait_alive(self._agent)
+            await self._pace.turn()
             began_s = time.monotonic()
             try:
                 await self._listen(host_uuid)

@@ -17,6 +17,7 @@ from worker.contract.broker import BrokerSettings, connect
 from worker.contract.events import Event
 from worker.contract.leases import Lease, Leases
 from worker.contract.ledger import Ledger, Verdict
+from worker.contract.messages import event_id_of
 from worker.contract.outcomes import Outcome, success
 from worker.contract.routes import Lane, queue_for
 from worker.contract.seal import Sealer
@@ -88,7 +89,7 @@ class ScriptedWorker:
             try:
                 found: Any = self.redis.brpop([queue_for(self._host, lane)], timeout=0.2)
                 if found:
-                    self._run(json.loads(found[1])["headers"]["id"], lane)
+                    self._run(event_id_of(found[1]), lane)
             except redis.RedisError:
                 self._over.wait(0.05)
 
@@ -96,7 +97,7 @@ class ScriptedWorker:
         take = self.ledger.take(event_id, self._boots[lane])
         if take.verdict is not Verdict.TAKEN:
             return
-        event = self.ledger.open_event(event_id, take)
+        event = self.ledger.open_event(event_id, self._host, take)
         self.taken.append(event)
         outcome = self.script(event, lambda step: self.ledger.progress(event_id, step))
         if outcome is not None:

@@ -42,3 +42,11 @@ def task_message(*, event_id: str, task_name: str, queue: str, resource: str) ->
             },
         }
     )
+
+
+def event_id_of(message: str) -> str:
+    """The event that a message in a queue names; empty for what is no message of ours."""
+    try:
+        return str(json.loads(message)["headers"]["id"])
+    except (ValueError, KeyError, TypeError):
+        return ""

@@ -6,7 +6,6 @@ Several sweepers may run at once (every bridge, and each worker when it starts):
 is a compare-and-set in the ledger, and a message sent twice is taken once.
 """
 
-import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,6 +14,7 @@ import redis
 
 from worker.contract.leases import LEASE_TTL_MS, Lease, Leases
 from worker.contract.ledger import Entry, Ledger, State
+from worker.contract.messages import event_id_of
 from worker.contract.outcomes import error
 
 #: An event that killed this many worker processes is answered with an error instead of a fourth.
@@ -192,15 +192,8 @@ class Sweeper:
             lanes={lease.lane for lease in leases.values()},
             oldest_queued_ms={
                 # A message of no open event (an old copy) was queued before all that are open.
-                queue: None if message is None else queued_ms.get(_event_id(message), 0)
+                queue: None if message is None else queued_ms.get(event_id_of(message), 0)
                 for queue, message in oldest.items()
             },
             line_heads=dict(zip(lines, found[len(queues) :], strict=True)),
         )
-
-
-def _event_id(message: str) -> str:
-    try:
-        return str(json.loads(message)["headers"]["id"])
-    except (ValueError, KeyError, TypeError):
-        return ""

@@ -1,0 +1,114 @@
+"""One bridge for hundreds of agents whose websockets are all cut at once (issue 3, "Bridge")."""
+
+import threading
+import time
+from contextlib import suppress
+
+import pytest
+import redis
+
+from simulator.rig.processes import wait_until
+from tests.bridges import BridgeRig
+from worker.contract.broker import BrokerSettings, connect
+from worker.contract.leases import Lease, Leases
+from worker.contract.ledger import Ledger, Verdict
+from worker.contract.messages import event_id_of
+from worker.contract.outcomes import success
+from worker.contract.routes import Lane, queue_for
+from worker.contract.seal import Sealer
+
+AGENTS = 200
+PING_EVERY_S = 2.0
+KEYS = [f"agent-{number}" for number in range(AGENTS)]
+
+
+class PongingHosts:
+    """So many hosts whose workers do nothing but answer pings."""
+
+    def __init__(self, url, key, hosts):
+        settings = BrokerSettings.model_validate({"REDIS_URL": url, "QUEUE_KEY": key})
+        self._redis = connect(settings)
+        self._ledger = Ledger(self._redis, Sealer.of(settings))
+        self._leases = Leases(self._redis)
+        self._hosts = hosts
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=one) for one in (self._live, self._answer)]
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+        self._redis.close()
+
+    def _live(self):
+        while not self._over.wait(0.5):
+            for host in self._hosts:
+                self._leases.renew(
+                    Lease(
+                        boot_id=f"boot-{host}",
+                        host_uuid=host,
+                        lane=Lane.CONTROL,
+                        node=f"control@{host}",
+                        hostname=host,
+                        lock_domain=host,
+                        version="1",
+                        started_ms=0,
+                    )
+                )
+
+    def _answer(self):
+        queues = {queue_for(host, Lane.CONTROL): f"boot-{host}" for host in self._hosts}
+        while not self._over.is_set():
+            with suppress(redis.RedisError):
+                if found := self._redis.brpop([*queues], timeout=0.2):
+                    event_id = event_id_of(found[1])
+                    if self._ledger.take(event_id, queues[found[0]]).verdict is Verdict.TAKEN:
+                        self._ledger.settle(event_id, success({}))
+
+
+@pytest.fixture
+def rig(make_redis):
+    """A cattle with many agents, who are pinged all the time."""
+    agents = [{"access_key": key, "secret_key": f"secret-{key}"} for key in KEYS]
+    with BridgeRig(make_redis(), agents=agents, ping_interval_s=PING_EVERY_S) as running:
+        yield running
+
+
+@pytest.fixture
+def hosts(rig):
+    """The hosts of all the agents."""
+    with PongingHosts(rig.redis.url, rig.key, [f"host-{key}" for key in KEYS]) as living:
+        yield living
+
+
+def test_hundreds_of_cut_websockets_come_back_one_after_the_other(rig, hosts, tmp_path):
+    """C 4: cattle meets no storm of handshakes, and no ping that arrives waits for it."""
+    path = tmp_path / "agents.toml"
+    path.write_text(
+        "".join(
+            f'[[agents]]\naccess_key = "{key}"\nsecret_key = "secret-{key}"\n'
+            f'host_uuid = "host-{key}"\n'
+            for key in KEYS
+        )
+    )
+    rig.start_bridge(BRIDGE_AGENTS_FILE=str(path), CATTLE_EVENT_READ_TIMEOUT="15")
+    rig.wait_subscribed(AGENTS, timeout_s=60)
+    connected = rig.counted("connects")
+    rig.cattle.faults(drop_sockets=True)
+    cut_s = time.monotonic()
+    rig.wait_counted("connects", connected + 1)
+    assert time.monotonic() - cut_s < 3
+    rig.wait_counted("connects", connected + AGENTS, timeout_s=40)
+    assert 10 < time.monotonic() - cut_s < 30
+    answered = rig.counted("pings")["answered"]
+    wait_until(
+        lambda: rig.counted("pings")["answered"] >= answered + AGENTS,
+        4 * PING_EVERY_S,
+        "a pong of every host",
+    )
+    assert rig.counted("pings")["max_ms"] < 5_000

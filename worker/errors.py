@@ -3,6 +3,7 @@
     WorkerError                        code: str, stable; goes to cattle and to the logs
      +- PayloadError                   cattle asked for something we cannot read or do
      |   +- UnknownEventError          no task of that name
+     |   +- UntrustedEventError        not sealed by our bridge for this host and event
      |   +- ProtectedContainerError    the event would stop cowpoke itself
      +- EngineError                    the Docker Engine refused
      |   +- EngineUnavailableError     unreachable, timed out, 5xx              (retryable)
@@ -53,6 +54,12 @@ class UnknownEventError(PayloadError):
     """Raised when no operation has the event's name."""
 
     code = "event-unknown"
+
+
+class UntrustedEventError(PayloadError):
+    """Raised when a payload was not sealed by a bridge of ours, for this event, host and time."""
+
+    code = "event-untrusted"
 
 
 class ProtectedContainerError(PayloadError):

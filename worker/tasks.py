@@ -22,9 +22,9 @@ from worker.contract.routes import LANES, Lane, queue_for
 from worker.contract.seal import SealBrokenError
 from worker.errors import (
     ImageNeededError,
-    PayloadError,
     RetryableError,
     UnknownEventError,
+    UntrustedEventError,
     WorkerError,
 )
 from worker.log import logger
@@ -37,6 +37,8 @@ _log = logger(__name__)
 #: Backoff between the tries of what fails for a moment; the event's deadline ends them.
 RETRY_FIRST_S = 1
 RETRY_MOST_S = 15
+#: What an error's way to cattle may take on a busy machine: no try begins that would end later.
+ANSWER_MARGIN_S = 2.0
 #: A control slot is not there for the asking: try again this soon.
 CONTROL_RETRY_S = 0.2
 #: cattle shows progress to people; more often helps nobody.
@@ -98,7 +100,7 @@ class _Run:
             outcome, code = "retried", error.code
             delay_s = self._backoff_s()
             took_s = time.monotonic() - began_s
-            if time.monotonic() + delay_s + took_s >= self._deadline_s:
+            if time.monotonic() + delay_s + took_s + ANSWER_MARGIN_S >= self._deadline_s:
                 # One more try would end like this one, after cattle's patience: answer in time.
                 outcome = "error"
                 raise
@@ -119,9 +121,10 @@ class _Run:
 
     def _operate(self) -> dict[str, Any]:
         try:
-            event = self._runtime.ledger.open_event(self._event_id, self._take)
+            host_uuid = self._runtime.identity.host_uuid
+            event = self._runtime.ledger.open_event(self._event_id, host_uuid, self._take)
         except SealBrokenError as error:
-            raise PayloadError(str(error)) from error
+            raise UntrustedEventError(str(error)) from error
         # The sealed name decides, not the message's: that one anybody on the broker could write.
         operation = operation_of(event.base_name, self._runtime.settings)
         if operation is None:

@@ -3,8 +3,16 @@
 import uuid
 
 import pytest
+from cryptography.fernet import Fernet
 
 from simulator import sample
+from simulator.rig.processes import wait_until
+from worker.contract import keys
+from worker.contract.broker import BrokerSettings, connect
+from worker.contract.events import Event
+from worker.contract.ledger import Arrival, Ledger
+from worker.contract.routes import Lane, queue_for
+from worker.contract.seal import Sealer
 
 
 @pytest.fixture
@@ -99,3 +107,36 @@ def test_no_secret_lies_in_redis_or_in_a_log(system, docker_client, instance):
     assert secret.encode() not in dumped
     for program in (system.bridge, system.worker):
         assert secret not in program.output()
+
+
+@pytest.mark.parametrize("attack", ["forged", "for another host"])
+def test_who_can_write_to_redis_cannot_run_a_container(system, docker_client, instance, attack):
+    """C 41: an entry of a forger's key, and a true one of another host, are refused and told of."""
+    key, host = {
+        "forged": (Fernet.generate_key().decode(), system.host_uuid),
+        "for another host": (system.queue_key, "another-host"),
+    }[attack]
+    wanted = sample.instance_activate(instance)
+    event = Event.model_validate(
+        {
+            "id": str(uuid.uuid4()),
+            "name": wanted.name,
+            "replyTo": "reply.nobody",
+            "resourceType": wanted.resource_type,
+            "resourceId": wanted.resource_id,
+            "data": wanted.data,
+        }
+    )
+    arrival = Arrival(
+        event=event, agent="", host_uuid=host, lane=Lane.COMPUTE, remaining_ms=event.timeout_ms
+    )
+    with connect(BrokerSettings.model_validate({"REDIS_URL": system.redis.url})) as client:
+        Ledger(client, Sealer(key)).accept([arrival])
+        message = client.hget(keys.event(event.id), "message")
+        client.lpush(queue_for(system.host_uuid, Lane.COMPUTE), message)
+        wait_until(
+            lambda: client.hget(keys.event(event.id), "state") == "answered", 20, "the refusal"
+        )
+        assert client.hget(keys.event(event.id), "kind") == "error"
+    system.worker.wait_for_line(f"{event.id}.*event-untrusted|event-untrusted.*{event.id}", 5)
+    assert containers_of(docker_client, instance) == []

@@ -11,7 +11,15 @@ from simulator.rig.processes import wait_until
 from tests.ledgers import HOST, accept, arrival, end_process, is_taken_by, start_process
 from worker.contract import keys
 from worker.contract.events import Event
-from worker.contract.ledger import Accepted, Ledger, State, Verdict, outcome_of
+from worker.contract.ledger import (
+    REPLAY_WINDOW_MS,
+    Accepted,
+    Ledger,
+    State,
+    Verdict,
+    outcome_of,
+)
+from worker.contract.messages import event_id_of
 from worker.contract.outcomes import error, progress, success
 from worker.contract.routes import Lane
 from worker.contract.seal import SealBrokenError, Sealer
@@ -26,7 +34,7 @@ def state(client, event_id):
 
 def queued(client, queue=QUEUE):
     """The ids of the events in a queue, the oldest first."""
-    return [json.loads(text)["headers"]["id"] for text in reversed(client.lrange(queue, 0, -1))]
+    return [event_id_of(text) for text in reversed(client.lrange(queue, 0, -1))]
 
 
 def sent(client, sealer):
@@ -191,7 +199,7 @@ def test_a_taken_event_comes_with_its_content(ledger, boot):
     take = ledger.take(one.event.id, boot)
     assert (take.verdict, take.attempts) == (Verdict.TAKEN, 1)
     assert 0 < take.remaining_ms <= 60_000
-    assert ledger.open_event(one.event.id, take) == one.event
+    assert ledger.open_event(one.event.id, HOST, take) == one.event
     assert is_taken_by(ledger, one.event.id, boot)
 
 
@@ -255,7 +263,7 @@ def test_content_of_another_key_is_refused(client, ledger, boot):
     event_id = accept(ledger)
     take = ledger.take(event_id, boot)
     with pytest.raises(SealBrokenError):
-        Ledger(client, Sealer()).open_event(event_id, take)
+        Ledger(client, Sealer()).open_event(event_id, HOST, take)
 
 
 def test_the_payload_of_another_event_is_refused(client, ledger, boot):
@@ -264,7 +272,27 @@ def test_the_payload_of_another_event_is_refused(client, ledger, boot):
     payload = client.hget(keys.event(first), "payload")
     client.hset(keys.event(second), "payload", payload)
     with pytest.raises(SealBrokenError):
-        ledger.open_event(second, ledger.take(second, boot))
+        ledger.open_event(second, HOST, ledger.take(second, boot))
+
+
+def test_the_payload_of_another_host_is_refused(ledger, boot):
+    """C 41: an event that was moved into another host's queue runs nothing there."""
+    event_id = accept(ledger)
+    with pytest.raises(SealBrokenError, match="another host"):
+        ledger.open_event(event_id, "host-2", ledger.take(event_id, boot))
+
+
+def test_a_payload_of_long_ago_is_refused(ledger, boot):
+    """C 41: who kept an entry of Redis and puts it back later runs nothing."""
+    one = arrival()
+    ledger.accept([one])
+    take = ledger.take(one.event.id, boot)
+    window_ms = one.event.timeout_ms + REPLAY_WINDOW_MS
+    in_time = replace(take, taken_ms=take.taken_ms + window_ms - 1000)
+    assert ledger.open_event(one.event.id, HOST, in_time) == one.event
+    late = replace(take, taken_ms=take.taken_ms + window_ms + 1000)
+    with pytest.raises(SealBrokenError, match="too long ago"):
+        ledger.open_event(one.event.id, HOST, late)
 
 
 # -- release ---------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ In the order an event meets them:
 - `messages`: the Celery message that stands in the queue for an event.
 - `broker`: where Redis is; `seal`: payloads and results are sealed in it.
 - `keys`: every Redis key of ours, its owner and its lifetime.
+- `clock`: the Redis server's, by which all times are.
 - `ledger`: one entry per event and its states; each step is one atomic script.
 - `leases`: which worker processes and bridges are alive.
 - `sweeper`: what must be sent again or answered by us, as a pure decision.

@@ -161,14 +161,14 @@ if step == 'refuse' then
 end
 
 if step == 'take' then
-  -- id, boot, ttl_ms, token -> {verdict, payload, envelope, remaining ms, attempts}
+  -- id, boot, ttl_ms, token -> {verdict, payload, envelope, remaining ms, attempts, now ms}
   if not state then return {'gone'} end
   if state == 'answered' or state == 'expired' then return {'over'} end
   if state == 'taken' then
     if field('boot') == ARGV[3] and field('token') == ARGV[5] then
       -- The same call again, its answer was lost with a connection.
       return {'taken', field('payload'), field('envelope'), field('deadline_ms') - now_ms,
-        field('attempts')}
+        field('attempts'), now_ms}
     end
     if alive(field('boot')) then return {'busy'} end
     redis.call('HINCRBY', key, 'deaths', 1)
@@ -181,7 +181,7 @@ if step == 'take' then
   redis.call('HSET', key, 'state', 'taken', 'boot', ARGV[3], 'token', ARGV[5],
     'taken_ms', now_ms)
   local attempts = redis.call('HINCRBY', key, 'attempts', 1)
-  return {'taken', field('payload'), field('envelope'), remaining_ms, attempts}
+  return {'taken', field('payload'), field('envelope'), remaining_ms, attempts, now_ms}
 end
 
 if step == 'release' then

@@ -17,11 +17,16 @@ from typing import Any
 import redis
 
 from worker.contract import keys
+from worker.contract.clock import Clock
 from worker.contract.events import Event
 from worker.contract.messages import task_message
 from worker.contract.outcomes import Outcome
 from worker.contract.routes import DELEGATE, ONE_WAY_REPLY_TO, Lane, queue_for
 from worker.contract.seal import SealBrokenError, Sealer
+
+#: How long after an event's deadline its sealed payload is still taken for fresh: a call of several
+#: sends lives longer than one timeout. What is put back into Redis later than that is a replay.
+REPLAY_WINDOW_MS = 15 * 60_000
 
 _SCRIPT = (Path(__file__).parent / "ledger.lua").read_text(encoding="utf-8")
 
@@ -86,6 +91,8 @@ class Take:
     envelope: str = ""
     remaining_ms: int = 0
     attempts: int = 0
+    #: By the Redis server's clock.
+    taken_ms: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,6 +120,7 @@ class Ledger:
     def __init__(self, client: "redis.Redis", sealer: Sealer) -> None:
         self._redis = client
         self._sealer = sealer
+        self._clock = Clock(client)
         self._script = client.register_script(_SCRIPT)
 
     # -- by the bridge -------------------------------------------------------------------------
@@ -146,7 +154,14 @@ class Ledger:
             _line(event, host_uuid, lane),
             _reply_to(event),
             max(arrival.remaining_ms, 0),
-            self._sealer.seal({**_echoed(event), "data": event.data}),
+            self._sealer.seal(
+                {
+                    **_echoed(event),
+                    "data": event.data,
+                    "host": host_uuid,
+                    "fresh_until_ms": self._clock.now_ms() + event.timeout_ms + REPLAY_WINDOW_MS,
+                }
+            ),
             task_message(
                 event_id=event.id,
                 task_name=event.base_name,
@@ -183,23 +198,30 @@ class Ledger:
         verdict, *rest = self._step(event_id, "take", *args)
         if verdict != Verdict.TAKEN:
             return Take(verdict=Verdict(verdict))
-        payload, echoed, remaining_ms, attempts = rest
+        payload, echoed, remaining_ms, attempts, taken_ms = rest
         return Take(
             verdict=Verdict.TAKEN,
             payload=payload,
             envelope=echoed,
             remaining_ms=int(remaining_ms),
             attempts=int(attempts),
+            taken_ms=int(taken_ms),
         )
 
-    def open_event(self, event_id: str, take: Take) -> Event:
+    def open_event(self, event_id: str, host_uuid: str, take: Take) -> Event:
         """The taken event, unsealed; what lies beside the sealed text in clear is not trusted.
 
-        Errors: SealBrokenError when it was not sealed with one of our keys, or as another event.
+        Errors: SealBrokenError when it was not sealed with one of our keys, as another event, for
+        another host, or long ago.
         """
-        event = Event.model_validate(self._sealer.open(take.payload))
+        content = self._sealer.open(take.payload)
+        event = Event.model_validate(content)
         if event.id != event_id:
             raise SealBrokenError(f"the payload of event {event_id} is another event's")
+        if content.get("host") != host_uuid:
+            raise SealBrokenError(f"the payload of event {event_id} was sealed for another host")
+        if take.taken_ms > int(content.get("fresh_until_ms") or 0):
+            raise SealBrokenError(f"the payload of event {event_id} was sealed too long ago")
         return event
 
     def release(

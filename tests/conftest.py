@@ -18,6 +18,9 @@ from simulator.rig.image import TEST_IMAGE, BusyboxMissingError, build_image, re
 from simulator.rig.processes import Program
 from simulator.rig.redis_server import RedisMissingError, RedisServer, tls_supported
 
+# Assertions in what tests share are as telling as a test's own.
+pytest.register_assert_rewrite("tests.golden", "tests.faults.faulty_system")
+
 # How fast examples are made says something of the machine, and nothing of the code.
 hypothesis.settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]

@@ -62,7 +62,7 @@ def instance_data(
         "dockerInspect": inspect,
         "+fields": {
             "dockerHostIp": host_ip,
-            "dockerPorts": port_texts((entry or {}).get("Ports")),
+            "dockerPorts": port_texts((entry or {}).get("Ports"), asked=_bindings(inspect)),
             "dockerIp": address(inspect, instance),
         },
     }
@@ -121,19 +121,27 @@ def address(inspect: Mapping[str, Any] | None, instance: Instance | None = None)
     return (instance.primary_address or "").partition("/")[0] or None
 
 
-def port_texts(ports: object) -> list[str]:
+def port_texts(ports: object, *, asked: Mapping[str, Any] | None = None) -> list[str]:
     """Ports as cattle reads them: `ip:public:private/proto`, `ip::private/proto`, `private/proto`.
 
-    Source: A 10.3. The twin that a current Engine opens on `::` beside every `0.0.0.0` is left out:
-        cattle would keep the same port twice.
+    Source: A 10.3. A current Engine opens a twin on `::` beside every `0.0.0.0`, not always with
+        the same number where it chose one itself. Cattle would keep the port twice, so the twin is
+        left out, unless `asked`, the container's PortBindings, names `::`.
     """
     entries = [_mapping(port) for port in ports] if isinstance(ports, list) else []
-    on_ipv4 = {_binding(entry) for entry in entries if entry.get("IP") == ANY_IPV4}
+    on_ipv4 = {_private(entry) for entry in entries if entry.get("IP") == ANY_IPV4}
+    wanted = {
+        key
+        for key, bindings in (asked or {}).items()
+        for binding in bindings or ()
+        if _mapping(binding).get("HostIp") == ANY_IPV6
+    }
+    twins = on_ipv4 - wanted
     return sorted(
         {
             _port_text(entry)
             for entry in entries
-            if entry.get("IP") != ANY_IPV6 or _binding(entry) not in on_ipv4
+            if entry.get("IP") != ANY_IPV6 or _private(entry) not in twins
         }
     )
 
@@ -259,15 +267,18 @@ def _listed_ports(ports: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _port_text(port: Mapping[str, Any]) -> str:
-    private = f"{port.get('PrivatePort')}/{port.get('Type') or 'tcp'}"
-    ip, public = port.get("IP"), port.get("PublicPort")
+    private, ip, public = _private(port), port.get("IP"), port.get("PublicPort")
     if not ip:
         return f"{public}:{private}" if public else private
     return f"{ip}:{public or ''}:{private}"
 
 
-def _binding(port: Mapping[str, Any]) -> tuple[object, object, object]:
-    return port.get("PublicPort"), port.get("PrivatePort"), port.get("Type")
+def _private(port: Mapping[str, Any]) -> str:
+    return f"{port.get('PrivatePort')}/{port.get('Type') or 'tcp'}"
+
+
+def _bindings(inspect: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    return _object(_object(inspect, "HostConfig"), "PortBindings")
 
 
 def _number(text: object) -> int | None:

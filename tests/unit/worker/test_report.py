@@ -144,11 +144,15 @@ def test_port_texts(port, text):
 
 
 def test_twins_on_ipv6_are_left_out():
-    """A 10.3: the twin on `::` is left out only where the IPv4 port is the same."""
+    """A 10.3: the Engine's own twin on `::` is left out, also where its number is another."""
     four = {"IP": "0.0.0.0", "PublicPort": 1, "PrivatePort": 2, "Type": "tcp"}
     twin = {**four, "IP": "::"}
-    other = {**four, "IP": "::", "PublicPort": 3}
-    assert port_texts([four, twin, other]) == ["0.0.0.0:1:2/tcp", ":::3:2/tcp"]
+    chosen = {**four, "IP": "::", "PublicPort": 3}
+    udp = {**twin, "Type": "udp"}
+    assert port_texts([four, twin]) == port_texts([four, chosen]) == ["0.0.0.0:1:2/tcp"]
+    assert port_texts([four, udp]) == ["0.0.0.0:1:2/tcp", ":::1:2/udp"]
+    asked = {"2/tcp": [{"HostIp": "", "HostPort": "1"}, {"HostIp": "::", "HostPort": "3"}]}
+    assert port_texts([four, chosen], asked=asked) == ["0.0.0.0:1:2/tcp", ":::3:2/tcp"]
     assert port_texts(None) == []
 
 

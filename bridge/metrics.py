@@ -1,0 +1,108 @@
+"""What an operator watches: `GET /metrics` in Prometheus' words, counted here or read from Redis.
+
+Celery's own figures (tasks by name and end, run times) are Flower's, at its `/metrics`.
+"""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+
+import redis
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from worker.contract import keys
+from worker.contract.leases import Leases
+from worker.log import logger
+
+_log = logger(__name__)
+
+
+class BridgeCollector(Collector):
+    """The figures, made at each scrape."""
+
+    def __init__(
+        self,
+        client: "redis.Redis",
+        *,
+        intake: Mapping[str, int],
+        outbox: Mapping[str, int],
+        swept: Mapping[str, int],
+    ) -> None:
+        self._redis = client
+        self._leases = Leases(client)
+        self._counts = (
+            ("events", "Events and frames by what became of them here", "result", intake),
+            ("replies", "Replies to cattle by what became of them", "result", outbox),
+            ("swept", "Events that were found lost, by what was done", "step", swept),
+        )
+
+    def collect(self) -> Iterator[Metric]:
+        """Counters of this bridge, then what Redis knows of all; without Redis only the first."""
+        for name, text, label, counts in self._counts:
+            counter = CounterMetricFamily(f"cowpoke_{name}", text, labels=[label])
+            for value, count in dict(counts).items():
+                counter.add_metric([str(value)], count)
+            yield counter
+        up = GaugeMetricFamily("cowpoke_redis_up", "Whether Redis answered this scrape")
+        try:
+            known = list(self._known())
+        except redis.RedisError as problem:
+            _log.warning("metrics.without_redis", reason=str(problem))
+            up.add_metric([], 0)
+            yield up
+            return
+        up.add_metric([], 1)
+        yield up
+        yield from known
+
+    def _known(self) -> Iterator[Metric]:
+        waiting = GaugeMetricFamily(
+            "cowpoke_outcomes_waiting", "Outcomes that cattle has not taken yet"
+        )
+        waiting.add_metric([], self._redis.xlen(keys.OUTCOMES))
+        yield waiting
+        open_events = GaugeMetricFamily(
+            "cowpoke_open_events", "Events of a host without an answer", labels=["host"]
+        )
+        processes = GaugeMetricFamily(
+            "cowpoke_worker_processes", "Live worker processes of a host", labels=["host", "lane"]
+        )
+        orphans = GaugeMetricFamily(
+            "cowpoke_orphan_volumes",
+            "Volumes that were in use when cattle had them removed, and are here still",
+            labels=["host"],
+        )
+        for host_uuid in self._leases.hosts():
+            count = self._redis.zcard(keys.open_events(host_uuid))
+            open_events.add_metric([host_uuid], count)
+            leases = self._leases.of_host(host_uuid).values()
+            for lane in sorted({lease.lane for lease in leases}):
+                processes.add_metric([host_uuid, lane], sum(lease.lane == lane for lease in leases))
+            # All workers of a host share its state folder, so each says the same.
+            most = max((lease.orphan_volumes for lease in leases), default=0)
+            orphans.add_metric([host_uuid], most)
+        yield from (open_events, processes, orphans)
+
+
+async def serve(collector: BridgeCollector, host: str, port: int) -> web.AppRunner:
+    """Answer scrapes until the runner is cleaned up.
+
+    Errors: OSError when the address cannot be listened on.
+    """
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(collector)
+
+    async def metrics(_: web.Request) -> web.Response:
+        # Made in a thread, since it asks Redis.
+        body = await asyncio.to_thread(generate_latest, registry)
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    app = web.Application()
+    app.router.add_get("/metrics", metrics)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, host, port).start()
+    _log.info("metrics.ready", address=f"http://{host}:{port}/metrics")
+    return runner

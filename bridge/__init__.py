@@ -10,6 +10,7 @@ In the order an event meets the modules:
 - `sweeping`: what got lost on a host is sent again.
 - `outbox`: outcomes come back and leave in order; `replies` gives them cattle's shape.
 - `configcontent`: config items nobody fetched are reported to cattle before the reply.
+- `metrics`: what an operator watches, for Prometheus.
 - `publisher`: one pooled client POSTs them, and tells what may be tried again.
 - `errors`: what may go wrong here.
 

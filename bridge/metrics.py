@@ -104,5 +104,6 @@ async def serve(collector: BridgeCollector, host: str, port: int) -> web.AppRunn
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, host, port).start()
-    _log.info("metrics.ready", address=f"http://{host}:{port}/metrics")
+    _, chosen, *_ = runner.addresses[0]
+    _log.info("metrics.ready", address=f"http://{host}:{chosen}/metrics")
     return runner

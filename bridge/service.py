@@ -4,7 +4,9 @@ import asyncio
 import signal
 import ssl
 import uuid
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 
 import aiohttp
 import redis
@@ -12,6 +14,7 @@ import redis
 from bridge.configcontent import ConfigContent
 from bridge.hosts import LOOK_EVERY_S, Hosts
 from bridge.intake import Intake
+from bridge.metrics import BridgeCollector, serve
 from bridge.outbox import Outbox
 from bridge.pace import Pace
 from bridge.publisher import Publisher
@@ -48,7 +51,11 @@ async def run(settings: BridgeSettings) -> None:
     connector = aiohttp.TCPConnector(
         limit=0, limit_per_host=0, keepalive_timeout=30, ssl=tls(settings)
     )
-    async with aiohttp.ClientSession(connector=connector, trust_env=False) as session:
+    swept: Counter[str] = Counter()
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(
+            aiohttp.ClientSession(connector=connector, trust_env=False)
+        )
         intake = Intake(ledger, settings.intake_limit)
         hosts = Hosts(leases, settings.agents)
         outbox = Outbox(
@@ -73,8 +80,14 @@ async def run(settings: BridgeSettings) -> None:
             asyncio.create_task(intake.run()),
             asyncio.create_task(outbox.run()),
             asyncio.create_task(_look_forever(hosts)),
-            asyncio.create_task(sweep_forever(leases, Sweeper(client, ledger))),
+            asyncio.create_task(sweep_forever(leases, Sweeper(client, ledger), swept)),
         ]
+        if settings.metrics_port is not None:
+            collector = BridgeCollector(
+                client, intake=intake.counts, outbox=outbox.counts, swept=swept
+            )
+            runner = await serve(collector, settings.metrics_host, settings.metrics_port)
+            stack.push_async_callback(runner.cleanup)
         _log.info("bridge.ready", agents=len(settings.agents), bridge=bridge_id)
         await _until(stop, [*listening, *background])
         _log.info("bridge.stopping")

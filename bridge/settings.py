@@ -137,6 +137,18 @@ class BridgeSettings(BrokerSettings):
         validation_alias="BRIDGE_DRAIN_TIMEOUT_S",
         description="How long a stopping bridge goes on publishing what is done.",
     )
+    metrics_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        validation_alias="BRIDGE_METRICS_PORT",
+        description="Port of `/metrics` for Prometheus, 0 takes a free one; none when not given.",
+    )
+    metrics_host: str = Field(
+        default="127.0.0.1",
+        validation_alias="BRIDGE_METRICS_HOST",
+        description="Address on which `/metrics` listens.",
+    )
     debug: bool = Field(default=False, validation_alias="CATTLE_DEBUG", description="Log more.")
 
     @field_validator("agents", mode="before")

@@ -5,6 +5,7 @@ Every bridge does it; the steps are compare-and-set, so several do no harm.
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 import redis
@@ -20,8 +21,8 @@ SWEEP_EVERY_S = 1.0
 PATIENCE_S = LEASE_TTL_MS / 1000
 
 
-async def sweep_forever(leases: Leases, sweeper: Sweeper) -> None:
-    """Sweep all hosts once a second until cancelled.
+async def sweep_forever(leases: Leases, sweeper: Sweeper, swept: Counter[str]) -> None:
+    """Sweep all hosts once a second until cancelled, and count the steps that took effect.
 
     While Redis is away, leases run out and nobody is dead: then the sweeper looks away for a while.
     """
@@ -33,17 +34,18 @@ async def sweep_forever(leases: Leases, sweeper: Sweeper) -> None:
             if time.monotonic() - began_s > SWEEP_EVERY_S:
                 patient_until_s = time.monotonic() + PATIENCE_S
             if time.monotonic() >= patient_until_s:
-                await asyncio.to_thread(_sweep_all, hosts, sweeper)
+                swept.update(await asyncio.to_thread(_sweep_all, hosts, sweeper))
         except redis.RedisError as problem:
             patient_until_s = time.monotonic() + PATIENCE_S
             _log.debug("sweep.waits", reason=str(problem))
         await asyncio.sleep(SWEEP_EVERY_S)
 
 
-def _sweep_all(hosts: Sequence[str], sweeper: Sweeper) -> None:
+def _sweep_all(hosts: Sequence[str], sweeper: Sweeper) -> Counter[str]:
+    swept: Counter[str] = Counter()
     for host_uuid in hosts:
-        counts = sweeper.sweep(host_uuid)
+        counts = {str(step): number for step, number in sweeper.sweep(host_uuid).items()}
         if counts:
-            _log.warning(
-                "host.swept", host=host_uuid, **{str(step): n for step, n in counts.items()}
-            )
+            swept.update(counts)
+            _log.warning("host.swept", host=host_uuid, **counts)
+    return swept

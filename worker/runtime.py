@@ -7,7 +7,7 @@ import os
 import threading
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 
 import redis
@@ -23,6 +23,7 @@ from worker.engine.client import Engine
 from worker.identity import Identity, identify
 from worker.locks import Locks
 from worker.log import logger
+from worker.operations.orphan_volumes import OrphanVolumes
 from worker.settings import WorkerSettings
 
 _log = logger(__name__)
@@ -115,7 +116,7 @@ class LeaseKeeper(threading.Thread):
             away = swept = False
             while not self._over.is_set():
                 try:
-                    self._leases.renew(self.lease)
+                    self._leases.renew(self._lease_now())
                     self._renewed.set()
                     if not swept:
                         recover(runtime)
@@ -132,6 +133,12 @@ class LeaseKeeper(threading.Thread):
                         _log.warning("redis.away", reason=str(problem))
                     away = True
                 self._over.wait(RENEW_EVERY_S)
+
+    def _lease_now(self) -> Lease:
+        if self._runtime.lane is not Lane.IMAGES:
+            return self.lease
+        orphans = OrphanVolumes(self._runtime.settings.state_dir).count()
+        return replace(self.lease, orphan_volumes=orphans)
 
     def begin(self) -> None:
         """Start; returns with the lease in Redis, or after a while when Redis is away.

@@ -36,6 +36,8 @@ class Lease:
     lock_domain: str
     version: str
     started_ms: int
+    #: Of the host, told by its lane for images; 0 by the others.
+    orphan_volumes: int = 0
 
 
 class Leases:

@@ -32,7 +32,7 @@ class OrphanVolumes:
             self._path(name).write_text(json.dumps(record), encoding="utf-8")
         except OSError as error:
             _log.warning("volume.orphan-not-noted", volume=name, reason=error.strerror)
-        _log.warning("volume.orphaned", volume=name, reason=reason, orphans=len(list(self.all())))
+        _log.warning("volume.orphaned", volume=name, reason=reason, orphans=self.count())
 
     def forget(self, name: str) -> None:
         """It is gone, or wanted again."""
@@ -45,6 +45,10 @@ class OrphanVolumes:
             with suppress(OSError, ValueError, KeyError, TypeError):
                 record = json.loads(path.read_bytes())
                 yield str(record["volume"]), float(record["time_s"])
+
+    def count(self) -> int:
+        """How many there are."""
+        return sum(1 for _ in self._folder.glob("*.json"))
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{hashlib.blake2b(name.encode(), digest_size=16).hexdigest()}.json"

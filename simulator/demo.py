@@ -8,7 +8,6 @@ code and says where.
 
 import json
 import secrets
-import socket
 import sys
 import tempfile
 import threading
@@ -30,6 +29,7 @@ from simulator.rig.docker_engine import DockerEngine
 from simulator.rig.engine import find_or_start_engine
 from simulator.rig.errors import RigError
 from simulator.rig.image import WEB_TEXT, build_image, remove_image
+from simulator.rig.loopback_server import free_port
 from simulator.rig.processes import Program, ProgramEndedError, wait_until
 from simulator.rig.redis_server import RedisServer
 
@@ -222,7 +222,7 @@ class _Demo:
         self._call(cattle, sample.image_activate(self._instance))
         self._call(cattle, sample.volume_activate(self._instance))
         for _ in range(5):
-            port = _free_port()
+            port = free_port()
             activate = sample.instance_activate(
                 self._instance, command=["/web.sh", "80"], ports={80: port}
             )
@@ -294,13 +294,6 @@ def _checked(call: Call) -> Call:
     if call.state != "success":
         raise StepFailedError(f"the event ended in {call.state}: {call.message or 'no reply'}")
     return call
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The rig: the real parts a run stands on, for the demo, the tests, the bench and the chaos run.
 
     redis_server.py      RedisServer: a private Redis on loopback, with or without TLS
+    loopback_server.py   what it has in common with the registry: a program, a port, a folder
     certificates.py      a throw-away certificate authority for it
     engine.py            find_or_start_engine: the machine's Docker Engine, else a private one
     docker_engine.py     DockerEngine: where an Engine is, whether it answers, whose it is

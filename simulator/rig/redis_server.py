@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import socket
-import subprocess
-import tempfile
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
 
 import redis
 
 from simulator.rig.certificates import CertificateFiles, make_certificate
 from simulator.rig.errors import RigError
-from simulator.rig.processes import dies_with_parent
-
-if TYPE_CHECKING:
-    from types import TracebackType
-
-START_TIMEOUT_S = 15
-STOP_TIMEOUT_S = 10
-PORT_TRIES = 5
+from simulator.rig.loopback_server import LoopbackServer
 
 
 class RedisMissingError(RigError):
@@ -53,8 +41,11 @@ def find_redis_server() -> str:
     )
 
 
-class RedisServer:
-    """One redis-server process and its data folder."""
+class RedisServer(LoopbackServer):
+    """One redis-server process and its data folder; killed, it keeps its append-only file."""
+
+    name = "redis-server"
+    start_error = RedisStartError
 
     def __init__(
         self,
@@ -65,8 +56,7 @@ class RedisServer:
         password: str | None = None,
         options: dict[str, str] | None = None,
     ) -> None:
-        self.directory = Path()
-        self.port = 0
+        super().__init__()
         self.tls = tls
         self.password = password
         self._options = {
@@ -75,18 +65,6 @@ class RedisServer:
             **(options or {}),
         }
         self._certificates: CertificateFiles | None = None
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        return self if self._process is not None else self.start()
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     @property
     def url(self) -> str:
@@ -101,67 +79,28 @@ class RedisServer:
         query = f"ssl_cert_reqs=required&ssl_ca_certs={self._certificates.authority}"
         return f"rediss://{login}127.0.0.1:{self.port}/{number}?{query}"
 
-    @property
-    def pid(self) -> int:
-        """Process id of the redis-server."""
-        if self._process is None:
-            raise RedisStartError("the redis-server has not been started")
-        return self._process.pid
-
     def client(self, number: int = 0) -> redis.Redis:
         """Open a client of one database; close it yourself."""
         return redis.Redis.from_url(self.database_url(number))
 
-    def start(self) -> Self:
-        """Start on a free port in a new folder and wait until PING is answered."""
-        self.directory = Path(tempfile.mkdtemp(prefix="cowpoke-redis-"))
-        if self.tls:
+    def command(self) -> list[str]:
+        """The program with its configuration; a file keeps passwords off the command line."""
+        program = find_redis_server()
+        if self.tls and self._certificates is None:
             self._certificates = make_certificate(self.directory)
-        try:
-            for last_try in [False] * (PORT_TRIES - 1) + [True]:
-                self.port = _free_port()
-                try:
-                    return self._launch()
-                except RedisStartError:
-                    # Another process may have taken the port between our look and its start.
-                    if last_try or "in use" not in self._log():
-                        raise
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def restart(self) -> Self:
-        """Start again on the same port and the same data; a running server is ended first."""
-        self._end()
-        return self._launch()
-
-    def kill(self) -> None:
-        """Kill the server at once (SIGKILL): memory is lost, the append-only file stays."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(STOP_TIMEOUT_S)
-
-    def stop(self) -> None:
-        """End the server and remove its folder."""
-        self._end()
-        if self.directory != Path():
-            shutil.rmtree(self.directory, ignore_errors=True)
-
-    def _launch(self) -> Self:
-        configuration = self.directory / "redis.conf"  # a file: passwords stay off the command line
+        configuration = self.directory / "redis.conf"
         configuration.touch(mode=0o600)
         configuration.write_text(self._configuration(), encoding="utf-8")
-        with (self.directory / "redis.log").open("wb") as log:
-            self._process = subprocess.Popen(
-                dies_with_parent([find_redis_server(), str(configuration)]),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        self._wait_for_ping(self._process)
-        return self
+        return [program, str(configuration)]
+
+    def answers(self) -> bool:
+        """Whether it answers PING."""
+        with self.client() as client:
+            try:
+                client.ping()
+            except redis.RedisError:
+                return False
+        return True
 
     def _configuration(self) -> str:
         ports = {"port": str(self.port)}
@@ -186,35 +125,6 @@ class RedisServer:
             settings["requirepass"] = self.password
         return "".join(f"{name} {value}\n" for name, value in settings.items())
 
-    def _wait_for_ping(self, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        with self.client() as client:
-            while True:
-                try:
-                    client.ping()
-                except redis.RedisError as error:
-                    if process.poll() is not None or time.monotonic() >= deadline:
-                        self._end()
-                        raise RedisStartError(
-                            f"redis-server on port {self.port} gave no answer to PING ({error});"
-                            f" it printed:\n{self._log()[-2000:]}"
-                        ) from error
-                    time.sleep(0.01)
-                else:
-                    return
-
-    def _log(self) -> str:
-        return (self.directory / "redis.log").read_text(encoding="utf-8", errors="replace")
-
-    def _end(self) -> None:
-        if self._process is None or self._process.poll() is not None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self.kill()
-
 
 def tls_supported() -> bool:
     """Say whether the redis-server found here was built with TLS."""
@@ -223,10 +133,3 @@ def tls_supported() -> bool:
             return True
     except RedisStartError:
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -3,7 +3,6 @@
 import json
 import secrets
 import shutil
-import socket
 import subprocess
 import urllib.request
 import uuid
@@ -17,6 +16,7 @@ from docker.errors import NotFound
 
 from simulator import sample
 from simulator.rig.base_image import BaseImageError, make_base_image, remove_base_image
+from simulator.rig.loopback_server import free_port
 from simulator.rig.packages import can_install, install_packages
 from simulator.rig.processes import clean_environment, wait_until
 
@@ -40,7 +40,7 @@ class Stack:
     def __init__(self, engine, docker_client, command: list[str], folder: Path) -> None:
         self.project = f"cowpoke-test-{secrets.token_hex(4)}"
         self.image = f"{self.project}:latest"
-        self.flower_port = _free_port()
+        self.flower_port = free_port()
         self._client = docker_client
         self._command = [*command, "--project-name", self.project, "--profile", "demo"]
         self._environment = clean_environment(
@@ -220,9 +220,3 @@ def test_flower_lists_the_three_workers_of_the_host(stack):
     assert len({name.partition("@")[2] for name in workers}) == WORKERS
     queues = {queue["name"] for worker in workers.values() for queue in worker["active_queues"]}
     assert len({name for name in queues if name.startswith("host.")}) == 3
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

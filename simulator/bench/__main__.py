@@ -71,7 +71,7 @@ def main(*, quick: bool, json_path: Path, docs: bool) -> None:
     signal.signal(signal.SIGTERM, _end)
     try:
         with ExitStack() as stack:
-            figures = _Bench(stack, QUICK if quick else Size()).run()
+            figures = Bench(stack, QUICK if quick else Size()).run()
     except _MISSING as missing:
         sys.exit(f"bench: {missing}")
     except _FAILED as failed:
@@ -82,7 +82,7 @@ def main(*, quick: bool, json_path: Path, docs: bool) -> None:
         write_docs(figures)
 
 
-class _Bench:
+class Bench:
     """The parts of one run; everything is taken down by the stack, whatever happened."""
 
     def __init__(self, stack: ExitStack, size: Size) -> None:
@@ -91,6 +91,7 @@ class _Bench:
         self._mark = uuid.uuid4().hex[:8]
 
     def run(self) -> Figures:
+        """Measure everything; the Engine and the system are gone at the end of the stack."""
         size = self._size
         engine = self._stack.enter_context(find_or_start_engine())
         raw = self._raw(engine)

@@ -65,7 +65,10 @@ def test_later_search_lines_come_first(tmp_path):
     [
         ("cgroup", f"12:pids:/docker/{OWN_ID}\n"),
         ("cgroup", f"0::/system.slice/docker-{OWN_ID}.scope\n"),
+        ("cgroup", f"12:pids:/docker/{'f' * 64}/docker/{OWN_ID}\n"),
         ("mountinfo", f"9 8 0:1 /var/lib/docker/containers/{OWN_ID}/hosts /etc/hosts rw\n"),
+        ("mountinfo", f"9 8 0:1 /containers/{OWN_ID}/hostname /etc/hostname rw - ext4 /dev/b rw\n"),
+        ("mountinfo", f"9 8 0:1 /ssd/containers/{OWN_ID}/resolv.conf /etc/resolv.conf rw\n"),
     ],
 )
 def test_our_own_container_is_known(tmp_path, name, text):
@@ -77,7 +80,11 @@ def test_our_own_container_is_known(tmp_path, name, text):
 def test_outside_of_a_container_there_is_none(tmp_path):
     """A process on the host protects by labels only."""
     (tmp_path / "cgroup").write_text("0::/user.slice\n")
-    assert own_container_id(tmp_path) is None
+    folder = f"/var/lib/docker/containers/{OWN_ID}"
+    (tmp_path / "mountinfo").write_text(
+        f"41 22 0:38 / {folder}/mounts/shm rw - tmpfs shm rw\n31 1 8:1 / /etc rw - ext4 /dev/a rw\n"
+    )
+    assert own_container_id(tmp_path) is None, "what a host sees is its containers', not its own"
 
 
 def test_a_part_of_the_installation_is_refused():

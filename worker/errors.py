@@ -9,6 +9,7 @@
      |   +- EngineUnavailableError     unreachable, timed out, 5xx              (retryable)
      |   +- EngineBusyError            removal in progress and the like         (retryable)
      |   +- ImageMissingError
+     |   +- ImageInUseError
      |   +- ImagePullError
      |   +- ImageBuildError
      |   +- ContainerMissingError
@@ -90,6 +91,12 @@ class ImageMissingError(EngineError):
     """Raised when the image is not on this host."""
 
     code = "image-missing"
+
+
+class ImageInUseError(EngineError):
+    """Raised when an image's last name cannot be taken away because a container uses it."""
+
+    code = "image-in-use"
 
 
 class ImagePullError(EngineError):

@@ -306,3 +306,38 @@ def test_the_temporary_tag_of_a_digest(host, registry, push, docker_client):
     assert host.run(PULL, {"instancePull": {**request, "complete": True}}) == {}
     assert not has(docker_client, f"{repository}:temp")
     docker_client.remove_image(digest)
+
+
+def test_the_last_tag_of_a_digest_keeps_its_image(host, registry, push, docker_client):
+    """With it the Engine would take away the image pulled by its digest (A 11.15, 12.2)."""
+    name = push(registry)
+    host.run(IMAGE, factories.image_data(full_name=name))
+    (digest,) = docker_client.inspect_image(name)["RepoDigests"]
+    docker_client.remove_image(name)
+    request = {"kind": "docker", "image": factories.image(digest), "mode": "all", "tag": "temp"}
+    host.run(PULL, {"instancePull": request})
+    for _ in range(2):
+        assert host.run(PULL, {"instancePull": {**request, "complete": True}}) == {}
+    assert has(docker_client, digest)
+    docker_client.remove_image(f"{name.removesuffix(':1')}:temp")
+
+
+def test_a_temporary_tag_that_a_container_holds_is_no_error(
+    host, registry, docker_client, new_layer
+):
+    """The real tag moved on; the old image stays as long as its container (A 11.15)."""
+    path = f"team/{uuid.uuid4().hex[:12]}:1"
+    name = f"{registry.server}/{path}"
+    registry.push(docker_client, new_layer, path)
+    docker_client.remove_image(new_layer)
+    request = {"kind": "docker", "image": factories.image(name), "mode": "all", "tag": "-temp"}
+    host.run(PULL, {"instancePull": request})
+    held = docker_client.create_container(f"{name}-temp", "/random")["Id"]
+    try:
+        docker_client.remove_image(name)
+        assert host.run(PULL, {"instancePull": {**request, "complete": True}}) == {}
+        assert has(docker_client, f"{name}-temp")
+    finally:
+        docker_client.remove_container(held)
+    assert host.run(PULL, {"instancePull": {**request, "complete": True}}) == {}
+    assert not has(docker_client, f"{name}-temp")

@@ -13,7 +13,13 @@ from typing import Any
 
 from worker.engine.client import Call, Engine, segment
 from worker.engine.json_lines import json_lines
-from worker.errors import EngineError, ImageMissingError, ImagePullError, PayloadError
+from worker.errors import (
+    EngineError,
+    ImageInUseError,
+    ImageMissingError,
+    ImagePullError,
+    PayloadError,
+)
 
 _SCHEME = "docker:"
 _DIGEST = re.compile(r"[A-Za-z0-9_+.-]+:[0-9a-fA-F]{32,}")
@@ -116,7 +122,10 @@ def tag(engine: Engine, name: ImageName, *, repository: str, tag: str) -> None:
 
 
 def remove(engine: Engine, name: ImageName) -> None:
-    """Take the name away, and the image with its last name; gone is fine (A 11.15, C 15)."""
+    """Take the name away, and the image with its last name; gone is fine (A 11.15, C 15).
+
+    Errors: ImageInUseError when it is the last name of an image that a container uses.
+    """
     try:
         engine.run(
             Call(
@@ -125,7 +134,7 @@ def remove(engine: Engine, name: ImageName) -> None:
                 kind="image.remove",
                 wanted=f"remove image {name}",
                 timeout_s=engine.work_timeout_s,
-                refusal=_missing,
+                refusal=_remove_refusal,
             )
         )
     except ImageMissingError:
@@ -157,6 +166,10 @@ def pull_stream(
 
 def _missing(status: int, _words: str) -> type[EngineError] | None:
     return ImageMissingError if status == 404 else None  # noqa: PLR2004 - HTTP's own number
+
+
+def _remove_refusal(status: int, _words: str) -> type[EngineError] | None:
+    return {404: ImageMissingError, 409: ImageInUseError}.get(status)
 
 
 def _pull_refusal(status: int, _words: str) -> type[EngineError] | None:

@@ -10,11 +10,15 @@ from typing import Any
 from worker.contract.events import Event
 from worker.engine import images
 from worker.engine.images import ImageName
+from worker.errors import ImageInUseError
+from worker.log import logger
 from worker.operations.context import Host
 from worker.operations.images import ensure_image
 from worker.operations.temporary_tags import TemporaryTags
 from worker.payload import pull_of
 from worker.report import pull_reply
+
+_log = logger(__name__)
 
 
 def pull(event: Event, host: Host) -> dict[str, Any]:
@@ -27,22 +31,44 @@ def pull(event: Event, host: Host) -> dict[str, Any]:
     request = pull_of(event.data)
     assert request.image.full_name is not None
     name = ImageName.parse(request.image.full_name)
+    temporary = _temporary(name, request.tag)
     if request.is_complete:
-        if request.tag:
-            temporary = replace(name, tag=_tag(name, request.tag), digest=None)
-            images.remove(host.engine, temporary)
-            TemporaryTags(host.settings.state_dir).forget(temporary.reference)
+        if temporary is not None and not (name.digest and _holds_the_digest(temporary, host)):
+            _take_away(temporary, host)
         return pull_reply(None)
     if request.only_if_cached and images.present(host.engine, name) is None:
         return pull_reply(None)
     found = ensure_image(name, request.image, host, even_if_present=True)
-    if request.tag:
-        tag = _tag(name, request.tag)
-        TemporaryTags(host.settings.state_dir).remember(f"{name.repository}:{tag}")
-        images.tag(host.engine, name, repository=name.repository, tag=tag)
+    if temporary is not None:
+        assert temporary.tag is not None
+        if not name.digest:
+            TemporaryTags(host.settings.state_dir).remember(temporary.reference)
+        images.tag(host.engine, name, repository=temporary.repository, tag=temporary.tag)
     return pull_reply(found)
 
 
-def _tag(name: ImageName, suffix: str) -> str:
-    """The temporary tag; an image named by its digest has none of its own (A 12.2)."""
-    return f"{name.tag or ''}{suffix}"
+def _temporary(name: ImageName, suffix: str | None) -> ImageName | None:
+    """The second name; an image named by its digest has no tag of its own before it (A 12.2)."""
+    return replace(name, tag=f"{name.tag or ''}{suffix}", digest=None) if suffix else None
+
+
+def _holds_the_digest(temporary: ImageName, host: Host) -> bool:
+    """Whether it is the last tag of its repository on the image.
+
+    With that the Engine takes the repository's digests away too, and the image that cattle named.
+    """
+    found = images.present(host.engine, temporary) or {}
+    tags = [tag.rpartition(":") for tag in found.get("RepoTags") or ()]
+    own = {repository for repository, _, tag in tags if tag == temporary.tag}
+    return bool(tags) and all(tag == temporary.tag for repo, _, tag in tags if repo in own)
+
+
+def _take_away(temporary: ImageName, host: Host) -> None:
+    try:
+        images.remove(host.engine, temporary)
+    except ImageInUseError as error:
+        # The real tag has moved on, and a container holds the old image by this name: it stays as
+        # long as the container, and the janitor comes back for it.
+        _log.warning("tag.in_use", image=str(temporary), reason=error.message)
+    else:
+        TemporaryTags(host.settings.state_dir).forget(temporary.reference)

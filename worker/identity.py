@@ -7,11 +7,13 @@ share it, so it is written whole or not at all and the first writer wins.
 import os
 import socket
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from worker.errors import HostFactsError
+from worker.files import write_whole
 from worker.log import logger
 from worker.settings import WorkerSettings
 
@@ -74,30 +76,20 @@ def _keep(given: str, path: Path) -> None:
     try:
         if path.exists() and path.read_text(encoding="utf-8", errors="replace").strip() == given:
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile("w", dir=path.parent, prefix=path.name, delete=False) as fresh:
-            fresh.write(f"{given}\n")
-        Path(fresh.name).replace(path)
+        write_whole(path, f"{given}\n")
     except OSError as error:
         _log.warning("identity.not-kept", path=str(path), reason=error.strerror)
 
 
 def kept_uuid(path: Path) -> str:
-    """The uuid in the file, made and written atomically by whoever comes first."""
+    """The uuid in the file, made and written atomically by whoever comes first.
+
+    One that is there is only read: a host whose disk is full must be able to start (C 10).
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile("w", dir=path.parent, prefix=path.name, delete=False) as fresh:
-            fresh.write(f"{uuid.uuid4()}\n")
-            fresh.flush()
-            os.fsync(fresh.fileno())
-        try:
-            # A link fails when the name is taken, so two workers starting at once agree on one.
-            os.link(fresh.name, path)
-        except FileExistsError:
-            pass
-        finally:
-            Path(fresh.name).unlink()
-        found = path.read_text(encoding="ascii").strip()
+        if not path.exists():
+            _make_uuid(path)
+        found = path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError as error:
         raise HostFactsError(
             f"wanted to keep this host's uuid in {path}: {error.strerror}; make the folder "
@@ -110,3 +102,17 @@ def kept_uuid(path: Path) -> str:
             "become a new host"
         )
     return found
+
+
+def _make_uuid(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile("w", dir=path.parent, prefix=path.name, delete=False) as fresh:
+        try:
+            fresh.write(f"{uuid.uuid4()}\n")
+            fresh.flush()
+            os.fsync(fresh.fileno())
+            # A link fails when the name is taken, so two workers starting at once agree on one.
+            with suppress(FileExistsError):
+                os.link(fresh.name, path)
+        finally:
+            Path(fresh.name).unlink()

@@ -83,10 +83,8 @@ def clean(runtime: Runtime, grace: Grace, *, dry_run: bool) -> list[Litter]:
         for litter in [] if dry_run else found:
             try:
                 cleared = litter.clear()
-            except WorkerError as error:
-                _log.warning(
-                    "litter.kept", kind=litter.kind, litter=litter.name, reason=error.message
-                )
+            except (WorkerError, redis.RedisError) as error:
+                _log.warning("litter.kept", kind=litter.kind, litter=litter.name, reason=str(error))
             else:
                 if cleared:
                     _log.info("litter.removed", kind=litter.kind, litter=litter.name)
@@ -106,7 +104,11 @@ class Janitor(threading.Thread):
         while every_s > 0:
             # Jittered, so that the workers of a host do not all come at once.
             time.sleep(every_s * random.uniform(0.8, 1.2))  # noqa: S311 -- spreads load
-            clean(self._runtime, Grace(), dry_run=False)
+            try:
+                clean(self._runtime, Grace(), dry_run=False)
+            except Exception:  # noqa: BLE001 -- the outermost loop of this thread
+                # The next look may go better.
+                _log.exception("janitor.failed")
 
 
 def look(runtime: Runtime, grace: Grace, now_s: float) -> Iterator[Litter]:
@@ -183,14 +185,20 @@ def _orphaned_volumes(runtime: Runtime, grace_s: float, now_s: float) -> Iterato
                 kind="volume",
                 name=name,
                 age_s=age_s,
-                clear=partial(_remove_orphan, runtime, orphans, name),
+                clear=partial(_remove_orphan, runtime, orphans, name, since_s),
             )
 
 
-def _remove_orphan(runtime: Runtime, orphans: OrphanVolumes, name: str) -> bool:
+def _remove_orphan(runtime: Runtime, orphans: OrphanVolumes, name: str, since_s: float) -> bool:
     with runtime.locks.try_hold(f"volume:{name}") as free:
         # Asked for again since we looked: then it has no record any more.
         if not free or name not in {one for one, _ in orphans.all()}:
+            return False
+        found = volumes.inspect(runtime.engine, name)
+        made_s = volumes.created_s(found) if found is not None else None
+        if made_s is not None and made_s > since_s:
+            # Another volume by now, which nobody has asked us to remove.
+            orphans.forget(name)
             return False
         try:
             volumes.remove(runtime.engine, name)

@@ -1,5 +1,6 @@
 """The janitor against a real Engine and a real Redis: what goes, what stays."""
 
+import json
 import time
 import uuid
 
@@ -108,6 +109,7 @@ def test_an_orphaned_volume_goes_once_nothing_has_it(
     runtime, docker_client, test_image, volume_name
 ):
     """A 13.8, C 28: kept while a container has it, tried again, then gone with its record."""
+    docker_client.create_volume(volume_name)
     orphans = OrphanVolumes(runtime.settings.state_dir)
     orphans.remember(volume_name, "in use")
     bind = docker_client.create_host_config(binds=[f"{volume_name}:/data"])
@@ -124,6 +126,19 @@ def test_an_orphaned_volume_goes_once_nothing_has_it(
     assert list(orphans.all()) == []
     with pytest.raises(docker.errors.NotFound):
         docker_client.inspect_volume(volume_name)
+
+
+def test_a_volume_that_only_has_an_orphans_name_stays(runtime, docker_client, volume_name):
+    """A 13.8: the orphan went with somebody else's command, and this one is somebody's data."""
+    orphans = OrphanVolumes(runtime.settings.state_dir)
+    orphans.remember(volume_name, "in use")
+    (record,) = (runtime.settings.state_dir / "orphans").iterdir()
+    noted = json.loads(record.read_text())
+    record.write_text(json.dumps({**noted, "time_s": noted["time_s"] - 60}))
+    docker_client.create_volume(volume_name)
+    clean(runtime, NOW, dry_run=False)
+    assert docker_client.inspect_volume(volume_name)
+    assert list(orphans.all()) == []
 
 
 def test_queues_of_a_host_that_is_gone_go(runtime):

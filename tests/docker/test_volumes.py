@@ -108,6 +108,15 @@ def test_an_orphan_that_is_wanted_again_is_none(host, in_use, volume_name):
     assert orphans(host) == []
 
 
+def test_an_orphan_that_a_new_container_mounts_by_its_name_is_none(
+    host, in_use, volume_name, new_instance
+):
+    """It is not among the volumes that cattle manages for it, and is its data all the same."""
+    host.run(REMOVE, managed(volume_name))
+    host.run(START, new_instance({"dataVolumes": [f"{volume_name}:/again", "/tmp:/tmp"]}))
+    assert orphans(host) == []
+
+
 def test_an_orphan_on_a_full_disk_is_still_a_success(host, in_use, volume_name, tmp_path):
     """The record cannot be written: the removal is answered all the same (C 10)."""
     (tmp_path / "orphans").write_text("a file where the folder should be")

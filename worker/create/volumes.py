@@ -33,6 +33,14 @@ def volumes(instance: Instance, facts: Facts) -> Fragment:
     )
 
 
+def named_volumes(instance: Instance) -> tuple[str, ...]:
+    """The volumes that the container mounts by name, each once."""
+    sources = (_parts(text) for text in instance.fields.data_volumes)
+    return tuple(
+        dict.fromkeys(source for source, *rest in sources if rest and not source.startswith("/"))
+    )
+
+
 def _parts(text: str) -> list[str]:
     parts = text.split(":")
     if len(parts) > 3 or not all(parts):  # noqa: PLR2004 - source, target, mode

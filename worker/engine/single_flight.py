@@ -20,10 +20,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 from worker.errors import ImageBuildError, ImagePullError, LockHeldError
+from worker.files import write_whole
 from worker.locks import Locks
 from worker.log import logger
 
@@ -145,10 +145,7 @@ class SingleFlight:
     def _write(self, key: str, state: WorkState) -> None:
         """Write it whole; a full disk costs the others their progress lines, not the work."""
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with NamedTemporaryFile("w", dir=self._folder, delete=False) as fresh:
-                json.dump(asdict(state), fresh)
-            Path(fresh.name).replace(self._path(key))
+            write_whole(self._path(key), json.dumps(asdict(state)))
         except OSError as error:
             _log.warning("pull.state-not-written", key=key, reason=error.strerror)
 

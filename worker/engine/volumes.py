@@ -1,6 +1,7 @@
 """What we ask of the Engine about volumes."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from worker.engine.client import Call, Engine, segment
@@ -22,6 +23,14 @@ def inspect(engine: Engine, name: str) -> dict[str, Any] | None:
     except VolumeMissingError:
         return None
     return found
+
+
+def created_s(volume: Mapping[str, Any]) -> float | None:
+    """When a volume was made (Unix time in s); None where its driver does not say."""
+    try:
+        return datetime.fromisoformat(str(volume.get("CreatedAt"))).timestamp()
+    except ValueError:
+        return None
 
 
 def create(engine: Engine, name: str, *, driver: str, options: Mapping[str, str]) -> None:

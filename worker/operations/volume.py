@@ -57,9 +57,8 @@ def ensure_volume(volume: Volume, host: Host) -> None:
         return
     assert volume.name is not None
     assert volume.driver is not None
+    keep_volume(volume.name, host)
     with host.locks.hold(f"volume:{volume.name}"):
-        # An orphan that is wanted again must not be tidied away under its new user.
-        OrphanVolumes(host.settings.state_dir).forget(volume.name)
         found = volumes.inspect(host.engine, volume.name)
         if found is not None and found.get("Mountpoint") == _MOVED:
             volumes.remove(host.engine, volume.name)
@@ -68,6 +67,12 @@ def ensure_volume(volume: Volume, host: Host) -> None:
             options = volume.driver_opts
             volumes.create(host.engine, volume.name, driver=volume.driver, options=options)
             _log.info("volume.created", volume=volume.name, driver=volume.driver)
+
+
+def keep_volume(name: str, host: Host) -> None:
+    """An orphan that is wanted again must not be tidied away under its new user."""
+    with host.locks.hold(f"volume:{name}"):
+        OrphanVolumes(host.settings.state_dir).forget(name)
 
 
 def _remove_managed(volume: Volume, host: Host) -> None:

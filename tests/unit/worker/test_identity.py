@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from worker.errors import HostFactsError
+from worker.files import write_whole
 from worker.identity import identify, keep_hostname, kept_uuid
 from worker.locks import Locks
 from worker.settings import WorkerSettings
@@ -57,6 +58,22 @@ def test_a_damaged_file_is_not_replaced_in_silence(tmp_path):
     (tmp_path / "uuid").write_text("")
     with pytest.raises(HostFactsError, match="restore the file, or remove it"):
         kept_uuid(tmp_path / "uuid")
+
+
+def test_a_kept_uuid_is_only_read(tmp_path):
+    """A host whose disk is full must be able to start again (C 10)."""
+    made = kept_uuid(tmp_path / "uuid")
+    before_ns = tmp_path.stat().st_mtime_ns
+    assert kept_uuid(tmp_path / "uuid") == made
+    assert tmp_path.stat().st_mtime_ns == before_ns
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path):
+    """On a full disk such leftovers would be many (C 10, C 31)."""
+    (tmp_path / "target").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        write_whole(tmp_path / "target", "text")
+    assert [path.name for path in tmp_path.iterdir()] == ["target"]
 
 
 def test_the_name_and_the_address_are_the_operators(tmp_path):

@@ -50,10 +50,12 @@ def host_on(
 ) -> TestHost:
     """A host whose Engine is at `docker_host`; further settings by their variables' names."""
     read = WorkerSettings(
-        CATTLE_HOME=str(state_dir),
-        DOCKER_HOST=docker_host,
-        CATTLE_DOCKER_HOST_IP=HOST_IP,
-        **settings,
+        **{
+            "CATTLE_HOME": str(state_dir),
+            "DOCKER_HOST": docker_host,
+            "CATTLE_DOCKER_HOST_IP": HOST_IP,
+            **settings,
+        }
     )
     told: list[tuple[str, int | None]] = []
     identity = Identity(

@@ -209,7 +209,7 @@ class _Cores:
         self._last: list[tuple[float, float]] = []
 
     def percentages(self) -> list[float]:
-        now = [(sum(times), times.idle) for times in psutil.cpu_times(percpu=True)]
+        now = [_total_and_idle(times) for times in psutil.cpu_times(percpu=True)]
         with self._lock:
             before, self._last = self._last or [(0.0, 0.0)] * len(now), now
         shares = []
@@ -218,6 +218,14 @@ class _Cores:
             busy = passed - (idle - idle_before)
             shares.append(round(min(max(100 * busy / passed, 0.0), 100.0), 3) if passed else 0.0)
         return shares
+
+
+def _total_and_idle(times: Any) -> tuple[float, float]:  # noqa: ANN401 - psutil's named tuple
+    """A core's seconds in all and at rest: waiting for a disk is rest, as cAdvisor had it."""
+    part = times._asdict()
+    # A guest's time is in its user's already.
+    total = sum(part.values()) - part.get("guest", 0.0) - part.get("guest_nice", 0.0)
+    return total, part["idle"] + part.get("iowait", 0.0)
 
 
 _cores = _Cores()

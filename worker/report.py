@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from worker.contract.events import Event
-from worker.payload import Instance
+from worker.payload import KnownInstance
 
 #: The resources for whose events a result is expected under the resource's own name.
 RESULT_TYPES = frozenset({"instanceHostMap", "imageStoragePoolMap", "volumeStoragePoolMap"})
@@ -45,7 +45,7 @@ def instance_data(
     inspect: dict[str, Any] | None,
     *,
     listing: dict[str, Any] | None,
-    instance: Instance,
+    instance: KnownInstance,
     host_ip: str | None,
     now: datetime | None = None,
 ) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def pull_reply(image_inspect: dict[str, Any] | None) -> dict[str, Any]:
     return {} if image_inspect is None else {"fields": {"dockerImage": image_inspect}}
 
 
-def address(inspect: Mapping[str, Any] | None, instance: Instance | None = None) -> str | None:
+def address(inspect: Mapping[str, Any] | None, instance: KnownInstance | None = None) -> str | None:
     """The container's address: Docker's default network, then any other that has one (A 10.4).
 
     Docker does not know the address of a `cni` container: while it runs, it is the one that

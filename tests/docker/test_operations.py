@@ -5,6 +5,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from structlog.testing import capture_logs
 
 from simulator.rig.processes import wait_until
 from tests import factories
@@ -246,6 +247,43 @@ def test_a_running_container_is_removed(host, new_instance, containers_of):
     assert host.run(REMOVE, data) == {}
     assert containers_of(data) == []
     assert host.run(REMOVE, data) == {}
+
+
+@pytest.mark.parametrize(
+    ("fields", "changes"),
+    [
+        ({"memory": "512m"}, {}),
+        ({"restartPolicy": "always"}, {}),
+        ({"ulimits": [{"name": "nofile"}]}, {}),
+        ({}, {"ports": [{"privatePort": None, "publicPort": 80}]}),
+        ({}, {"instanceLinks": [{"targetInstanceId": 1}]}),
+        ({}, {"nics": [{"deviceNumber": "first"}]}),
+        ({}, {"image": {"registryCredential": {"secretValue": None}}}),
+    ],
+)
+def test_a_container_of_odd_wishes_is_reported_stopped_and_removed(
+    host, new_instance, containers_of, fields, changes
+):
+    """What only a create reads must not keep it alive for ever (A 6.5, 11.1 to 11.7)."""
+    data = new_instance()
+    host.run(ACTIVATE, data)
+    odd = copy.deepcopy(data)
+    odd["instanceHostMap"]["instance"].update(changes)
+    odd["instanceHostMap"]["instance"]["data"]["fields"].update(fields)
+    for event in (odd, {**odd, "processData": {"containerNoOpEvent": True}}):
+        assert host.run(ACTIVATE, event)["instanceHostMap"]["instance"]["externalId"]
+    host.run(DEACTIVATE, stopping(odd, 0))
+    assert not containers_of(data)[0]["State"]["Running"]
+    assert host.run(REMOVE, odd) == {}
+    assert containers_of(data) == []
+
+
+def test_a_wish_that_docker_does_not_fulfil_any_more_is_told_of(host, new_instance):
+    """A 4.19, B.1: a limit somebody believes in must not be gone in silence."""
+    with capture_logs() as logs:
+        host.run(ACTIVATE, new_instance({"kernelMemory": 4194304, "healthState": "healthy"}))
+    (told,) = [log for log in logs if log["event"] == "container.fields-ignored"]
+    assert (told["log_level"], told["fields"]) == ("warning", ("kernelMemory",))
 
 
 def test_force_stop_stops_by_id(host, new_instance, containers_of):

@@ -53,6 +53,16 @@ def test_a_started_instance_has_a_file_that_only_its_owner_reads(engine, host, f
     assert (written["uuid"], written["data"]["fields"]) == (factories.UUID, {"user": "root"})
 
 
+def test_an_instance_that_is_only_reported_has_one_too(engine, host, folder):
+    """Cattle may never have started it: a no-op activate writes the file as well (A 2.13, 3.12)."""
+    data = factories.instance_data()
+    host.run(ACTIVATE, data)
+    (container_id,) = engine.containers
+    (folder / container_id).unlink()
+    host.run(ACTIVATE, {**data, "processData": {"containerNoOpEvent": True}})
+    assert [path.name for path in folder.iterdir()] == [container_id]
+
+
 def test_a_file_has_no_secret(host, folder):
     """Neither a registry's password nor anybody's environment (A 3.12)."""
     image = factories.image(registryCredential={"publicValue": "a", "secretValue": SECRET})

@@ -95,6 +95,11 @@ BOOKKEEPING = frozenset(
 )
 
 
+#: Wishes that Docker once fulfilled and does not any more: who has one must hear that it is not
+#: (A 4.19, B.1).
+GONE = frozenset({"kernelMemory", "lxcConf"})
+
+
 def plain_fields(instance: Instance, facts: Facts) -> Fragment:
     """Everything that is only renamed.
 
@@ -118,10 +123,11 @@ def reservations(instance: Instance, facts: Facts) -> Fragment:
     """What the scheduler reserved: processor shares and memory.
 
     Shape:  HostConfig.CpuShares, 1024 per processor; HostConfig.MemoryReservation, bytes.
-    Source: B.1; thousandths of a processor, when reserved, replace the shares the user wrote.
+    Source: B.1; thousandths of a processor, when reserved, replace the shares the user wrote. None
+        reserved is no wish for the least: Go's zero forced 2 shares on everybody.
     """
     shares = instance.fields.cpu_shares
-    if instance.milli_cpu_reservation is not None:
+    if instance.milli_cpu_reservation:
         shares = max(LEAST_CPU_SHARES, instance.milli_cpu_reservation * 1024 // 1000)
     return Fragment(
         host_config=given(
@@ -131,8 +137,5 @@ def reservations(instance: Instance, facts: Facts) -> Fragment:
 
 
 def ignored_fields(instance: Instance) -> tuple[str, ...]:
-    """Name the fields that say something and that nobody reads, for a line in the log (A 4.31).
-
-    `lxcConf`, `kernelMemory` and their like are gone from the Engine; others are newer than us.
-    """
+    """Name the fields that say something and that nobody reads, for a line in the log (A 4.31)."""
     return tuple(name for name in instance.fields.unread if name not in BOOKKEEPING)

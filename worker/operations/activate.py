@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from worker.contract.events import Event
-from worker.create import container_names, create_body, ignored_fields
+from worker.create import GONE, container_names, create_body, ignored_fields, named_volumes
 from worker.create.labels import PULL_IMAGE
 from worker.engine import containers
 from worker.engine.containers import Inspect
@@ -31,8 +31,8 @@ from worker.operations.facts import gather
 from worker.operations.images import ensure_image
 from worker.operations.reported import reported
 from worker.operations.state_files import StateFiles
-from worker.operations.volume import ensure_volume
-from worker.payload import Instance, instance_of
+from worker.operations.volume import ensure_volume, keep_volume
+from worker.payload import Instance, instance_of, known_instance_of
 from worker.report import wrapped
 
 _log = logger(__name__)
@@ -43,21 +43,21 @@ def activate(event: Event, host: Host) -> dict[str, Any]:
 
     Errors: PayloadError, ImageNeededError (in a lane that must not pull), EngineError.
     """
-    instance = instance_of(event.data)
+    instance = known_instance_of(event.data)
     with host.locks.hold(f"instance:{instance.uuid}"):
         found = containers.find(host.engine, uuid=instance.uuid, external_id=instance.external_id)
         if not instance.process.is_no_op and not (found and containers.is_running(found)):
-            found = _start(instance, found, host)
-        if found is not None and not instance.process.is_no_op:
+            found = _start(event, instance.uuid, found, host)
+        if found is not None:
             StateFiles(host.settings.state_dir).write(found["Id"], event.data)
         return wrapped(event, reported(found, instance, host))
 
 
-def _start(instance: Instance, found: Inspect | None, host: Host) -> Inspect | None:
+def _start(event: Event, uuid: str, found: Inspect | None, host: Host) -> Inspect | None:
     """Start it, created first where it is missing; only what we created is taken back (A 3.9)."""
     is_new = found is None
     if found is None:
-        container_id, is_new = _create(instance, host)
+        container_id, is_new = _create(instance_of(event.data), host)
     else:
         container_id = found["Id"]
     try:
@@ -67,7 +67,7 @@ def _start(instance: Instance, found: Inspect | None, host: Host) -> Inspect | N
         raise
     except ContainerMissingError as error:
         raise EngineBusyError(
-            f"container {container_id[:12]} of {instance.uuid} vanished while it was being started"
+            f"container {container_id[:12]} of {uuid} vanished while it was being started"
         ) from error
     except ContainerStrandedError as error:
         # dockerd was killed while it started this one, and containerd still has its process.
@@ -75,14 +75,14 @@ def _start(instance: Instance, found: Inspect | None, host: Host) -> Inspect | N
             raise  # what it holds is the user's
         _take_back(container_id, host)
         raise EngineBusyError(
-            f"container {container_id[:12]} of {instance.uuid} was lost by an Engine that was "
+            f"container {container_id[:12]} of {uuid} was lost by an Engine that was "
             "killed while it started it; it is made anew"
         ) from error
     except WorkerError:
         if is_new:
             _take_back(container_id, host)
         raise
-    _log.info("container.started", instance_uuid=instance.uuid, container_id=container_id[:12])
+    _log.info("container.started", instance_uuid=uuid, container_id=container_id[:12])
     # None when it removed itself already: short-lived containers are a success too (A 3.3).
     return containers.inspect(host.engine, container_id)
 
@@ -108,9 +108,12 @@ def _create(instance: Instance, host: Host) -> tuple[str, bool]:
         ensure_image(image, instance.image, host, even_if_present=True)
     for volume in instance.volumes_from_data_volume_mounts:
         ensure_volume(volume, host)
+    for name in named_volumes(instance):
+        keep_volume(name, host)
     body = create_body(instance, gather(instance, host))
     if ignored := ignored_fields(instance):
-        _log.debug("container.fields-ignored", instance_uuid=instance.uuid, fields=ignored)
+        tell = _log.debug if GONE.isdisjoint(ignored) else _log.warning
+        tell("container.fields-ignored", instance_uuid=instance.uuid, fields=ignored)
     conflict: NameConflictError | None = None
     for name in container_names(instance):
         try:

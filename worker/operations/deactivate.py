@@ -15,7 +15,7 @@ from worker.log import logger
 from worker.operations.context import Host
 from worker.operations.protection import refuse_own
 from worker.operations.reported import reported
-from worker.payload import Instance, instance_of
+from worker.payload import KnownInstance, known_instance_of
 from worker.report import wrapped
 
 #: What a container gets to end by itself when cattle does not say.
@@ -29,7 +29,7 @@ def deactivate(event: Event, host: Host) -> dict[str, Any]:
 
     Errors: OperationError when it runs on even after a kill (A 11.2).
     """
-    instance = instance_of(event.data)
+    instance = known_instance_of(event.data)
     with host.locks.hold(f"instance:{instance.uuid}"):
         found = containers.find(host.engine, uuid=instance.uuid, external_id=instance.external_id)
         if found and containers.is_running(found) and not instance.process.is_no_op:
@@ -38,7 +38,7 @@ def deactivate(event: Event, host: Host) -> dict[str, Any]:
         return wrapped(event, reported(found, instance, host))
 
 
-def _stop(instance: Instance, found: Inspect, host: Host) -> Inspect | None:
+def _stop(instance: KnownInstance, found: Inspect, host: Host) -> Inspect | None:
     asked_s = instance.process.timeout_s
     timeout_s = DEFAULT_STOP_TIMEOUT_S if asked_s is None else asked_s  # zero is meant (A 11.1)
     container_id = found["Id"]

@@ -115,7 +115,7 @@ def _resources(host: Host, deadline_s: float, *, stats: bool) -> list[dict[str, 
     ]
     try:
         found = address.answer(deadline_s)
-    except (WorkerError, OSError):
+    except (WorkerError, OSError, UnicodeError):  # the last for what cannot be a name at all
         found = _addresses.get(identity.host_ip or "")
     if found:
         about = {"uuid": found, "address": found, "hostUuid": identity.host_uuid}

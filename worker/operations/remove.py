@@ -8,14 +8,14 @@ from worker.log import logger
 from worker.operations.context import Host
 from worker.operations.protection import refuse_own
 from worker.operations.state_files import StateFiles
-from worker.payload import instance_of
+from worker.payload import known_instance_of
 
 _log = logger(__name__)
 
 
 def remove(event: Event, host: Host) -> dict[str, Any]:
     """`{}`, once it is gone; the no-op flag does not count here (A 2.14, 10.7, 11.5 to 11.7)."""
-    instance = instance_of(event.data)
+    instance = known_instance_of(event.data)
     remove_container_of(instance.uuid, instance.external_id, host)
     return {}
 

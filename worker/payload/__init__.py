@@ -16,7 +16,7 @@ from worker.payload.host import (
     process_of,
 )
 from worker.payload.image import Build, Image, ImagePull, RegistryCredential, image_of, pull_of
-from worker.payload.instance import Instance, instance_of
+from worker.payload.instance import Instance, KnownInstance, instance_of, known_instance_of
 from worker.payload.parts import ContainerRef, Link, Network, Nic, Port
 from worker.payload.requests import (
     ConfigUpdate,
@@ -38,6 +38,7 @@ __all__ = [
     "Inspect",
     "Instance",
     "InstanceFields",
+    "KnownInstance",
     "Link",
     "Network",
     "Nic",
@@ -53,6 +54,7 @@ __all__ = [
     "image_of",
     "inspect_of",
     "instance_of",
+    "known_instance_of",
     "process_of",
     "pull_of",
     "volume_of",

@@ -134,10 +134,12 @@ def _words(value: object) -> str | tuple[str, ...]:
 
 
 Text = Annotated[str, BeforeValidator(_text)]
+#: Put before the type of a number that may be absent, where it has bounds.
+WHOLE = BeforeValidator(_whole)
 #: A number that may be absent.
-Whole = Annotated[int | None, BeforeValidator(_whole)]
+Whole = Annotated[int | None, WHOLE]
 #: A number that must be there.
-NeededWhole = Annotated[int, BeforeValidator(_whole)]
+NeededWhole = Annotated[int, WHOLE]
 #: Only JSON's true is true (A 4.25); None is "cattle did not say".
 Flag = Annotated[bool | None, BeforeValidator(_only_true)]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(_texts)]

@@ -1,8 +1,10 @@
 """The host and the process of an event, and the two requests that name a container directly."""
 
+from typing import Annotated
+
 from pydantic import Field
 
-from worker.payload.base import Flag, Payload, Text, Whole, member, only_docker, parse
+from worker.payload.base import WHOLE, Flag, Payload, Text, member, only_docker, parse
 
 
 class Host(Payload):
@@ -20,7 +22,9 @@ class Process(Payload):
     #: Report only, change nothing in Docker (A 2.13).
     container_no_op_event: Flag = None
     #: Seconds that a container gets to stop; zero is meant.
-    timeout_s: Whole = Field(default=None, alias="timeout", ge=0)
+    timeout_s: Annotated[Annotated[int, Field(ge=0)] | None, WHOLE] = Field(
+        default=None, alias="timeout"
+    )
 
     @property
     def is_no_op(self) -> bool:

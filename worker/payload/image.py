@@ -5,6 +5,9 @@ from pydantic import Field, SecretStr
 from worker.errors import PayloadError
 from worker.payload.base import Flag, Payload, Text, member, only_docker, parse
 
+#: Before an image's name, where cattle keeps it as a uuid.
+SCHEME = "docker:"
+
 
 class DockerImage(Payload):
     """An image's name, as cattle took it apart."""
@@ -108,8 +111,10 @@ class Image(Payload):
 
     @property
     def full_name(self) -> str | None:
-        """The name with its tag: cattle's `fullName`, else its uuid without `docker:` (A 3.4)."""
-        return self.data.docker_image.full_name or without_scheme(self.uuid)
+        """The name with its tag: cattle's `fullName`, else its uuid where that is one (A 3.4)."""
+        # Newer servers give an image a random uuid, which is nobody's name.
+        named = self.uuid is not None and self.uuid.startswith(SCHEME)
+        return self.data.docker_image.full_name or (without_scheme(self.uuid) if named else None)
 
     @property
     def build(self) -> Build | None:
@@ -143,7 +148,7 @@ class ImagePull(Payload):
 
 def without_scheme(uuid: str | None) -> str | None:
     """Turn cattle's `docker:busybox:1` into Docker's `busybox:1`; blank is None."""
-    return (uuid or "").removeprefix("docker:") or None
+    return (uuid or "").removeprefix(SCHEME) or None
 
 
 def image_of(data: object) -> Image:

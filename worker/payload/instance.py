@@ -1,8 +1,8 @@
 """An instance: the container that an event is about, with the host and the process around it."""
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
-from pydantic import Field
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from worker.payload.base import (
     LISTED,
@@ -29,15 +29,52 @@ class InstanceData(Payload):
     ipsec: IpsecByHost = Field(default_factory=dict)
 
 
-class Instance(Payload):
-    """The container that cattle wants, as far as cattle knows it."""
+def _if_readable(value: object, read: ValidatorFunctionWrapHandler) -> object:
+    try:
+        return read(value)
+    except ValidationError:
+        return ()
+
+
+class KnownInstance(Payload):
+    """A container that may be there already: what finding, stopping and reporting it needs.
+
+    What only a create needs is not read: a container that another agent once made of odder wishes
+    must still be stopped and removed.
+    """
 
     uuid: Text = Field(min_length=1)
+    #: The Docker id, once cattle has heard of it.
+    external_id: Text | None = None
+    #: For the address that is reported.
+    nics: Annotated[tuple[Nic, ...], LISTED, WrapValidator(_if_readable)] = ()
+    host: Host = Field(default_factory=Host)
+    process: Process = Field(default_factory=Process, alias="processData")
+
+    @property
+    def primary_network(self) -> Network:
+        """The network of the first card; a network of no kind when there is none (A 8.1)."""
+        return self.nics[0].network if self.nics else Network()
+
+    @property
+    def primary_address(self) -> str | None:
+        """The primary address of the first card with its network's size: `10.42.1.2/16` (A 5.3)."""
+        for address in self.nics[0].ip_addresses if self.nics else ():
+            if (
+                address.role == "primary"
+                and address.address
+                and address.subnet.cidr_size is not None
+            ):
+                return f"{address.address}/{address.subnet.cidr_size}"
+        return None
+
+
+class Instance(KnownInstance):
+    """The container that cattle wants, as far as cattle knows it."""
+
     id: Text | None = None
     name: Text | None = None
     kind: Text | None = None
-    #: The Docker id, once cattle has heard of it.
-    external_id: Text | None = None
     hostname: Text | None = None
     agent_id: Text | None = None
     #: The user made it with Docker, cattle only watches it.
@@ -61,8 +98,6 @@ class Instance(Payload):
     #: Volumes that must exist before the container (A 6.10).
     volumes_from_data_volume_mounts: Annotated[tuple[Volume, ...], LISTED] = ()
     labels: OptionalTextMap = Field(default_factory=dict)
-    host: Host = Field(default_factory=Host)
-    process: Process = Field(default_factory=Process, alias="processData")
 
     @property
     def fields(self) -> InstanceFields:
@@ -74,11 +109,6 @@ class Instance(Payload):
         """The image to run: the image's own name, else the one the user wrote (A 3.4)."""
         name = self.image.full_name if self.image is not None else None
         return name or without_scheme(self.fields.image_uuid)
-
-    @property
-    def primary_network(self) -> Network:
-        """The network of the first card; a network of no kind when there is none (A 8.1)."""
-        return self.nics[0].network if self.nics else Network()
 
     @property
     def network_services(self) -> frozenset[str]:
@@ -100,18 +130,6 @@ class Instance(Payload):
         )
 
     @property
-    def primary_address(self) -> str | None:
-        """The primary address of the first card with its network's size: `10.42.1.2/16` (A 5.3)."""
-        for address in self.nics[0].ip_addresses if self.nics else ():
-            if (
-                address.role == "primary"
-                and address.address
-                and address.subnet.cidr_size is not None
-            ):
-                return f"{address.address}/{address.subnet.cidr_size}"
-        return None
-
-    @property
     def is_native(self) -> bool:
         """The user made the container with Docker."""
         return self.native_container is True
@@ -131,12 +149,24 @@ def instance_of(data: object) -> Instance:
 
     Errors: `PayloadError` when it is unreadable or the host is not one of Docker's.
     """
+    return _of(Instance, data)
+
+
+def known_instance_of(data: object) -> KnownInstance:
+    """Read as much of it as a container that may be there needs; errors as for `instance_of`."""
+    return _of(KnownInstance, data)
+
+
+InstanceT = TypeVar("InstanceT", bound=KnownInstance)
+
+
+def _of(model: type[InstanceT], data: object) -> InstanceT:
     host_map = member(data, "instanceHostMap")
     process = data.get("processData") if isinstance(data, dict) else None
     host = host_map.get("host")
     if host is None and host_map.get("hostId") is not None:
         host = {"id": host_map["hostId"]}
     merged = {**member(host_map, "instance"), "host": host, "processData": process}
-    instance = parse(Instance, merged, "instanceHostMap.instance")
+    instance = parse(model, merged, "instanceHostMap.instance")
     only_docker(instance.host.kind, "instanceHostMap.host")
     return instance

@@ -5,10 +5,19 @@ from typing import Annotated
 
 from pydantic import Field
 
-from worker.payload.base import LISTED, MAPPED, NeededWhole, Payload, Text, Texts, Whole
+from worker.payload.base import (
+    LISTED,
+    MAPPED,
+    WHOLE,
+    NeededWhole,
+    Payload,
+    Text,
+    Texts,
+    Whole,
+)
 
 PortNumber = Annotated[NeededWhole, Field(ge=1, le=65535)]
-PublicPortNumber = Annotated[Whole, Field(ge=0, le=65535)]
+PublicPortNumber = Annotated[Annotated[int, Field(ge=0, le=65535)] | None, WHOLE]
 
 
 class Subnet(Payload):

@@ -2,6 +2,7 @@
 
 import json
 
+import psutil
 import pytest
 
 from worker import host_info
@@ -87,3 +88,11 @@ def test_the_disk_benchmark_is_read(tmp_path):
     assert host_info.iops_info(tmp_path) == {"/dev/sda": {"read": 9000, "write": 4000}}
     assert host_info.default_disk(tmp_path) == "/dev/sda"
     assert host_info.default_disk(tmp_path / "none") is None
+
+
+def test_a_cores_rest_and_its_guests_are_counted_once():
+    """A 15.7: a guest's time is in its user's, and waiting for a disk is rest."""
+    times = psutil.cpu_times()._replace(**dict.fromkeys(psutil.cpu_times()._fields, 0.0))
+    guest = times._replace(user=50.0, guest=50.0, idle=50.0)
+    waiting = times._replace(user=50.0, iowait=25.0, idle=25.0)
+    assert host_info._total_and_idle(guest) == host_info._total_and_idle(waiting) == (100.0, 50.0)

@@ -55,6 +55,12 @@ def test_stats_fill_the_hosts_info(ping):
     assert set(info) == groups
 
 
+@pytest.mark.parametrize("name", ["a..b", ".leading-dot", f"{'long' * 20}.example"])
+def test_an_address_that_is_no_name_costs_only_itself(ping, name):
+    """A 14.7: the ping is answered without it."""
+    assert list(ping(CATTLE_DOCKER_HOST_IP=name)) == ["physicalHost", "host", "storagePool"]
+
+
 def test_the_api_proxy_is_reported_when_there_is_one(ping):
     """A.18 HOST_API_PROXY goes to the host's `apiProxy` (A 14.3)."""
     assert ping(CATTLE_HOST_API_PROXY="10.0.0.1:9345")["host"]["apiProxy"] == "10.0.0.1:9345"

@@ -90,7 +90,7 @@ def test_working_dir(fields, expected):
     assert body(fields)["WorkingDir"] == expected
 
 
-@pytest.mark.parametrize(("milli_cpus", "shares"), [(1000, 1024), (500, 512), (1, 2), (0, 2)])
+@pytest.mark.parametrize(("milli_cpus", "shares"), [(1000, 1024), (500, 512), (1, 2)])
 def test_reserved_processor_replaces_shares(milli_cpus, shares):
     """B.1: a reservation replaces the shares of the user and is never below 2."""
     made = host_config({"cpuShares": 7}, milliCpuReservation=milli_cpus)
@@ -99,8 +99,9 @@ def test_reserved_processor_replaces_shares(milli_cpus, shares):
 
 def test_nothing_reserved_forces_no_shares():
     """A 4.9, B.1: without a reservation the user's shares stay, without both there are none."""
-    assert host_config({"cpuShares": 7}) == {"CpuShares": 7}
-    assert host_config() == {}
+    for nothing in ({}, {"milliCpuReservation": 0}, {"milliCpuReservation": None}):
+        assert host_config({"cpuShares": 7}, **nothing) == {"CpuShares": 7}
+        assert host_config(**nothing) == {}
 
 
 def test_reserved_memory():

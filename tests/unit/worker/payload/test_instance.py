@@ -107,3 +107,18 @@ def test_labels_of_other_shapes_are_ignored():
     """Where a server keeps rows under `labels`, the instance is still readable."""
     assert instance_of(instance_data(labels=[{"key": "a"}])).label("a") is None
     assert instance_of(instance_data(labels={"a": "b"})).label("a") == "b"
+
+
+@pytest.mark.parametrize("blank", ["", "  ", None])
+def test_a_blank_public_port_is_none(blank):
+    """A 6.2: such a port is exposed, and not published."""
+    (port,) = instance_of(instance_data(ports=[{"privatePort": 80, "publicPort": blank}])).ports
+    assert port.public_port is None
+
+
+def test_a_random_uuid_of_an_image_is_not_its_name():
+    """A 3.4: newer servers give images such uuids; the user's own word counts then."""
+    row = {"uuid": "64d21781-295e-40ac-b3db-9f575b9bbe34", "data": {}}
+    data = instance_data({"imageUuid": "docker:library/redis:latest"}, image=row)
+    assert instance_of(data).image_name == "library/redis:latest"
+    assert instance_of(instance_data(image=row)).image_name is None

@@ -5,6 +5,7 @@ In the order an event meets the modules:
 - `settings`, `agents`: the server, the keys, and whose host each agent is.
 - `stream`: one agent's websocket; `reconnect` decides how long to wait when it ended, `pace` keeps
   many agents from coming back in the same instant.
+- `waking`: an agent that cattle has given up is taken back.
 - `decode`: a frame becomes an event, or a refusal.
 - `intake`: events become entries of the ledger and tasks, in batches.
 - `sweeping`: what got lost on a host is sent again.

@@ -45,26 +45,30 @@ class Intake:
         #: Frames and events by what became of them, for the log and the status.
         self.counts: Counter[str] = Counter()
 
-    async def take_frame(self, frame: str | bytes, agent: AgentKeys, host_uuid: str) -> None:
-        """Hand a frame over; waits only while the queue in memory is full."""
+    async def take_frame(self, frame: str | bytes, agent: AgentKeys, host_uuid: str) -> bool:
+        """Hand a frame over, and say whether cattle waits for an answer to it.
+
+        Waits only while the queue in memory is full.
+        """
         try:
             event = decode(frame)
         except DecodeError as problem:
             await self._refuse_unreadable(problem, agent, host_uuid)
-            return
+            return problem.partial is not None
         if event is None:
-            return
+            return False
         if event.base_name == "ping" and not event.reply_to:
             # cattle's heartbeat; a liveness ping has a replyTo.
-            return
+            return False
         refusal = None
         if event.base_name not in LANES:
             self.counts["unknown"] += 1
             if not event.reply_to:
                 _log.warning("event.unknown", event_id=event.id, event_name=event.name)
-                return
+                return False
             refusal = error("event-unknown", f"this host knows no event named {event.base_name}")
         await self._put(event, agent, host_uuid, refusal)
+        return bool(event.reply_to)
 
     async def _refuse_unreadable(
         self, problem: DecodeError, agent: AgentKeys, host_uuid: str

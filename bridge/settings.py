@@ -126,6 +126,13 @@ class BridgeSettings(BrokerSettings):
         validation_alias="CATTLE_EVENT_READ_TIMEOUT",
         description="Silence on a websocket (heartbeats come every 5 s) before it is opened anew.",
     )
+    unasked_timeout_s: float = Field(
+        default=60,
+        gt=0,
+        validation_alias="BRIDGE_UNASKED_TIMEOUT_S",
+        description="Time without any question of cattle's, which pings every 5 s, before the "
+        "bridge subscribes once more: cattle may have given the agent up.",
+    )
     ca_bundle: Annotated[Path | None, AfterValidator(_authorities)] = Field(
         default=None,
         validation_alias="CURL_CA_BUNDLE",

@@ -18,6 +18,7 @@ from bridge.hosts import Hosts
 from bridge.pace import Pace
 from bridge.reconnect import Ending, next_delay
 from bridge.settings import AgentKeys, BridgeSettings
+from bridge.waking import wake
 from worker.contract.routes import LANES
 from worker.log import logger
 
@@ -42,8 +43,12 @@ _ADVICE = {
     "agents in cattle",
 }
 
-#: Takes a frame for an agent and a host; it waits only while the intake is full.
-HandleFrame = Callable[[str | bytes, AgentKeys, str], Awaitable[None]]
+#: When a renewed subscription stands, the old one is read for this long still.
+_OVERLAP_S = 0.5
+
+#: Takes a frame for an agent and a host, and says whether cattle asked something; it waits only
+#: while the intake is full.
+HandleFrame = Callable[[str | bytes, AgentKeys, str], Awaitable[bool]]
 
 
 class AgentStream:
@@ -65,6 +70,7 @@ class AgentStream:
         self._hosts = hosts
         self._pace = pace
         self._handle = handle
+        self._socket: aiohttp.ClientWebSocketResponse
         self._log = _log.bind(agent=agent.access_key)
 
     async def run(self) -> None:
@@ -95,20 +101,11 @@ class AgentStream:
             await asyncio.sleep(delay.wait_s)
 
     async def _listen(self, host_uuid: str) -> None:
-        socket = await self._connect()
+        self._socket = await self._connect()
         self._log.info("stream.opened", host=host_uuid)
-        away = asyncio.create_task(self._close_when_away(socket, host_uuid))
+        away = asyncio.create_task(self._close_when_away(host_uuid))
         try:
-            while True:
-                message = await socket.receive(timeout=self._settings.event_read_timeout_s)
-                if message.type in {aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY}:
-                    await self._handle(message.data, self._agent, host_uuid)
-                elif message.type is aiohttp.WSMsgType.ERROR:
-                    raise StreamClosedError(f"the websocket broke: {socket.exception()}")
-                else:
-                    if socket.close_code in {1000, 1001}:
-                        return
-                    raise StreamClosedError(f"the websocket was cut (code {socket.close_code})")
+            await self._read(host_uuid)
         except TimeoutError:
             raise StreamClosedError(
                 f"not even a heartbeat for {self._settings.event_read_timeout_s:g} s"
@@ -117,15 +114,59 @@ class AgentStream:
             raise StreamClosedError(f"the websocket broke: {error}") from error
         finally:
             away.cancel()
-            with suppress(TimeoutError, aiohttp.ClientError, OSError):
-                await asyncio.wait_for(socket.close(), timeout=2)
+            await _close(self._socket)
 
-    async def _close_when_away(
-        self, socket: aiohttp.ClientWebSocketResponse, host_uuid: str
-    ) -> None:
+    async def _read(self, host_uuid: str) -> None:
+        """Hand on what comes; returns when the server closed in order."""
+        asked_s = time.monotonic()
+        # Spread, so that agents given up together do not all come back together.
+        patience_s = self._settings.unasked_timeout_s * random.uniform(1, 1.5)  # noqa: S311
+        while True:
+            message = await self._receive(self._settings.event_read_timeout_s)
+            if message.type in {aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY}:
+                if await self._handle(message.data, self._agent, host_uuid):
+                    asked_s = time.monotonic()
+            elif message.type is aiohttp.WSMsgType.ERROR:
+                raise StreamClosedError(f"the websocket broke: {self._socket.exception()}")
+            elif self._socket.close_code in {1000, 1001}:
+                return
+            else:
+                raise StreamClosedError(f"the websocket was cut (code {self._socket.close_code})")
+            if time.monotonic() - asked_s > patience_s:
+                await self._renew(host_uuid)
+                asked_s = time.monotonic()
+
+    async def _receive(self, within_s: float) -> aiohttp.WSMessage:
+        """The next message, by our own clock: aiohttp's begins anew with each pong.
+
+        Errors: TimeoutError.
+        """
+        async with asyncio.timeout(within_s):
+            return await self._socket.receive()
+
+    async def _renew(self, host_uuid: str) -> None:
+        """Subscribe once more, since cattle pings a live agent every 5 s.
+
+        It gave this one up while its pongs did not arrive, and takes it back when it subscribes.
+        The old websocket is read on for a moment: what was sent before the new one stood is there.
+        """
+        self._log.warning("stream.renewed", reason="cattle has asked nothing for long")
+        fresh = await self._connect()
+        try:
+            # Both get everything from now on; what comes twice is accepted once.
+            async with asyncio.timeout(_OVERLAP_S):
+                while (message := await self._socket.receive()).type is aiohttp.WSMsgType.TEXT:
+                    await self._handle(message.data, self._agent, host_uuid)
+        except TimeoutError:
+            pass
+        finally:
+            old, self._socket = self._socket, fresh
+            await _close(old)
+
+    async def _close_when_away(self, host_uuid: str) -> None:
         await self._hosts.wait_away(host_uuid)
         self._log.warning("host.away", host=host_uuid)
-        await socket.close()
+        await self._socket.close()
 
     async def _connect(self) -> aiohttp.ClientWebSocketResponse:
         agent = self._agent
@@ -159,4 +200,10 @@ class AgentStream:
                 "not know them and its access control is off; register the host again",
                 Ending.WRONG_ACCOUNT,
             )
+        await wake(self._session, self._settings.cattle_url, agent)
         return socket
+
+
+async def _close(socket: aiohttp.ClientWebSocketResponse) -> None:
+    with suppress(TimeoutError, aiohttp.ClientError, OSError):
+        await asyncio.wait_for(socket.close(), timeout=2)

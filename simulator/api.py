@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Api:
-    """GET /v1, GET /v1/agents, POST /v1/agents/<id>?action=reconnect."""
+    """GET /v1, GET /v1/agents, GET /v1/agents/<id>, POST /v1/agents/<id>?action=reconnect."""
 
     def __init__(self, agents: Agents) -> None:
         self._agents = agents
@@ -38,20 +38,31 @@ class Api:
         }
         return web.json_response(body, headers=account.headers)
 
+    async def agent(self, request: web.Request) -> web.Response:
+        """One agent; an agent sees itself only."""
+        account = self._agents.authenticate(request.headers)
+        agent = self._agent_of(request)
+        if account.kind == "agent" and agent not in account.agents:
+            raise CattleRefusalError("Not Found", 404, "NotFound")
+        return web.json_response(_resource(agent), headers=account.headers)
+
     async def reconnect(self, request: web.Request) -> web.Response:
         """The action a RAW subscriber needs, as its subscribing wakes nobody up."""
         account = self._agents.authenticate(request.headers)
         if account.kind == "agent":
             raise CattleRefusalError("Access Denied", 403, "Forbidden")
-        try:
-            agent = self._agents.find(request.match_info["agent"])
-        except ValueError:
-            raise CattleRefusalError("Not Found", 404, "NotFound") from None
+        agent = self._agent_of(request)
         reconnectable = ("disconnecting", "disconnected", "active", "activating")
         if request.query.get("action") != "reconnect" or agent.state not in reconnectable:
             raise CattleRefusalError("Action is not available", 422, "ActionNotAvailable")
         self._agents.reconnect(agent)
         return web.json_response(_resource(agent), status=202, headers=account.headers)
+
+    def _agent_of(self, request: web.Request) -> Agent:
+        try:
+            return self._agents.find(request.match_info["agent"])
+        except ValueError:
+            raise CattleRefusalError("Not Found", 404, "NotFound") from None
 
 
 def _resource(agent: Agent) -> dict[str, Any]:

@@ -115,6 +115,7 @@ class CattleServer:
                 web.get(f"{version}/subscribe", self.subscriptions.subscribe),
                 web.post(f"{version}/publish", publish.publish),
                 web.get(f"{version}/agents", api.agents),
+                web.get(f"{version}/agents/{{agent}}", api.agent),
                 web.post(f"{version}/agents/{{agent}}", api.reconnect),
                 web.get(f"{version}/configcontent/{{item}}", content.get),
                 web.put(f"{version}/configcontent/{{item}}", content.put),

@@ -138,6 +138,58 @@ def test_a_cattle_that_is_not_there_is_waited_for(rig):
     assert bridge.terminate() == 0
 
 
+def agent_state(rig, access_key):
+    """What cattle thinks of an agent."""
+    (agent,) = [one for one in rig.cattle.agents() if one["access_key"] == access_key]
+    return agent["state"]
+
+
+def test_an_agent_that_cattle_gave_up_is_won_back(make_rig):
+    """C 8: its pongs did not arrive for long while its websocket stood."""
+    rig = make_rig(
+        ping_interval_s=0.1,
+        ping_timeout_s=0.2,
+        reconnect_after_misses=2,
+        reconnect_ping_timeout_s=0.1,
+        reconnect_ping_sends=2,
+        disconnect_after_s=0.5,
+    )
+    rig.start_worker()
+    bridge = rig.start_bridge(BRIDGE_UNASKED_TIMEOUT_S="1")
+    rig.wait_subscribed()
+    key = AGENT["access_key"]
+    rig.cattle.faults(publish_status=503)
+    wait_until(lambda: agent_state(rig, key) == "disconnected", 20, "cattle to give it up")
+    rig.cattle.faults_off()
+    wait_until(lambda: agent_state(rig, key) == "active", 30, "the agent to be active")
+    assert "stream.renewed" in bridge.output()
+    assert "stream.closed" not in bridge.output()
+    rig.wait_subscribed()
+
+
+def test_an_agent_of_a_service_account_is_woken(make_rig):
+    """A 1.3: a service account's subscription wakes nobody, so the bridge asks cattle to."""
+    service = {"access_key": "service", "secret_key": "service-secret", "kind": "service"}
+    rig = make_rig(agents=[{**AGENT, "agent_id": 5, "state": "disconnected"}, service])
+    rig.start_worker()
+    rig.start_bridge(
+        CATTLE_ACCESS_KEY="service", CATTLE_SECRET_KEY="service-secret", CATTLE_AGENT_ID="1a5"
+    ).wait_for_line("agent.woken", 20)
+    wait_until(lambda: agent_state(rig, AGENT["access_key"]) == "active", 20, "an active agent")
+    assert rig.cattle.call(ACTIVATE, {"a": 1}, **EVENT, agent=5).data == {"a": 1}
+
+
+def test_a_silence_with_pongs_is_a_silence(make_rig):
+    """C 7: a proxy that answers websocket pings and delivers nothing is left."""
+    rig = make_rig(heartbeat_s=1000)
+    rig.start_worker()
+    bridge = rig.start_bridge(CATTLE_EVENT_READ_TIMEOUT="12")
+    rig.wait_subscribed()
+    # Longer than the bridge's own pings of the websocket are apart (10 s).
+    line = json.loads(bridge.wait_for_line("stream.closed", 20))
+    assert "not even a heartbeat" in line["reason"]
+
+
 # -- the end of a bridge ---------------------------------------------------------------------------
 
 
@@ -152,6 +204,37 @@ def test_a_bridge_that_is_told_to_stop_publishes_what_is_done(rig):
     assert bridge.terminate() == 0
     assert states(rig, ids, 1) == {"success"}
     assert rig.outcomes_left() == 0
+    assert rig.counted("duplicates") == 0
+
+
+def test_a_bridge_that_stops_amid_traffic_stops_soon_and_doubles_nothing(rig):
+    """It reads no more outcomes; the other bridge goes on."""
+    rig.start_worker()
+    first = rig.start_bridge(BRIDGE_DRAIN_TIMEOUT_S="20")
+    rig.start_bridge()
+    rig.wait_subscribed(2)
+    rig.cattle.faults(delay_publish_ms=50)
+    over = threading.Event()
+    ids = []
+
+    def send():
+        while not over.wait(0.01):
+            ids.append(
+                rig.cattle.send(ACTIVATE, {}, resource_type="x", resource_id=f"1x{len(ids)}")
+            )
+        rig.cattle.close()  # this thread's connection
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        wait_until(lambda: rig.counted("finals") > 50, 20, "traffic")
+        began_s = time.monotonic()
+        assert first.terminate(30) == 0
+        assert time.monotonic() - began_s < 10
+    finally:
+        over.set()
+        sender.join()
+    assert states(rig, ids) == {"success"}
     assert rig.counted("duplicates") == 0
 
 
@@ -280,6 +363,28 @@ def test_a_reply_for_an_agent_that_is_gone_is_sent_all_the_same(make_rig):
     bridge.kill()
     done.set()
     rig.start_bridge(CATTLE_ACCESS_KEY="other", CATTLE_SECRET_KEY="other-secret")
+    assert rig.cattle.wait(event_id, 20).state == "success"
+
+
+def test_a_reply_whose_keys_cattle_forgot_goes_out_with_anothers(make_rig, tmp_path):
+    """A host was removed in cattle while it worked: somebody waits, and any agent may answer."""
+    other = {"access_key": "other", "secret_key": "other-secret"}
+    rig = make_rig(agents=[AGENT, other])
+    done = threading.Event()
+    worker = rig.start_worker(script=lambda *_: done.wait(20) and success({}))
+    bridge = rig.start_bridge()
+    rig.wait_subscribed()
+    event_id = rig.cattle.send(ACTIVATE, {}, **EVENT, agent=AGENT["access_key"])
+    wait_until(lambda: worker.taken, 10, "the event taken")
+    bridge.kill()
+    done.set()
+    path = tmp_path / "agents.toml"
+    path.write_text(
+        f'[[agents]]\naccess_key = "{AGENT["access_key"]}"\nsecret_key = "forgotten"\n'
+        'host_uuid = "host-1"\n'
+        '[[agents]]\naccess_key = "other"\nsecret_key = "other-secret"\nhost_uuid = "host-2"\n'
+    )
+    rig.start_bridge(BRIDGE_AGENTS_FILE=str(path)).wait_for_line("reply.sent", 20)
     assert rig.cattle.wait(event_id, 20).state == "success"
 
 

@@ -5,6 +5,7 @@ BridgeError
  +- StreamClosedError    the websocket ended, with the way it ended
  +- PublishError         cattle did not take a reply
      +- PublishRefusedError   and never will (4xx): the outcome is given up and counted
+     +- KeysRefusedError      from these keys (401): another agent's may do
 """
 
 from bridge.reconnect import Ending
@@ -48,3 +49,7 @@ class PublishError(BridgeError):
 
 class PublishRefusedError(PublishError):
     """Raised when cattle refused a reply in a way that will never change."""
+
+
+class KeysRefusedError(PublishError):
+    """Raised when cattle does not know the keys a reply was sent with, now or any more."""

@@ -15,10 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 import redis
 
 from bridge.configcontent import ConfigContent
-from bridge.errors import PublishError, PublishRefusedError
+from bridge.errors import KeysRefusedError, PublishError, PublishRefusedError
 from bridge.gate import Gate
 from bridge.publisher import Publisher
-from bridge.replies import reply
+from bridge.replies import reply, without_list
 from bridge.settings import AgentKeys
 from worker.contract.leases import LEASE_TTL_MS
 from worker.contract.ledger import Ledger, outcome_of
@@ -38,6 +38,8 @@ RENEW_EVERY_S = 1.0
 RETRY_FIRST_S = 0.5
 RETRY_MOST_S = 30.0
 _OTHER_BRIDGE_POLL_S = 0.05
+#: An answer in time matters more than its order among bridges.
+_OTHER_BRIDGE_MOST_S = 10.0
 
 
 class Outbox:
@@ -61,7 +63,10 @@ class Outbox:
         self._publisher = publisher
         self._config = config
         self._agents = {agent.access_key: agent for agent in agents}
+        #: In a ring: whom to try when cattle does not know an agent's keys any more.
+        self._next_agent = dict(zip(agents, [*agents[1:], agents[0]], strict=True))
         self._any_agent = agents[0]
+        self._draining = False
         self._bridge_id = bridge_id
         self._gate = Gate()
         self._slots = asyncio.Semaphore(concurrency)
@@ -87,7 +92,8 @@ class Outbox:
             group.create_task(self._forget_forever())
 
     async def drain(self) -> None:
-        """Return when everything in hand is sent; the caller bounds the time."""
+        """Read no more, and return when everything in hand is sent; the caller bounds the time."""
+        self._draining = True
         while True:
             if self._in_hand:
                 await asyncio.wait(self._in_hand)
@@ -104,7 +110,7 @@ class Outbox:
     async def _read_forever(self) -> None:
         loop = asyncio.get_running_loop()
         ready = False
-        while True:
+        while not self._draining:
             room = MOST_IN_HAND - len(self._in_hand)
             if room <= 0:
                 await asyncio.wait(self._in_hand, return_when=asyncio.FIRST_COMPLETED)
@@ -133,7 +139,7 @@ class Outbox:
                 self._clock_offset_ms = now_ms - time.time() * 1000
                 if time.monotonic() - asked_s > RENEW_EVERY_S:
                     self._be_patient()
-                if len(self._in_hand) < MOST_IN_HAND:
+                if len(self._in_hand) < MOST_IN_HAND and not self._draining:
                     for delivery in await asyncio.to_thread(self._claim):
                         self._take(delivery)
             except redis.RedisError as problem:
@@ -207,16 +213,22 @@ class Outbox:
     ) -> None:
         """Once, and only while nothing final is there: late progress is worse than none."""
         try:
-            if not await asyncio.to_thread(self._ledger.begin_progress, event_id, self._bridge_id):
-                return
-            try:
-                async with self._slots:
-                    await self._publisher.publish(agent, answer)
-                self.counts["progress"] += 1
-            finally:
-                await asyncio.to_thread(self._ledger.end_progress, event_id, self._bridge_id)
+            # The slot first: a reservation must not run out while its holder waits for one.
+            async with self._slots:
+                await self._reserved_progress(event_id, agent, answer)
         except (PublishError, redis.RedisError) as problem:
             _log.warning("progress.lost", event_id=event_id, reason=str(problem))
+
+    async def _reserved_progress(
+        self, event_id: str, agent: AgentKeys, answer: dict[str, object]
+    ) -> None:
+        if not await asyncio.to_thread(self._ledger.begin_progress, event_id, self._bridge_id):
+            return
+        try:
+            await self._publisher.publish(agent, answer)
+            self.counts["progress"] += 1
+        finally:
+            await asyncio.to_thread(self._ledger.end_progress, event_id, self._bridge_id)
 
     async def _send_final(
         self, delivery: Delivery, event_id: str, agent: AgentKeys, answer: dict[str, object]
@@ -228,12 +240,22 @@ class Outbox:
         while not self._is_late_ping(delivery):
             try:
                 async with self._slots, self._gate.passing():
+                    if delivery.lane == Lane.CONTROL:
+                        await self._leave_out_old_list(event_id, answer)
                     await self._publisher.publish(agent, answer)
             except PublishRefusedError as refused:
                 self._gate.succeeded()
                 self.counts["refused"] += 1
                 _log.error("reply.refused", event_id=event_id, reason=refused.message)
                 return
+            except KeysRefusedError as refused:
+                # A host that was removed: cattle looks at the reply's name, whoever sends it.
+                self._gate.succeeded()
+                agent = self._next_agent[agent]
+                self.counts["retried"] += 1
+                tries += 1
+                _log.warning("reply.waits", event_id=event_id, tries=tries, reason=refused.message)
+                await asyncio.sleep(_pause_s(tries, None))
             except PublishError as problem:
                 self._gate.failed(delivery.outcome_id)
                 self.counts["retried"] += 1
@@ -248,9 +270,23 @@ class Outbox:
                 return
         self.counts["late-ping"] += 1
 
+    async def _leave_out_old_list(self, event_id: str, answer: dict[str, object]) -> None:
+        """A pong tells of containers only while its list is the newest that cattle hears of."""
+        data = answer["data"]
+        if not isinstance(data, dict) or not (data.get("options") or {}).get("instances"):
+            return
+        try:
+            is_current = await asyncio.to_thread(self._ledger.list_is_current, event_id)
+        except redis.RedisError:
+            is_current = False
+        if not is_current:
+            answer["data"] = without_list(data)
+            _log.info("ping.list_left_out", event_id=event_id)
+
     async def _wait_for_other_bridge(self, event_id: str) -> None:
-        """Let progress that another bridge is sending arrive first."""
-        while True:
+        """Let progress that another bridge is sending arrive first, but not for long."""
+        ends_s = time.monotonic() + _OTHER_BRIDGE_MOST_S
+        while time.monotonic() < ends_s:
             try:
                 if not await asyncio.to_thread(
                     self._ledger.progress_underway, event_id, self._bridge_id

@@ -6,13 +6,14 @@ from typing import Any
 
 import aiohttp
 
-from bridge.errors import PublishError, PublishRefusedError
+from bridge.errors import KeysRefusedError, PublishError, PublishRefusedError
 from bridge.settings import AgentKeys
 
 TIMEOUT_S = 60.0
 CREATED = 201
-#: Wrong now, maybe right later: keys are mended, a proxy is overloaded, a request came too slowly.
-_TRY_AGAIN = frozenset({401, 408, 421, 423, 425, 429})
+UNAUTHORIZED = 401
+#: Wrong now, maybe right later: a proxy is overloaded, a request came too slowly.
+_TRY_AGAIN = frozenset({408, 421, 423, 425, 429})
 
 
 class Publisher:
@@ -53,6 +54,8 @@ async def refusal(response: aiohttp.ClientResponse, what: str) -> PublishError:
     body = (await response.content.read(300)).decode(errors="replace")
     said = f"cattle answered {response.status} to {what}: {' '.join(body.split())}"
     status = response.status
+    if status == UNAUTHORIZED:
+        return KeysRefusedError(said)
     if 400 <= status < 500 and status not in _TRY_AGAIN:  # noqa: PLR2004 -- HTTP's classes
         return PublishRefusedError(said)
     return PublishError(said, retry_after_s=_seconds(response.headers.get("Retry-After")))

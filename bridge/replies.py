@@ -47,3 +47,11 @@ def reply(envelope: Mapping[str, Any], outcome: Outcome, outcome_id: str) -> dic
         case Kind.SUCCESS:
             pass
     return answer
+
+
+def without_list(data: Mapping[str, Any]) -> dict[str, Any]:
+    """A pong's data without its list of containers: whole or nothing, and this is nothing."""
+    resources = [
+        one for one in data.get("resources", ()) if one.get("type") not in {"hostUuid", "instance"}
+    ]
+    return {"resources": resources} if resources else {}

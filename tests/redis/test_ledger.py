@@ -11,6 +11,7 @@ from simulator.rig.processes import wait_until
 from tests.ledgers import HOST, accept, arrival, end_process, is_taken_by, start_process
 from worker.contract import keys
 from worker.contract.events import Event
+from worker.contract.leases import Leases
 from worker.contract.ledger import (
     REPLAY_WINDOW_MS,
     Accepted,
@@ -389,6 +390,9 @@ def test_a_copy_of_a_settled_event_leaves_its_queue(client, ledger, boot):
 
 def test_progress_of_a_bridge_is_seen_by_the_others(client, ledger, boot):
     """A bridge with the final outcome can wait for progress that others are sending."""
+    leases = Leases(client)
+    for bridge_id in ("b1", "b2"):
+        leases.renew_bridge(bridge_id)
     event_id = accept(ledger)
     ledger.take(event_id, boot)
     assert ledger.begin_progress(event_id, "b1")
@@ -399,6 +403,29 @@ def test_progress_of_a_bridge_is_seen_by_the_others(client, ledger, boot):
     assert not ledger.progress_underway(event_id, "b2")
     ledger.end_progress(event_id, "b2")
     assert not ledger.progress_underway(event_id, "b1")
+
+
+def test_progress_of_a_dead_bridge_is_not_waited_for(client, ledger, boot):
+    """What it was sending when it died holds up no final outcome."""
+    event_id = accept(ledger)
+    ledger.take(event_id, boot)
+    assert ledger.begin_progress(event_id, "dead")
+    assert not ledger.progress_underway(event_id, "b1")
+
+
+def test_a_list_of_containers_is_current_until_an_activate_ends_well(client, ledger, boot):
+    """A 14.12: cattle destroys what it knows and a list lacks, so an older list is none."""
+    before, failed, started = (accept(ledger) for _ in range(3))
+    ping = accept(ledger, name="ping")
+    ledger.take(before, boot)
+    ledger.settle(before, success({}))
+    wait_until(lambda: redis_ms(client) > int(client.get(keys.started(HOST))), 5, "a later moment")
+    ledger.take(ping, boot)
+    ledger.settle(failed, error("a", "b"))
+    assert ledger.list_is_current(ping)
+    ledger.settle(started, success({}))
+    assert not ledger.list_is_current(ping)
+    assert not ledger.list_is_current("a ping that Redis lost")
 
 
 # -- an id that comes again after its answer -------------------------------------------------------
@@ -579,6 +606,8 @@ def test_nothing_is_left_of_what_is_over(client, ledger, boot):
         ledger.take(event_id, boot)
         ledger.settle(event_id, success({}))
     client.delete(keys.OUTCOMES, QUEUE)
+    assert client.pttl(keys.started(HOST)) <= keys.STARTED_TTL_MS
+    client.delete(keys.started(HOST))
     left = {key for key in client.scan_iter() if not key.startswith(keys.EVENT_PREFIX)}
     assert left == {keys.HOSTS, keys.SEEN, keys.boots(HOST), keys.lease(boot)}
 

@@ -144,3 +144,13 @@ def test_a_stream_that_is_gone_is_made_again(client, settle, bridge):
 def test_renewing_tells_the_time(client, bridge):
     """A bridge learns Redis's clock with its sign of life."""
     assert abs(bridge("b1").renew() - client.time()[0] * 1000) < 2000
+
+
+@pytest.mark.parametrize("envelope", ["nonsense", "[]", "1", "null", "{}"])
+def test_an_unreadable_entry_is_passed_over_and_gone(client, settle, bridge, envelope):
+    """Whoever wrote it, it must not end one bridge after the other."""
+    reader = bridge("b1")
+    client.xadd(keys.OUTCOMES, {"envelope": envelope, "kind": "success", "content": "x"})
+    wanted = settle(1)
+    assert ids(reader.read(10, 100)) == wanted
+    assert client.xlen(keys.OUTCOMES) == 1

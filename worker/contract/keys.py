@@ -15,6 +15,7 @@ Celery's own keys (`unacked*`, `_kombu.*`, `*.pidbox`).
 | `cowpoke:lease:<boot id>` | string, JSON | worker process | expires when not renewed (`LEASE_TTL_MS`) |
 | `cowpoke:boots:<host uuid>` | set of boot ids | worker process | the sweeper removes ids without a lease |
 | `cowpoke:posting:<event id>` | set of bridge ids | bridge, sending progress | that bridge leaves it, else `POSTING_TTL_MS` |
+| `cowpoke:started:<host uuid>` | string, ms | settle of an activate | `STARTED_TTL_MS` |
 | `cowpoke:bridge:<bridge id>` | string | bridge | expires when not renewed |
 """  # noqa: E501 -- a table row is one line
 
@@ -26,6 +27,9 @@ OPEN_TTL_MS = 24 * 3_600_000
 
 #: A little more than the longest POST to cattle.
 POSTING_TTL_MS = 70_000
+
+#: Longer than any pong waits for cattle.
+STARTED_TTL_MS = 60_000
 
 OUTCOMES = "cowpoke:outcomes"
 HOSTS = "cowpoke:hosts"
@@ -62,6 +66,11 @@ def boots(host_uuid: str) -> str:
 def bridge(bridge_id: str) -> str:
     """The sign of life of one bridge."""
     return f"cowpoke:bridge:{bridge_id}"
+
+
+def started(host_uuid: str) -> str:
+    """When the last activate of a host ended well."""
+    return f"cowpoke:started:{host_uuid}"
 
 
 def posting(event_id: str) -> str:

@@ -200,8 +200,13 @@ if step == 'give_back' then
 end
 
 if step == 'settle' then
-  -- id, kind, content, ttl_ms, control_ttl_ms: the one final outcome; a second one is ignored
+  -- id, kind, content, ttl_ms, control_ttl_ms, started_ttl_ms: the one final outcome; a second one
+  -- is ignored
   if not is_open(state) then return 0 end
+  if ARGV[3] == 'success' and field('lane') ~= 'control'
+      and string.find(field('envelope'), '"compute.instance.activate', 1, true) then
+    redis.call('SET', PREFIX .. 'started:' .. field('host'), now_ms, 'PX', ARGV[7])
+  end
   if state ~= 'taken' then
     -- Its process was taken for dead: the copy sent again must not pile up in a queue.
     redis.call('LREM', field('queue'), 0, field('message'))

@@ -236,7 +236,7 @@ class Ledger:
 
     def settle(self, event_id: str, outcome: Outcome) -> bool:
         """Store the one final outcome and send it on its way; false when there is one already."""
-        ttls_ms = keys.ANSWERED_TTL_MS, keys.ANSWERED_PING_TTL_MS
+        ttls_ms = keys.ANSWERED_TTL_MS, keys.ANSWERED_PING_TTL_MS, keys.STARTED_TTL_MS
         content = self._sealed(event_id, outcome)
         return bool(self._step(event_id, "settle", event_id, outcome.kind, content, *ttls_ms))
 
@@ -244,7 +244,21 @@ class Ledger:
         """Send progress on its way; false when the event is not being worked on."""
         return bool(self._step(event_id, "progress", self._sealed(event_id, outcome)))
 
-    # -- by the bridge, about progress: never after the final reply, whichever bridge sends which --
+    # -- by the bridge ---------------------------------------------------------------------------
+
+    def list_is_current(self, ping_id: str) -> bool:
+        """Whether no activate of the host has ended well since a ping was taken.
+
+        cattle destroys what it knows and a list of containers lacks: one that was made after the
+        list and told of before it would go.
+        """
+        host_uuid, taken_ms = self._redis.hmget(keys.event(ping_id), "host", "taken_ms")
+        if host_uuid is None or taken_ms is None:
+            return False
+        started_ms = self._redis.get(keys.started(str(host_uuid)))
+        return started_ms is None or int(started_ms) < int(taken_ms)
+
+    # About progress: never after the final reply, whichever bridge sends which.
 
     def begin_progress(self, event_id: str, bridge_id: str) -> bool:
         """Reserve the sending of progress; false when the final outcome is there already."""
@@ -263,8 +277,9 @@ class Ledger:
         self._redis.srem(keys.posting(event_id), bridge_id)
 
     def progress_underway(self, event_id: str, bridge_id: str) -> bool:
-        """Whether another bridge is sending progress of this event right now."""
-        return bool(self._redis.smembers(keys.posting(event_id)) - {bridge_id})
+        """Whether another live bridge is sending progress of this event right now."""
+        others = self._redis.smembers(keys.posting(event_id)) - {bridge_id}
+        return bool(others) and bool(self._redis.exists(*map(keys.bridge, map(str, others))))
 
     # -- by a sweeper --------------------------------------------------------------------------
 

@@ -116,7 +116,7 @@ class OutcomeStream:
                 continue
             try:
                 found.append(_delivery(entry_id, fields, claimed=claimed))
-            except (KeyError, ValueError):
+            except (KeyError, TypeError, ValueError):
                 _log.exception("outcome.unreadable", outcome=entry_id)
                 self.done([entry_id])
         return found

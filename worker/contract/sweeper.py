@@ -75,6 +75,8 @@ def decide(entry: Entry, seen: Seen) -> Decision:
     match entry.state:
         case State.TAKEN:
             return _decide_taken(entry, seen)
+        case State.RECORDED if entry.lane not in seen.lanes:
+            return _decide_offline(entry, seen)
         case State.RECORDED:
             if seen.now_ms >= entry.deadline_ms:
                 return Decision(step=Step.EXPIRE)

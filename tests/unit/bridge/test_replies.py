@@ -2,7 +2,7 @@
 
 import pytest
 
-from bridge.replies import reply
+from bridge.replies import reply, without_list
 from worker.contract.outcomes import error, progress, success
 
 ENVELOPE = {
@@ -89,3 +89,12 @@ def test_each_progress_has_an_id_of_its_own():
     """Two steps of progress are two replies, and neither is the final one."""
     ids = {reply(ENVELOPE, progress("a"), entry)["id"] for entry in ("1-0", "2-0", "2-0")}
     assert len(ids | {reply(ENVELOPE, success({}), "1-0")["id"]}) == 3
+
+
+def test_a_pong_without_its_list_keeps_the_rest():
+    """A 14.12: whole or nothing; the host's own resources stay."""
+    host = {"type": "host", "uuid": "h"}
+    listed = [{"type": "hostUuid", "uuid": "h"}, {"type": "instance", "uuid": "i"}]
+    options = {"instances": True}
+    assert without_list({"options": options, "resources": [host, *listed]}) == {"resources": [host]}
+    assert without_list({"options": options, "resources": listed}) == {}

@@ -138,6 +138,14 @@ def test_waits_for_a_host_that_is_away():
     assert step(entry(deadline_ms=NOW_MS + left_ms), seen(lanes=set())) is Step.WAIT
 
 
+def test_events_in_a_line_at_an_offline_host_are_answered_with_its_head():
+    """Each of them has its own deadline, and somebody who waits."""
+    waiting = entry(state="recorded", deadline_ms=NOW_MS + OFFLINE_MARGIN_MS - 1)
+    offline = seen(lanes=set(), line_heads={waiting.line: "another"})
+    decision = decide(waiting, offline)
+    assert (decision.step, decision.code) == (Step.FAIL, "host-offline")
+
+
 def test_answers_for_a_host_that_stays_away():
     """Shortly before the deadline the user is told that the host is offline."""
     decision = decide(entry(deadline_ms=NOW_MS + OFFLINE_MARGIN_MS), seen(lanes={"control"}))

@@ -43,18 +43,26 @@ class QuickConsumer(Consumer):  # type: ignore[misc]  # celery has no types
 class Watch:
     """Tells whether this process leaves its queue lying."""
 
-    def __init__(self, client: redis.Redis, queue: str, slots: int) -> None:
+    def __init__(
+        self, client: redis.Redis, queue: str, slots: int, *, stuck_after_s: float = STUCK_AFTER_S
+    ) -> None:
         self._redis = client
+        self._stuck_after_s = stuck_after_s
         self._queue = queue
         self._slots = slots
         self._oldest: Any = None
         self._since_s = time.monotonic()
 
+    def start_anew(self) -> None:
+        """Forget what was seen: nothing could be taken meanwhile."""
+        self._oldest = None
+
     def is_stuck(self) -> bool:
         """Whether the oldest message has not moved for long although slots are free."""
         oldest = self._redis.lindex(self._queue, -1)
         now_s = time.monotonic()
-        busy = len(state.reserved_requests) >= self._slots
+        # A process that was told to stop leaves its queue to others.
+        busy = state.should_stop is not None or len(state.reserved_requests) >= self._slots
         if oldest is None or oldest != self._oldest or busy:
             self._oldest, self._since_s = oldest, now_s
-        return now_s - self._since_s > STUCK_AFTER_S
+        return now_s - self._since_s > self._stuck_after_s

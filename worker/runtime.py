@@ -110,7 +110,18 @@ class LeaseKeeper(threading.Thread):
         )
 
     def run(self) -> None:
-        """Renew, hold the boot lock, and begin by giving back what dead neighbours had."""
+        """Renew, hold the boot lock, and begin by giving back what dead neighbours had.
+
+        A process without a lease looks dead, and all it takes is done once more beside it: so it
+        ends with this thread, and is started again.
+        """
+        try:
+            self._renew_until_over()
+        except Exception:  # noqa: BLE001 -- the outermost loop of this thread
+            _log.exception("lease.crashed", advice="the lane is started again")
+            os._exit(STUCK_EXIT_CODE)
+
+    def _renew_until_over(self) -> None:
         runtime = self._runtime
         with runtime.locks.hold(boot_lock(runtime.boot_id)):
             away = swept = False
@@ -132,6 +143,7 @@ class LeaseKeeper(threading.Thread):
                     if not away:
                         _log.warning("redis.away", reason=str(problem))
                     away = True
+                    self._watch.start_anew()
                 self._over.wait(RENEW_EVERY_S)
 
     def _lease_now(self) -> Lease:

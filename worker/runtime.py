@@ -149,7 +149,10 @@ class LeaseKeeper(threading.Thread):
     def _lease_now(self) -> Lease:
         if self._runtime.lane is not Lane.IMAGES:
             return self.lease
-        orphans = OrphanVolumes(self._runtime.settings.state_dir).count()
+        try:
+            orphans = OrphanVolumes(self._runtime.settings.state_dir).count()
+        except OSError:
+            return self.lease  # a state folder that cannot be read is no reason to look dead
         return replace(self.lease, orphan_volumes=orphans)
 
     def begin(self) -> None:

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from simulator.rig.processes import wait_until
 from tests.ledgers import HOST, end_process, start_process
 from worker.contract import keys
@@ -53,3 +55,12 @@ def test_bridges_have_leases_too(client):
     assert leases.live_bridges([]) == set()
     leases.renew_bridge("b1")
     assert leases.live_bridges(["b1", "b2"]) == {"b1"}
+
+
+@pytest.mark.parametrize("text", ["nonsense", "[]", "null", '{"boot_id": "x"}'])
+def test_a_lease_that_nobody_of_ours_wrote_is_nobodys(client, text):
+    """It must not end whoever looks at the host."""
+    start_process(client)
+    client.sadd(keys.boots(HOST), "odd")
+    client.set(keys.lease("odd"), text)
+    assert list(Leases(client).of_host(HOST)) == ["boot-1"]

@@ -12,6 +12,9 @@ from typing import Any
 import redis
 
 from worker.contract import keys
+from worker.log import logger
+
+_log = logger(__name__)
 
 RENEW_EVERY_S = 1.0
 #: Four renewals: a busy machine must not lose its lease, a dead one must be noticed in seconds.
@@ -78,7 +81,8 @@ class Leases:
         dead = [boot_id for boot_id, text in found.items() if text is None]
         if dead:
             self._redis.srem(keys.boots(host_uuid), *dead)
-        return {boot_id: _lease(text) for boot_id, text in found.items() if text is not None}
+        read = {boot_id: _lease(text) for boot_id, text in found.items() if text is not None}
+        return {boot_id: lease for boot_id, lease in read.items() if lease is not None}
 
     def last_seen(self) -> dict[str, float]:
         """When each host last had a worker (Unix time in s), for as long as it is not forgotten."""
@@ -107,7 +111,13 @@ class Leases:
         )
 
 
-def _lease(text: str | bytes) -> Lease:
-    # Programs of another version may say more of themselves than this one knows.
-    known = {field.name for field in fields(Lease)}
-    return Lease(**{name: value for name, value in json.loads(text).items() if name in known})
+def _lease(text: str | bytes) -> Lease | None:
+    """The lease in a key; None for what no program of ours wrote."""
+    try:
+        said = json.loads(text)
+        # Programs of another version may say more of themselves than this one knows.
+        known = {field.name for field in fields(Lease)}
+        return Lease(**{name: value for name, value in said.items() if name in known})
+    except (AttributeError, TypeError, ValueError):
+        _log.warning("lease.unreadable", characters=len(text))
+        return None

@@ -1,5 +1,6 @@
 """The main job: a cattle event starts a real container and its reply comes back."""
 
+import json
 import uuid
 
 import pytest
@@ -95,6 +96,21 @@ def test_a_plain_ping_is_answered(system):
     """A 14.1: a ping with a replyTo gets its pong."""
     call = system.call("ping", {"options": {}}, resource_type="agent", resource_id="1a5")
     assert call.state == "success"
+
+
+def test_celerys_own_inspection_shows_the_queues_of_the_host(system, make_program):
+    """`celery -A worker.app inspect` works: one node per lane, each on the host's queue of it."""
+    inspection = make_program(
+        "celery",
+        *("-A", "worker.app", "inspect", "active_queues", "--json", "--timeout", "3"),
+        environment={"REDIS_URL": system.redis.url, "QUEUE_KEY": system.queue_key},
+    )
+    assert inspection.wait(40) == 0
+    output = inspection.output()
+    nodes = json.loads(output[output.index("{") : output.rindex("}") + 1])
+    found = {queue["name"] for queues in nodes.values() for queue in queues}
+    assert found == {queue_for(system.host_uuid, lane) for lane in Lane}
+    assert {name.partition("-")[0] for name in nodes} == {str(lane) for lane in Lane}
 
 
 def test_no_secret_lies_in_redis_or_in_a_log(system, docker_client, instance):

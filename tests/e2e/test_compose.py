@@ -7,6 +7,7 @@ import subprocess
 import urllib.request
 import uuid
 from base64 import b64encode
+from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +20,7 @@ from simulator.rig.base_image import BaseImageError, make_base_image, remove_bas
 from simulator.rig.loopback_server import free_port
 from simulator.rig.packages import can_install, install_packages
 from simulator.rig.processes import clean_environment, wait_until
+from worker.contract.routes import Lane
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(1500)]
 
@@ -210,13 +212,14 @@ def test_flower_shows_the_task_of_an_event(stack, docker_client, instance):
 
 
 def test_flower_lists_the_three_workers_of_the_host(stack):
-    """`--scale worker=3` gives three workers, each with every lane of the one host's queues."""
+    """`--scale worker=3` gives three workers in each lane, all under the one machine's name."""
 
     def nodes():
         workers = stack.flower("/api/workers?refresh=1") or {}
         return workers if len(workers) >= 3 * WORKERS else None
 
     workers = wait_until(nodes, 60, "three workers in Flower", interval_s=1)
-    assert len({name.partition("@")[2] for name in workers}) == WORKERS
+    assert Counter(name.partition("-")[0] for name in workers) == dict.fromkeys(Lane, WORKERS)
+    assert len({name.partition("@")[2] for name in workers}) == 1
     queues = {queue["name"] for worker in workers.values() for queue in worker["active_queues"]}
     assert len({name for name in queues if name.startswith("host.")}) == 3

@@ -13,6 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import redis
+from cryptography.fernet import Fernet
 from docker.errors import NotFound
 
 from simulator import sample
@@ -56,6 +58,9 @@ class Stack:
                 "CATTLE_ACCESS_KEY": "simulated-agent",
                 "CATTLE_SECRET_KEY": "only-on-loopback",
                 "FLOWER_BASIC_AUTH": LOGIN,
+                "QUEUE_KEY": Fernet.generate_key().decode(),
+                "REDIS_PASSWORD": secrets.token_hex(16),
+                "RANCHER_HOME": str(folder / "rancher"),
                 "FLOWER_PORT": str(self.flower_port),
                 "DOCKER_SOCKET": engine.host.removeprefix("unix://"),
                 "CATTLE_HOME": str(folder),
@@ -76,12 +81,12 @@ class Stack:
 
     def log(self, service: str) -> str:
         """What all containers of a service have printed."""
-        texts = [self._client.logs(c["Id"]).decode() for c in self._containers(service)]
+        texts = [self._client.logs(c["Id"]).decode() for c in self.containers(service)]
         return "\n".join(texts)
 
     def in_simulator(self, script: str, *arguments: str):
         """Run Python inside the simulator's container and read the JSON it prints."""
-        (container,) = self._containers("simulator")
+        (container,) = self.containers("simulator")
         call = self._client.exec_create(container["Id"], ["python", "-c", script, *arguments])
         output = self._client.exec_start(call["Id"]).decode()
         assert self._client.exec_inspect(call["Id"])["ExitCode"] == 0, output
@@ -103,7 +108,8 @@ class Stack:
         except OSError:
             return None
 
-    def _containers(self, service: str) -> list[dict]:
+    def containers(self, service: str) -> list[dict]:
+        """The containers of a service, as the Engine lists them."""
         labels = [
             f"com.docker.compose.project={self.project}",
             f"com.docker.compose.service={service}",
@@ -223,3 +229,13 @@ def test_flower_lists_the_three_workers_of_the_host(stack):
     assert len({name.partition("@")[2] for name in workers}) == 1
     queues = {queue["name"] for worker in workers.values() for queue in worker["active_queues"]}
     assert len({name for name in queues if name.startswith("host.")}) == 3
+
+
+def test_redis_lets_nobody_in_without_the_password(stack):
+    """Any process of the host reaches its address: it refuses them, and the parts have a key."""
+    (container,) = stack.containers("redis")
+    networks = container["NetworkSettings"]["Networks"].values()
+    (address,) = [network["IPAddress"] for network in networks]
+    with redis.Redis(address, socket_timeout=5) as client, pytest.raises(redis.AuthenticationError):
+        client.ping()
+    assert "queue.not_sealed" not in stack.log("bridge") + stack.log("worker")

@@ -71,3 +71,16 @@ def end_process(client: redis.Redis, boot_id: str = "boot-1") -> None:
 def is_taken_by(ledger, event_id, boot):
     """Whether the ledger says that this process works on the event."""
     return ledger._redis.hmget(keys.event(event_id), "state", "boot") == [State.TAKEN, boot]
+
+
+def everything(client: redis.Redis) -> str:
+    """All of Redis as text; a dump would be compressed, and hide what one looks for."""
+    read = {
+        "hash": client.hgetall,
+        "list": lambda key: client.lrange(key, 0, -1),
+        "zset": lambda key: client.zrange(key, 0, -1),
+        "set": client.smembers,
+        "stream": client.xrange,
+        "string": client.get,
+    }
+    return "".join(f"{key}{read[client.type(key)](key)}" for key in client.scan_iter())

@@ -15,6 +15,7 @@ from celery.backends.base import Backend
 from worker.contract.broker import BrokerSettings, connect
 from worker.contract.ledger import Ledger
 from worker.contract.outcomes import Outcome, error, progress, success
+from worker.contract.routes import LANES
 from worker.contract.seal import Sealer
 from worker.errors import WorkerError
 from worker.log import logger
@@ -58,9 +59,13 @@ class OutcomesBackend(Backend):  # type: ignore[misc]  # celery has no types
         result: Any,  # noqa: ANN401 -- whatever the task returned or raised
         state: str,
         traceback: object = None,  # noqa: ARG002
-        request: object = None,  # noqa: ARG002
+        request: Any = None,  # noqa: ANN401 -- Celery's context of the task
         **_: object,
     ) -> None:
+        if getattr(request, "task", None) not in LANES:
+            # Only tasks of ours end events: whoever writes to Redis may name any other.
+            _log.error("outcome.of_no_event", event_id=task_id)
+            return
         if state == PROGRESS:
             try:
                 self._ledger.progress(task_id, progress(**result))

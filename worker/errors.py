@@ -22,6 +22,7 @@
      +- LockHeldError                  someone else is working on this resource (retryable)
      +- HostFactsError                 we could not learn what a rule needs
      +- MappingConflictError           two rules own one key: our defect
+     +- InternalError                  anything unforeseen: our defect too
 
 Messages are for people and quote what was found; ``code`` is for programs. Whether an error may be
 retried is a property of its type (`RetryableError`), decided nowhere else. Every class takes one
@@ -169,3 +170,9 @@ class MappingConflictError(WorkerError):
     """Raised when two rules set the same key of the create body: our defect, never the user's."""
 
     code = "mapping-conflict"
+
+
+class InternalError(WorkerError):
+    """Raised instead of an unforeseen exception, whose text may hold anything, secrets too."""
+
+    code = "internal-error"

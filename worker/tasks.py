@@ -5,6 +5,7 @@ in `worker/contract`. This module joins the two: it decides about retries, lanes
 """
 
 import time
+import traceback
 import uuid
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 import redis
 import structlog
 from celery import Celery, Task
-from celery.exceptions import Ignore
+from celery.exceptions import Ignore, Retry
 from celery.utils.time import get_exponential_backoff_interval
 
 from worker.backend import PROGRESS
@@ -22,6 +23,7 @@ from worker.contract.routes import LANES, Lane, queue_for
 from worker.contract.seal import SealBrokenError
 from worker.errors import (
     ImageNeededError,
+    InternalError,
     RetryableError,
     UnknownEventError,
     UntrustedEventError,
@@ -44,6 +46,8 @@ CONTROL_RETRY_S = 0.2
 #: cattle shows progress to people; more often helps nobody.
 PROGRESS_EVERY_S = 1.0
 _REDIS_RETRY_S = 0.5
+#: What Celery does with a result besides storing it; no message of the ledger's asks for any.
+_NEVER_OURS = ("callbacks", "errbacks", "chain", "chord", "group")
 
 T = TypeVar("T")
 
@@ -54,12 +58,20 @@ class EventTask(Task):  # type: ignore[misc]  # celery has no types
     typing = False
     ignore_result = False
     max_retries = None
+    #: Their message is the answer, and stands in our log: no traceback is wanted.
+    throws = (WorkerError,)
+    #: Celery's events go through Redis in clear: they tell that a task succeeded, not with what.
+    resultrepr_maxsize = 0
 
     def run(self, event_id: str) -> dict[str, Any]:
         """Run the event if it is still to be run; the result is the reply's `data`.
 
         Errors: WorkerError, which becomes the error reply; Retry and Ignore are Celery's.
         """
+        if self.request.id != event_id or any(getattr(self.request, key) for key in _NEVER_OURS):
+            # The result would be stored as another event's, or be handed on in clear.
+            _log.error("message.forged", event_id=event_id, task_id=self.request.id)
+            raise Ignore
         runtime = current()
         with structlog.contextvars.bound_contextvars(event_id=event_id, event_name=self.name):
             take = _take(runtime, event_id)
@@ -103,12 +115,20 @@ class _Run:
             if time.monotonic() + delay_s + took_s + ANSWER_MARGIN_S >= self._deadline_s:
                 # One more try would end like this one, after cattle's patience: answer in time.
                 outcome = "error"
-                raise
+                _log.warning("event.failed", code=code, reason=error.message)
+                raise _unchained(error) from None
             self._retry(error, delay_s=delay_s, lane=self._runtime.lane)
         except WorkerError as error:
             code = error.code
             _log.warning("event.failed", code=code, reason=error.message)
+            raise _unchained(error) from None
+        except (Ignore, Retry):
             raise
+        except Exception as error:  # noqa: BLE001 -- the outermost frame of ours
+            _log_unforeseen(error)
+            raise InternalError(
+                f"an unforeseen {type(error).__name__}; the worker's log has it under this event"
+            ) from None
         finally:
             _log.info(
                 "event.done",
@@ -185,7 +205,21 @@ class _Run:
         if not released:
             raise Ignore
         # A countdown of None would mean Celery's default delay of three minutes.
-        raise self._task.retry(exc=error, countdown=delay_s, queue=queue)
+        raise self._task.retry(exc=_unchained(error), countdown=delay_s, queue=queue) from None
+
+
+def _unchained(error: WorkerError) -> WorkerError:
+    """The error without its causes: Celery's events and logs would quote them, secrets and all."""
+    error.__cause__ = error.__context__ = None
+    return error
+
+
+def _log_unforeseen(error: Exception) -> None:
+    """Where it happened, but not its text, which may hold anything; that is for debugging only."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+    _log.error("event.crashed", error=type(error).__name__, where=where)
+    _log.debug("event.crashed", exc_info=error)
 
 
 def _take(runtime: Runtime, event_id: str) -> Take:
@@ -205,6 +239,9 @@ def _until_redis(step: Callable[[], T]) -> T:
 
 
 def register(app: Celery, names: Iterable[str] = LANES) -> None:
-    """Give the app one task per event name."""
+    """Give the app one task per event name, and no others: Celery's own would return anything."""
+    app.finalize()
+    for name in list(app.tasks):
+        app.tasks.unregister(name)
     for name in names:
         app.register_task(type("EventTask", (EventTask,), {"name": name})())

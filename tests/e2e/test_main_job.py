@@ -1,17 +1,21 @@
 """The main job: a cattle event starts a real container and its reply comes back."""
 
+import base64
 import json
 import uuid
+from dataclasses import replace
 
 import pytest
 from cryptography.fernet import Fernet
 
 from simulator import sample
 from simulator.rig.processes import wait_until
+from tests.ledgers import everything
 from worker.contract import keys
 from worker.contract.broker import BrokerSettings, connect
 from worker.contract.events import Event
 from worker.contract.ledger import Arrival, Ledger
+from worker.contract.messages import task_message
 from worker.contract.routes import Lane, queue_for
 from worker.contract.seal import Sealer
 
@@ -98,6 +102,95 @@ def test_a_plain_ping_is_answered(system):
     assert call.state == "success"
 
 
+def forged_message(task, event_id, *args, **embed):
+    """A Celery message as somebody with the broker's password would write it."""
+    message = json.loads(
+        task_message(event_id=event_id, task_name=task, queue="forged", resource="-")
+    )
+    body = [list(args), {}, {"callbacks": None, "errbacks": None, "chain": None, **embed}]
+    message["body"] = base64.b64encode(json.dumps(body).encode()).decode()
+    return json.dumps(message)
+
+
+@pytest.fixture
+def held_event(system):
+    """The id of an event that lies in the ledger and whose message nobody has."""
+    event_id = str(uuid.uuid4())
+    event = Event.model_validate(
+        {"id": event_id, "name": "ping", "replyTo": "reply.nobody", "data": {}}
+    )
+    arrival = Arrival(
+        event=event,
+        agent="",
+        host_uuid=system.host_uuid,
+        lane=Lane.CONTROL,
+        remaining_ms=20_000,
+    )
+    sealer = Sealer(system.queue_key)
+    with connect(BrokerSettings.model_validate({"REDIS_URL": system.redis.url})) as client:
+        # Accepted as if for a lane that nobody runs, so that only the forger's message comes.
+        Ledger(client, sealer).accept([replace(arrival, host_uuid=f"{system.host_uuid}.nobody")])
+        client.hset(keys.event(event_id), "host", system.host_uuid)
+        yield event_id, client
+        client.delete(keys.event(event_id), keys.open_events(f"{system.host_uuid}.nobody"))
+
+
+@pytest.mark.parametrize(
+    ("task", "args"),
+    [
+        ("celery.accumulate", [{"forged": True}]),
+        ("celery.backend_cleanup", []),
+        ("no.such.task", []),
+        ("ping", ["another-event"]),
+    ],
+)
+def test_a_forged_message_answers_for_no_event(system, held_event, task, args):
+    """C 41: nothing that a message makes Celery return is sealed as an event's answer."""
+    event_id, client = held_event
+    queue = queue_for(system.host_uuid, Lane.CONTROL)
+    client.lpush(queue, forged_message(task, event_id, *args))
+    wait_until(lambda: not client.llen(queue), 10, "the message to be taken")
+    assert system.call("ping", {"options": {}}, resource_type="agent").state == "success"
+    assert client.hget(keys.event(event_id), "state") == "queued"
+
+
+def test_a_forged_message_gets_no_result_in_clear(system, held_event):
+    """C 41: a callback would carry the result through Redis, where anybody may read it."""
+    event_id, client = held_event
+    queue = queue_for(system.host_uuid, Lane.CONTROL)
+    leak = {"task": "leak", "args": [], "kwargs": {}, "options": {"queue": "leak"}}
+    client.lpush(queue, forged_message("ping", event_id, event_id, callbacks=[leak]))
+    wait_until(lambda: not client.llen(queue), 10, "the message to be taken")
+    system.worker.wait_for_line("message.forged", 10)
+    assert not client.exists("leak")
+
+
+def test_celerys_events_tell_nothing_of_a_result(system, docker_client, instance):
+    """C 30: they go through Redis in clear, to whoever listens."""
+    secret = "planted-0815-argument"
+    event = sample.instance_activate(instance, command=["/sleep.sh", secret])
+    assert ask(system, event).state == "success"
+    with system.redis.client() as client, client.pubsub() as listener:
+        listener.psubscribe("*celeryev*")
+        inspected = system.call(
+            "compute.instance.inspect",
+            {"instanceInspect": {"kind": "docker", "name": f"r-{instance.name}"}},
+            resource_type="instanceInspect",
+        )
+        assert secret in json.dumps(inspected.data)
+        heard = []
+
+        def succeeded():
+            message = listener.get_message(timeout=0.1)
+            if not message or message["type"] != "pmessage":
+                return False
+            heard.append(base64.b64decode(json.loads(message["data"])["body"]).decode())
+            return "task-succeeded" in heard[-1] and inspected.id in heard[-1]
+
+        wait_until(succeeded, 20, "the task's end in the events")
+    assert secret not in "".join(heard)
+
+
 def test_celerys_own_inspection_shows_the_queues_of_the_host(system, make_program):
     """`celery -A worker.app inspect` works: one node per lane, each on the host's queue of it."""
     inspection = make_program(
@@ -118,9 +211,10 @@ def test_no_secret_lies_in_redis_or_in_a_log(system, docker_client, instance):
     secret = "planted-4711-password"
     event = sample.instance_activate(instance, environment={"PASSWORD": secret})
     assert ask(system, event).state == "success"
-    client = system.redis.client()
-    dumped = b"".join(client.dump(key) or b"" for key in client.scan_iter())
-    assert secret.encode() not in dumped
+    with connect(BrokerSettings.model_validate({"REDIS_URL": system.redis.url})) as client:
+        seen = everything(client)
+    assert instance.uuid in seen or event.resource_id in seen
+    assert secret not in seen
     for program in (system.bridge, system.worker):
         assert secret not in program.output()
 

@@ -8,7 +8,15 @@ from dataclasses import replace
 import pytest
 
 from simulator.rig.processes import wait_until
-from tests.ledgers import HOST, accept, arrival, end_process, is_taken_by, start_process
+from tests.ledgers import (
+    HOST,
+    accept,
+    arrival,
+    end_process,
+    everything,
+    is_taken_by,
+    start_process,
+)
 from worker.contract import keys
 from worker.contract.events import Event
 from worker.contract.leases import Leases
@@ -610,19 +618,6 @@ def test_nothing_is_left_of_what_is_over(client, ledger, boot):
     client.delete(keys.started(HOST))
     left = {key for key in client.scan_iter() if not key.startswith(keys.EVENT_PREFIX)}
     assert left == {keys.HOSTS, keys.SEEN, keys.boots(HOST), keys.lease(boot)}
-
-
-def everything(client):
-    """All of Redis as text."""
-    read = {
-        "hash": client.hgetall,
-        "list": lambda key: client.lrange(key, 0, -1),
-        "zset": lambda key: client.zrange(key, 0, -1),
-        "set": client.smembers,
-        "stream": client.xrange,
-        "string": client.get,
-    }
-    return "".join(f"{key}{read[client.type(key)](key)}" for key in client.scan_iter())
 
 
 def test_no_payload_lies_in_redis_in_clear(client, ledger, boot):

@@ -25,7 +25,13 @@ def main(context: click.Context) -> None:
 
 
 @main.command()
-@click.option("--lane", "lanes", multiple=True, type=click.Choice([*Lane]), help="Only this lane.")
+@click.option(
+    "--lane",
+    "lanes",
+    multiple=True,
+    type=click.Choice([str(lane) for lane in Lane]),
+    help="Only this lane.",
+)
 def run(lanes: tuple[str, ...] = ()) -> None:
     """Run until SIGTERM (the default)."""
     settings = _settings()

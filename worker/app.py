@@ -12,4 +12,6 @@ tasks.register(app)
 
 @setup_logging.connect  # type: ignore[untyped-decorator]  # celery has no types
 def _set_up_logging(**_: object) -> None:
-    log.set_up()
+    # Celery asks in every lane; the worker has set its level already.
+    if not log.is_set_up():
+        log.set_up()

@@ -23,6 +23,11 @@ _SHARED: Sequence[Processor] = (
 )
 
 
+def is_set_up() -> bool:
+    """Whether this process, or the one it was forked from, has done so already."""
+    return structlog.is_configured()
+
+
 def set_up(*, debug: bool = False) -> None:
     """Send every log line of this process to standard output in one form."""
     renderer: Processor = (

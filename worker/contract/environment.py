@@ -1,5 +1,6 @@
 """Reads settings from the environment, or says everything that is wrong with it at once."""
 
+import os
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -22,13 +23,25 @@ def read(settings: type[_Settings]) -> _Settings:
     try:
         return settings()
     except ValidationError as error:
-        # A default that is refused is told of under the field's name, a variable under its own.
-        variables = {name: field.validation_alias for name, field in settings.model_fields.items()}
         lines = []
         for detail in error.errors():
             first, *inner = detail["loc"] or ("settings",)
-            lines.append(_line([variables.get(str(first)) or first, *inner], detail))
+            lines.append(_line([_variable(settings, str(first)), *inner], detail))
         raise BadEnvironmentError("\n".join(sorted(lines))) from None
+
+
+def _variable(settings: type[BaseSettings], name: str) -> str:
+    """The variable that an operator knows: the one of several names that is set, else the first.
+
+    A default that is refused is told of under the field's name.
+    """
+    for field_name, field in settings.model_fields.items():
+        alias = field.validation_alias
+        names = [str(one) for one in getattr(alias, "choices", [alias])]
+        if name == field_name or name in names:
+            given = os.environ  # noqa: TID251 -- which name was used, not what it says
+            return next((one for one in names if given.get(one)), names[0])
+    return name
 
 
 def _line(location: Sequence[object], detail: ErrorDetails) -> str:

@@ -23,6 +23,9 @@ from worker.contract.messages import task_message
 from worker.contract.outcomes import Outcome
 from worker.contract.routes import DELEGATE, ONE_WAY_REPLY_TO, Lane, queue_for
 from worker.contract.seal import SealBrokenError, Sealer
+from worker.log import logger
+
+_log = logger(__name__)
 
 #: How long after an event's deadline its sealed payload is still taken for fresh: a call of several
 #: sends lives longer than one timeout. What is put back into Redis later than that is a replay.
@@ -295,7 +298,8 @@ class Ledger:
         lost = [i for i, row in zip(ids, rows, strict=True) if row[0] is None]
         if lost:
             self._redis.zrem(keys.open_events(host_uuid), *lost)
-        return [_entry(i, row) for i, row in zip(ids, rows, strict=True) if row[0] is not None]
+        entries = [_entry(i, row) for i, row in zip(ids, rows, strict=True) if row[0] is not None]
+        return [entry for entry in entries if entry is not None]
 
     def resend(self, entry: Entry) -> bool:
         """Queue an event again; nothing happens when it moved since the sweeper looked."""
@@ -359,14 +363,19 @@ def _seen(entry: Entry) -> tuple[str, str, int]:
     return entry.state, entry.boot, entry.queued_ms
 
 
-def _entry(event_id: str, row: list[Any]) -> Entry:
+def _entry(event_id: str, row: list[Any]) -> Entry | None:
+    """The entry in a hash; None for what this script did not write."""
     state, echoed, lane, queue, line, boot, *counts = row
-    received_ms, deadline_ms, queued_ms, retry_at_ms, sends, deaths = map(int, counts)
-    content: Mapping[str, Any] = json.loads(echoed)
+    try:
+        received_ms, deadline_ms, queued_ms, retry_at_ms, sends, deaths = map(int, counts)
+        name = str(json.loads(echoed)["name"])
+    except (KeyError, TypeError, ValueError):
+        _log.error("event.unreadable", event_id=event_id)
+        return None
     return Entry(
         event_id=event_id,
         state=state,
-        name=str(content["name"]),
+        name=name,
         lane=lane,
         queue=queue,
         line=line,

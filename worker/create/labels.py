@@ -21,8 +21,9 @@ CNI_NETWORK = "io.rancher.cni.network"
 def labels(instance: Instance, facts: Facts) -> Fragment:
     """The sole owner of Labels; ours win, since containers are found by them.
 
-    Source: A 5.1 to 5.6, B.2. Only CNI's network services read the MAC label, so only their
-        containers carry it.
+    Source: A 5.1 to 5.6, B.2. An agent's number is cattle's to give, since delegated events find
+        their container by it: a user's own is left out. Only CNI's network services read the MAC
+        label, so only their containers carry it.
     """
     ours = {
         UUID: instance.uuid,
@@ -32,7 +33,8 @@ def labels(instance: Instance, facts: Facts) -> Fragment:
         AGENT_ID: instance.agent_id or None,
         **_cni(instance),
     }
-    return Fragment(config={"Labels": {**instance.fields.labels, **given(ours)}})
+    wanted = {name: text for name, text in instance.fields.labels.items() if name != AGENT_ID}
+    return Fragment(config={"Labels": {**wanted, **given(ours)}})
 
 
 def _cni(instance: Instance) -> dict[str, str | None]:

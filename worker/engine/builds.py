@@ -10,7 +10,7 @@ from typing import IO, Any
 from worker.engine.client import Call, Engine
 from worker.engine.images import ImageName
 from worker.engine.json_lines import json_lines
-from worker.engine.single_flight import Board
+from worker.engine.single_flight import MOST_S, Board
 from worker.errors import EngineError, EngineUnavailableError, ImageBuildError
 
 _STEP = re.compile(r"Step (\d+)/(\d+) ")
@@ -53,7 +53,7 @@ def build(
     Errors: ImageBuildError with the build's own words (A 12.16), also when no line comes for
     `idle_timeout_s`; EngineUnavailableError.
     """
-    heard_s = time.monotonic()
+    began_s = heard_s = time.monotonic()
     output = _Output()
     try:
         with engine.stream(_call(recipe, origin, idle_timeout_s)) as response:
@@ -62,6 +62,8 @@ def build(
                 output.read(line)
                 if output.error is not None:
                     break
+                if heard_s - began_s > MOST_S:
+                    raise ImageBuildError(f"it takes over {MOST_S:g} s")
                 if output.text:
                     board.show(output.text, output.percent, is_step=output.is_step)
     except EngineUnavailableError as error:

@@ -10,7 +10,7 @@ from worker.engine import images
 from worker.engine.client import Engine
 from worker.engine.images import Credential, ImageName
 from worker.engine.layers import Layers
-from worker.engine.single_flight import Board, Job, Report, SingleFlight
+from worker.engine.single_flight import MOST_S, Board, Job, Report, SingleFlight
 from worker.errors import EngineUnavailableError, ImagePullError
 from worker.locks import Locks
 from worker.log import logger
@@ -88,10 +88,11 @@ class Pulls:
     def _stream(self, name: ImageName, credential: Credential | None, board: Board) -> str | None:
         """Pull once; the first error's words, None when there was none (A 12.9, C 25).
 
-        Errors: ImagePullError when nothing moves for too long (A 12.11, C 21).
+        Errors: ImagePullError when nothing moves for too long (A 12.11, C 21), or it never ends.
         """
         layers = Layers()
-        moved_s = time.monotonic()
+        began_s = moved_s = time.monotonic()
+        ended = f"no progress for {self._idle_timeout_s:g} s"
         try:
             with images.pull_stream(
                 self._engine, name, credential, idle_timeout_s=self._idle_timeout_s
@@ -110,6 +111,9 @@ class Pulls:
                         )
                     elif self._stalled(moved_s):
                         break
+                    if time.monotonic() - began_s > MOST_S:
+                        ended = f"it takes over {MOST_S:g} s"
+                        break
                 else:
                     return None
         except EngineUnavailableError:
@@ -118,7 +122,7 @@ class Pulls:
                 raise
         except ImagePullError as error:
             return error.message
-        raise ImagePullError(_failed(name, f"no progress for {self._idle_timeout_s:g} s"))
+        raise ImagePullError(_failed(name, ended))
 
     def _stalled(self, moved_s: float) -> bool:
         return time.monotonic() - moved_s >= self._idle_timeout_s

@@ -33,6 +33,8 @@ Inspect = dict[str, Any]
 
 #: How long an error also answers those who ask after its end (C 17).
 NEGATIVE_CACHE_S = 5.0
+#: However steadily it goes on: a pull or a build holds the slots of all who want it.
+MOST_S = 2 * 3600.0
 FOLDER = "pulls"
 _POLL_S = 0.3
 _KEEP_S = 24 * 3600.0

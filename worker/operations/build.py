@@ -8,7 +8,7 @@ from worker.engine import builds, images
 from worker.engine.builds import Recipe
 from worker.engine.images import ImageName
 from worker.engine.single_flight import Board, Job, SingleFlight
-from worker.errors import ImageBuildError, PayloadError
+from worker.errors import EngineUnavailableError, ImageBuildError, PayloadError
 from worker.log import logger
 from worker.operations.build_context import fetched
 from worker.operations.build_source import Source, refuse_host, source_of
@@ -62,6 +62,8 @@ def _build(
         words = source.scrub(error.message)
         # Not chained: the cause may quote the url with its secrets.
         raise ImageBuildError(f"Image [{name}] failed to build: {words}") from None
+    except EngineUnavailableError as error:
+        raise EngineUnavailableError(source.scrub(error.message)) from None
     found = images.present(host.engine, name)
     if found is None:
         raise ImageBuildError(f"Image [{name}] failed to build: it ended without the image")

@@ -10,6 +10,7 @@ from worker.errors import OperationError, PayloadError, VolumeInUseError
 from worker.log import logger
 from worker.operations.context import Host
 from worker.operations.orphan_volumes import OrphanVolumes
+from worker.operations.protection import own_container_id
 from worker.operations.remove import remove_container_of
 from worker.payload import Volume, volume_of
 from worker.report import volume_reply, wrapped
@@ -105,6 +106,12 @@ def _remove_folder(path: Path, host: Host) -> None:
     steps = [path, *path.parents][: len(path.parts) - len(root.parts)]
     if any(step.is_symlink() for step in steps):
         raise PayloadError(f"volume folder {path} is not deleted: a link stands on its way")
+    if not root.is_dir() and own_container_id() is not None:
+        # Not mounted into the worker's container: what cannot be seen is not gone.
+        raise OperationError(
+            f"volume folder {path} is not deleted: this worker runs in a container that does not "
+            f"see {root}; mount it there"
+        )
     try:
         shutil.rmtree(path)
     except FileNotFoundError:

@@ -1,8 +1,12 @@
 """One worker process: a Celery worker on one lane of one host, with a lease while it lives."""
 
+import hashlib
+import itertools
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from celery.platforms import SecurityWarning
 from celery.signals import worker_ready, worker_shutting_down
@@ -13,7 +17,7 @@ from worker.contract.routes import Lane, queue_for
 from worker.drain import Drain
 from worker.janitor import Janitor
 from worker.log import logger
-from worker.runtime import LeaseKeeper, start
+from worker.runtime import LeaseKeeper, Runtime, start
 from worker.settings import WorkerSettings
 
 _log = logger(__name__)
@@ -24,9 +28,30 @@ def run_lane(settings: WorkerSettings, lane: Lane) -> int:
     # Celery warns root of pickled messages; only JSON is accepted here, and Docker needs the right.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     runtime = start(settings, lane)
+    with _node_name(runtime) as node:
+        return _run(runtime, lane, node)
+
+
+@contextmanager
+def _node_name(runtime: Runtime) -> Iterator[str]:
+    """What Celery and Flower call this process: the same again after a restart.
+
+    A new name each time would stay in Flower's list, and in Celery's bindings in Redis, for ever
+    (C 35). So it is numbered among the live processes of its host, and marked by the host, since
+    machines may have the same name.
+    """
+    host_uuid, lane = runtime.identity.host_uuid, runtime.lane
+    mark = hashlib.blake2b(host_uuid.encode(), digest_size=3).hexdigest()
+    for number in itertools.count(1):
+        with runtime.locks.try_hold(f"node:{host_uuid}:{lane}:{number}") as free:
+            if free:
+                yield f"{lane}-{number}-{mark}@{runtime.identity.hostname}"
+                return
+
+
+def _run(runtime: Runtime, lane: Lane, node: str) -> int:
     queue = queue_for(runtime.identity.host_uuid, lane)
-    node = f"{lane}-{runtime.boot_id[:8]}@{runtime.identity.hostname}"
-    slots = _slots(settings, lane)
+    slots = _slots(runtime.settings, lane)
     keeper = LeaseKeeper(runtime, node, Watch(runtime.redis, queue, slots))
 
     @worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]  # celery has no types

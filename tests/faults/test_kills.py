@@ -172,6 +172,32 @@ def test_a_frozen_worker_is_not_overtaken(system, scripted):
         assert scripted.count("POST", "/containers/create") == created + 1
 
 
+def keys_of_celery(client):
+    """What Celery and kombu keep in Redis: names, and how much is in them."""
+    return {
+        key: client.scard(key) if client.type(key) == b"set" else 1
+        for key in client.scan_iter()
+        if not key.startswith(b"cowpoke:") and not key.startswith(b"host.")
+    }
+
+
+def names_of(worker):
+    """What Flower calls each lane of a worker now."""
+    return {fact["lane"]: fact["node"] for fact in facts(worker, "lane.ready")}
+
+
+def test_restarts_leave_nothing_in_redis(system):
+    """C 35: a worker that is killed and started again has its old names, and no key is new."""
+    with system.redis.client() as client:
+        names = names_of(system.worker)
+        before = keys_of_celery(client)
+        for _ in range(3):
+            system.worker.kill()
+            system.restart_worker()
+        assert names_of(system.worker) == names
+        assert keys_of_celery(client) == before
+
+
 def test_a_killed_bridge_loses_no_reply(system, scripted):
     """Issue 3: an outcome that was made while no bridge ran is sent by the next one."""
     instance, held = new_instance(), hold_at(scripted, "before the outcome")

@@ -8,6 +8,7 @@ code and says where.
 
 import json
 import secrets
+import signal
 import sys
 import tempfile
 import threading
@@ -104,6 +105,8 @@ def step(title: str, do: Callable[[], T]) -> T:
 
 def main() -> int:
     """Run the demo; the exit code."""
+    # Ended like by Ctrl-C, so that everything is taken down.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     began_s = time.monotonic()
     try:
         with ExitStack() as stack:

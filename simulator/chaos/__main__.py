@@ -2,6 +2,7 @@
 
 import random
 import secrets
+import signal
 import sys
 import time
 from collections import Counter
@@ -32,6 +33,8 @@ def main(
     duration_s: int, seed: int | None, hosts: int, rate_hz: float, fault_every_s: float
 ) -> None:
     """Kill parts under load and account for every event."""
+    # Ended like by Ctrl-C, so that everything is taken down.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     seed = secrets.randbelow(10**6) if seed is None else seed
     click.echo(f"chaos: seed {seed}, {duration_s} s, {hosts} hosts")
     try:

@@ -12,6 +12,7 @@ import json
 import secrets
 from typing import TYPE_CHECKING
 
+from simulator.rig.errors import RigError
 from simulator.rig.loopback_server import LoopbackServer
 from simulator.rig.packages import can_install, find_program, install_packages
 
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
 PROGRAM = "docker-registry"
 
 
-class RegistryMissingError(RuntimeError):
+class RegistryMissingError(RigError):
     """No registry program is to be had on this machine."""
 
 
-class RegistryStartError(RuntimeError):
+class RegistryStartError(RigError):
     """The registry was started and did not come up."""
 
 

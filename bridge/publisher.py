@@ -19,8 +19,11 @@ _TRY_AGAIN = frozenset({408, 421, 423, 425, 429})
 class Publisher:
     """Sends reply events as one or another agent."""
 
-    def __init__(self, session: aiohttp.ClientSession, cattle_url: str) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, cattle_url: str, *, timeout_s: float = TIMEOUT_S
+    ) -> None:
         self._session = session
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._url = f"{cattle_url}/publish"
 
     async def publish(self, agent: AgentKeys, reply: Mapping[str, Any]) -> None:
@@ -33,7 +36,7 @@ class Publisher:
                 self._url,
                 json=reply,
                 headers=agent.headers,
-                timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
+                timeout=self._timeout,
                 allow_redirects=False,
             ) as response:
                 if response.status == CREATED:

@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from simulator.rig.docker_engine import DockerEngine
-from simulator.rig.engine import EngineMissingError, find_or_start_engine
+from simulator.rig.engine import find_or_start_engine
+from simulator.rig.errors import RigError
 from simulator.rig.image import TEST_IMAGE, BusyboxMissingError, build_image, remove_image
 from simulator.rig.processes import Program
 from simulator.rig.redis_server import RedisMissingError, RedisServer, tls_supported
@@ -134,7 +135,7 @@ def engine():
             if not found.private:  # what is left on a private one goes with it
                 left = _our_containers(found) - before
                 assert not left, f"containers that the tests left on {found.host}: {left}"
-    except EngineMissingError as error:
+    except (RigError, OSError) as error:
         _missing(error)
 
 

@@ -1,5 +1,6 @@
 """The rig's private Engine: beside others, killed and restarted, and gone without a trace."""
 
+import ipaddress
 import os
 import signal
 import subprocess
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from simulator.rig.docker_engine import engine_answers
-from simulator.rig.engine import EngineMissingError, find_engine, start_private_engine
+from simulator.rig.engine import find_engine, start_private_engine
 from simulator.rig.engine_leftovers import RECORD_NAME, remove_abandoned, run_ip
+from simulator.rig.errors import RigError
 from simulator.rig.image import build_image
 from simulator.rig.private_engine import FOLDER_PREFIX
 from simulator.rig.processes import PROJECT_DIR, clean_environment
@@ -30,7 +32,7 @@ def private_engine(missing_part):
     """A private Engine of the test's own."""
     try:
         engine = start_private_engine()
-    except EngineMissingError as error:
+    except (RigError, OSError) as error:
         missing_part(error)
     if not engine.private:
         missing_part("installing Docker started the machine's own Engine; it is used instead")
@@ -51,8 +53,9 @@ def traces_of(root: Path, subnet: str) -> list[str]:
     """What is left of an Engine: its folder, mounts in it, and links with its addresses."""
     mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
     found = [line for line in mounts if f"{root}/" in line]
-    first_bytes = subnet.rsplit(".", 2)[0] + "."
-    found += [line for line in run_ip("-4", "-o", "address").splitlines() if first_bytes in line]
+    network = ipaddress.IPv4Network(subnet)
+    addresses = run_ip("-4", "-o", "address").splitlines()
+    found += [one for one in addresses if ipaddress.IPv4Interface(one.split()[3]).ip in network]
     return found + ([str(root)] if root.exists() else [])
 
 

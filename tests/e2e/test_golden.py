@@ -25,10 +25,11 @@ from pathlib import Path
 
 import pytest
 
-from simulator.rig.engine import EngineMissingError, start_private_engine
-from simulator.rig.image import BusyboxMissingError, build_image
+from simulator.rig.engine import start_private_engine
+from simulator.rig.errors import RigError
+from simulator.rig.image import build_image
 from simulator.rig.processes import wait_until
-from simulator.rig.registry import Registry, RegistryMissingError
+from simulator.rig.registry import Registry
 from tests.golden import (
     BASE,
     GOLDEN_DIR,
@@ -73,7 +74,7 @@ def whole_stage(golden_folder, missing_part, redis_server, tmp_path_factory):
             client = engine.client()
             stack.callback(client.close)
             build_image(client)
-        except (RegistryMissingError, EngineMissingError, BusyboxMissingError) as error:
+        except (RigError, OSError) as error:
             missing_part(error)
         system = System(
             redis=redis_server,

@@ -65,7 +65,7 @@ def test_a_host_that_went_away_is_answered_for(rig):
     rig.start_bridge()
     with rig.worker():
         rig.wait_subscribed()
-    call = rig.cattle.call(ACTIVATE, {}, **EVENT, timeout_ms=4000)
+    call = rig.cattle.call(ACTIVATE, {}, **EVENT, timeout_ms=8000)
     assert call.state == "error"
     assert "host-offline" in call.reply["transitioningInternalMessage"]
     assert call.elapsed_ms > 1500
@@ -198,7 +198,7 @@ def test_a_bridge_that_is_told_to_stop_publishes_what_is_done(rig):
     rig.start_worker()
     bridge = rig.start_bridge()
     rig.wait_subscribed()
-    rig.cattle.faults(delay_publish_ms=300)
+    rig.cattle.faults(delay_publish_ms=2000)
     ids = send_many(rig, 5)
     wait_until(lambda: rig.outcomes_left() == 5, 10, "five outcomes")
     assert bridge.terminate() == 0

@@ -3,7 +3,8 @@
 import pytest
 
 from simulator import sample
-from simulator.rig.engine import EngineMissingError, start_private_engine
+from simulator.rig.engine import start_private_engine
+from simulator.rig.errors import RigError
 from simulator.rig.image import TEST_IMAGE, build_image
 from simulator.rig.processes import wait_until
 from tests.faults.faulty_system import UUID_LABEL, new_instance
@@ -15,7 +16,7 @@ def own_engine(missing_part):
     """A private Engine of the module's own, with the test image."""
     try:
         engine = start_private_engine()
-    except EngineMissingError as error:
+    except (RigError, OSError) as error:
         missing_part(error)
     with engine:
         if not engine.private:

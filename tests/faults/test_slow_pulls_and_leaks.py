@@ -10,7 +10,7 @@ from tests.faults.scripted_engine import Pull
 from worker.contract.routes import Lane
 
 PULL = "/images/create"
-IDLE_S = 0.8
+IDLE_S = 2.0
 #: Nothing grows with the number of events; allocators and pools settle within this.
 MOST_GROWTH_BYTES = 8 * 1024 * 1024
 #: Each slot keeps one connection to the Engine and one to Redis once it needed them; a slot that
@@ -49,13 +49,18 @@ def test_a_pull_longer_than_the_deadline_ends_well(system, scripted):
 
 
 def test_a_slow_pull_that_moves_is_not_cut(system, scripted):
-    """C 23: it takes several times the patience for a silent one, and succeeds."""
+    """C 23, A 1.25, A 12.8: it takes long, succeeds, and cattle hears how far it is."""
     line = {"status": "Downloading", "id": "l1"}
-    lines = [{**line, "progressDetail": {"current": n, "total": 100}} for n in range(40)]
+    lines = [{**line, "progressDetail": {"current": n, "total": 100}} for n in range(80)]
     scripted.script("POST", PULL, Pull(lines, every_s=0.1))
     call = system.ask(sample.image_activate(new_instance(image="example/slow:1")))
     assert call.state == "success", call.message
-    assert call.elapsed_ms > 4 * IDLE_S * 1000
+    assert call.elapsed_ms > 3 * IDLE_S * 1000
+    percents = [reply["transitioningProgress"] for reply in call.progress[1:]]
+    assert percents == sorted(percents)
+    assert percents[0] < percents[-1]
+    # 80 lines in 8 s, and cattle hears of it once a second.
+    assert 4 <= len(call.progress) <= 10
 
 
 def test_a_long_run_leaks_nothing(system, scripted):

@@ -1,6 +1,7 @@
 """The state files of instances: there while the container is, without secrets, never in the way."""
 
 import json
+import shutil
 import stat
 
 import pytest
@@ -86,6 +87,20 @@ def test_a_file_that_cannot_be_written_fails_nothing(engine, host, folder):
     host.run(ACTIVATE, factories.instance_data())
     (only,) = engine.containers.values()
     assert only["State"]["Running"]
+
+
+def test_on_a_full_disk_containers_are_stopped_and_removed(engine, host, folder):
+    """C 10: nothing can be written in the state folder, and the lock file is there already."""
+    host.run(ACTIVATE, factories.instance_data())
+    state = folder.parent
+    for name in ("containers", "orphans", "pulls", "temporary-tags"):
+        shutil.rmtree(state / name, ignore_errors=True)
+        (state / name).write_text("a file where the folder should be")
+    host.run("compute.instance.deactivate", factories.instance_data())
+    (only,) = engine.containers.values()
+    assert not only["State"]["Running"]
+    assert host.run(REMOVE, factories.instance_data()) == {}
+    assert engine.containers == {}
 
 
 def test_a_root_volumes_removal_takes_the_file_along(engine, host, folder):

@@ -67,8 +67,8 @@ def test_a_moments_failure_is_tried_again():
 def test_a_failure_to_the_end_is_an_error_before_the_deadline():
     """Cattle gets a reply that says why, not silence (A 14.19)."""
     began_s = time.monotonic()
-    outcome, asked = report(SKIPPED, *[503] * 50, within_s=2)
-    assert time.monotonic() - began_s < 2
+    outcome, asked = report(SKIPPED, *[503] * 50, within_s=4)
+    assert time.monotonic() - began_s < 4
     assert (outcome.kind, outcome.code) == (Kind.ERROR, "config-not-reported")
     assert "cattle answered 503 to the report that host-config is up to date" in outcome.message
     assert len(asked) > 1

@@ -173,10 +173,10 @@ def test_progress_prolongs_only_where_cattle_listens(run, cattle, next_event, ev
 
     async def scenario():
         async with cattle() as (server, agent), agent.subscribe() as stream:
-            waiting = asyncio.create_task(server.call(dict(event), timeout_s=0.2))
+            waiting = asyncio.create_task(server.call(dict(event), timeout_s=1))
             frame = await next_event(stream)
             await agent.reply(frame, transitioning="yes", transitioningProgress=10)
-            await asyncio.sleep(0.25)
+            await asyncio.sleep(1.25)
             await agent.reply(frame, data={})
             record = await waiting
             return record.state, len(record.of_kind("progress"))

@@ -9,8 +9,10 @@ from tests import factories
 from tests.hosts import host_on
 from worker.errors import EngineUnavailableError, PayloadError, ProtectedContainerError
 from worker.operations.asking import Question
-from worker.operations.facts import search_domains
+from worker.operations.facts import facts_without_engine, search_domains
 from worker.operations.protection import own_container_id, refuse_own
+from worker.payload import instance_of
+from worker.settings import WorkerSettings
 
 OWN_ID = "0123456789abcdef" * 4
 
@@ -147,8 +149,8 @@ def test_a_folder_of_the_host_is_left_alone(host, tmp_path):
     assert folder.is_dir()
 
 
-def test_ping_keeps_the_last_address_of_a_name(host):
-    """An address needs no look-up; without a known one there is no ipAddress (A 14.7)."""
+def test_a_known_address_needs_no_look_up(host):
+    """It is reported as it was given."""
     reply = host.run("ping", {"options": {"resources": True}})
     assert reply["resources"][-1] == {
         "type": "ipAddress",
@@ -156,3 +158,40 @@ def test_ping_keeps_the_last_address_of_a_name(host):
         "address": "1.2.3.4",
         "hostUuid": "host-uuid",
     }
+
+
+def test_ping_keeps_the_last_address_of_a_name(tmp_path, monkeypatch):
+    """A 14.7: a name server that is away costs a host neither its ping nor its address."""
+    answers = iter(["10.1.2.3"])
+
+    def look_up(_):
+        try:
+            return next(answers)
+        except StopIteration:
+            raise OSError("no name server") from None
+
+    monkeypatch.setattr("socket.gethostbyname", look_up)
+    named = host_on(f"unix://{tmp_path}/none.sock", tmp_path, CATTLE_DOCKER_HOST_IP="here.example")
+    for _ in range(3):
+        told = named.run("ping", {"options": {"resources": True}})["resources"]
+        assert told[-1]["address"] == "10.1.2.3"
+
+
+def test_what_settings_and_files_tell_the_rules(tmp_path):
+    """A 7.3 to 7.5: a named resolv.conf, the proxies of system containers, the config url."""
+    resolv_conf = tmp_path / "resolv.conf"
+    resolv_conf.write_text("search office.example\n")
+    given = {
+        "WORKER_RESOLV_CONF": str(resolv_conf),
+        "http_proxy": "http://plain:1",
+        "https_proxy": "http://secure:2",
+        "NO_PROXY": "localhost",
+        "CATTLE_URL": "http://cattle:8080/v1",
+    }
+    instance = instance_of(factories.instance_data({"dnsSearch": ["a.rancher.internal"]}))
+    facts = facts_without_engine(instance, WorkerSettings(**given))
+    assert facts.search_domains == ("office.example",)
+    assert (facts.http_proxy, facts.https_proxy) == ("http://plain:1", "http://secure:2")
+    assert (facts.no_proxy, facts.config_url) == ("localhost", "http://cattle:8080/v1")
+    own = WorkerSettings(**given, CATTLE_CONFIG_URL="http://config/v1")
+    assert facts_without_engine(instance, own).config_url == "http://config/v1"

@@ -173,7 +173,7 @@ def needed(fields=None, **changes):
 
 
 def test_nothing_is_looked_up_for_nothing():
-    """A 7.3: an instance without such wishes costs no look-up at all."""
+    """An instance without such wishes costs no look-up at all."""
     need = needed({"dataVolumes": ["/a:/b"], "dnsSearch": ["x.example"]}, networkContainer=OTHER)
     assert (need.containers, need.search_domains, need.default_disk, need.docker_root) == (
         (),

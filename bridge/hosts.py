@@ -22,8 +22,15 @@ AWAY_AFTER_S = 120.0
 class Hosts:
     """What the leases say, looked at again and again."""
 
-    def __init__(self, leases: Leases, agents: tuple[AgentKeys, ...]) -> None:
+    def __init__(
+        self,
+        leases: Leases,
+        agents: tuple[AgentKeys, ...],
+        *,
+        away_after_s: float = AWAY_AFTER_S,
+    ) -> None:
         self._leases = leases
+        self._away_after_s = away_after_s
         self._given = {agent: agent.host_uuid for agent in agents}
         self._seen_s: dict[str, float] = {}
         self._changed = asyncio.Condition()
@@ -81,9 +88,9 @@ class Hosts:
         """Return when the host has had no worker for longer than any restart takes."""
         async with self._changed:
             await self._changed.wait_for(
-                lambda: time.monotonic() - self._seen_s.get(host_uuid, 0) > AWAY_AFTER_S
+                lambda: time.monotonic() - self._seen_s.get(host_uuid, 0) > self._away_after_s
             )
 
     def is_alive(self, host_uuid: str) -> bool:
         """Whether the host had a live worker at the last looks."""
-        return time.monotonic() - self._seen_s.get(host_uuid, -AWAY_AFTER_S) < 4 * LOOK_EVERY_S
+        return time.monotonic() - self._seen_s.get(host_uuid, float("-inf")) < 4 * LOOK_EVERY_S

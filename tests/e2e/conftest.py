@@ -13,5 +13,8 @@ def system(redis_server, engine, test_image, tmp_path_factory):
         redis=redis_server,
         state_dir=tmp_path_factory.mktemp("state"),
         engine_environment=engine.environment,
+        # Also what is only logged for debugging must hold no secret.
+        bridge={"CATTLE_DEBUG": "true"},
+        worker={"CATTLE_DEBUG": "true"},
     ) as running:
         yield running

@@ -217,6 +217,14 @@ def test_no_secret_lies_in_redis_or_in_a_log(system, docker_client, instance):
     assert secret not in seen
     for program in (system.bridge, system.worker):
         assert secret not in program.output()
+        assert '"level": "debug"' in program.output()
+
+
+def test_each_line_of_a_workers_log_is_json(system):
+    """A 16.5: what Celery and the libraries say, too."""
+    assert system.call("ping", {"options": {}}, resource_type="agent").state == "success"
+    lines = system.worker.output().splitlines()
+    assert all(isinstance(json.loads(line), dict) for line in lines)
 
 
 @pytest.mark.parametrize("attack", ["forged", "for another host"])

@@ -123,6 +123,7 @@ class _Run:
             _log.warning("event.failed", code=code, reason=error.message)
             raise _unchained(error) from None
         except (Ignore, Retry):
+            outcome, code = "retried", ""
             raise
         except Exception as error:  # noqa: BLE001 -- the outermost frame of ours
             _log_unforeseen(error)
@@ -215,11 +216,10 @@ def _unchained(error: WorkerError) -> WorkerError:
 
 
 def _log_unforeseen(error: Exception) -> None:
-    """Where it happened, but not its text, which may hold anything; that is for debugging only."""
+    """What it was and where it happened, but not its text, which may hold anything."""
     frames = traceback.extract_tb(error.__traceback__)
     where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
     _log.error("event.crashed", error=type(error).__name__, where=where)
-    _log.debug("event.crashed", exc_info=error)
 
 
 def _take(runtime: Runtime, event_id: str) -> Take:

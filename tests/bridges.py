@@ -181,3 +181,16 @@ class BridgeRig:
         """How many outcomes wait in the stream."""
         with self.redis.client() as client:
             return int(client.xlen("cowpoke:outcomes"))
+
+
+def send_many(rig: BridgeRig, count: int) -> list[str]:
+    """So many events for different resources; the answer is their ids."""
+    return [
+        rig.cattle.send(ACTIVATE, {"n": number}, resource_type="x", resource_id=f"1x{number}")
+        for number in range(count)
+    ]
+
+
+def states(rig: BridgeRig, ids: list[str], wait_s: float = 20) -> set[str]:
+    """How calls ended."""
+    return {rig.cattle.wait(event_id, wait_s).state for event_id in ids}

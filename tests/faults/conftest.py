@@ -1,8 +1,9 @@
-"""Systems of real processes on an Engine that a test may hold up at any call."""
+"""Systems of real processes on an Engine that a test may hold up at any call, and bridges alone."""
 
 import pytest
 
 from tests import factories
+from tests.bridges import BridgeRig
 from tests.faults.scripted_engine import ScriptedEngine
 
 
@@ -20,3 +21,23 @@ def usual_answers(request):
     yield
     if "scripted" in request.fixturenames:
         request.getfixturevalue("scripted").forget_scripts()
+
+
+@pytest.fixture
+def make_rig(make_redis):
+    """Cattle and Redis of the test's own; options are the simulator's settings."""
+    started = []
+
+    def make(server=None, **simulator):
+        started.append(BridgeRig(server or make_redis(), **simulator).__enter__())
+        return started[-1]
+
+    yield make
+    for rig in reversed(started):
+        rig.__exit__(None, None, None)
+
+
+@pytest.fixture
+def rig(make_rig):
+    """Cattle and Redis, no bridge and no worker yet."""
+    return make_rig()

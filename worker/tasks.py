@@ -37,6 +37,7 @@ from worker.runtime import Runtime, current
 _log = logger(__name__)
 
 #: Backoff between the tries of what fails for a moment; the event's deadline ends them.
+RETRY_LEAST_S = 0.1
 RETRY_FIRST_S = 1
 RETRY_MOST_S = 15
 #: What an error's way to cattle may take on a busy machine: no try begins that would end later.
@@ -110,14 +111,15 @@ class _Run:
             self._retry(needed, delay_s=0, lane=Lane.IMAGES)
         except RetryableError as error:
             outcome, code = "retried", error.code
-            delay_s = self._backoff_s()
-            took_s = time.monotonic() - began_s
-            if time.monotonic() + delay_s + took_s + ANSWER_MARGIN_S >= self._deadline_s:
-                # One more try would end like this one, after cattle's patience: answer in time.
+            now_s = time.monotonic()
+            # Until the last moment at which one more try like this one can begin.
+            left_s = self._deadline_s - ANSWER_MARGIN_S - (now_s - began_s) - now_s
+            if left_s < RETRY_LEAST_S:
+                # It would end after cattle's patience: answer in time.
                 outcome = "error"
                 _log.warning("event.failed", code=code, reason=error.message)
                 raise _unchained(error) from None
-            self._retry(error, delay_s=delay_s, lane=self._runtime.lane)
+            self._retry(error, delay_s=min(self._backoff_s(), left_s), lane=self._runtime.lane)
         except WorkerError as error:
             code = error.code
             _log.warning("event.failed", code=code, reason=error.message)
@@ -189,7 +191,7 @@ class _Run:
         seconds: float = get_exponential_backoff_interval(
             factor=RETRY_FIRST_S, retries=retries, maximum=RETRY_MOST_S, full_jitter=True
         )
-        return max(seconds, 0.1)
+        return max(seconds, RETRY_LEAST_S)
 
     def _retry(self, error: WorkerError, *, delay_s: float, lane: Lane) -> None:
         """Put the event back and let Celery send it again; Flower shows the reason."""

@@ -20,8 +20,9 @@ from bridge.gate import Gate
 from bridge.publisher import Publisher
 from bridge.replies import reply, without_list
 from bridge.settings import AgentKeys
+from worker.contract.envelopes import outcome_of
 from worker.contract.leases import LEASE_TTL_MS
-from worker.contract.ledger import Ledger, outcome_of
+from worker.contract.ledger import Ledger
 from worker.contract.outcomes import Kind
 from worker.contract.routes import CONFIG_UPDATE, Lane, base_name
 from worker.contract.seal import SealBrokenError, Sealer

@@ -18,15 +18,14 @@ from tests.ledgers import (
     start_process,
 )
 from worker.contract import keys
+from worker.contract.envelopes import REPLAY_WINDOW_MS, outcome_of
 from worker.contract.events import Event
 from worker.contract.leases import Leases
 from worker.contract.ledger import (
-    REPLAY_WINDOW_MS,
     Accepted,
     Ledger,
     State,
     Verdict,
-    outcome_of,
 )
 from worker.contract.messages import event_id_of
 from worker.contract.outcomes import error, progress, success

@@ -4,7 +4,7 @@ import pytest
 
 from tests.ledgers import accept, start_process
 from worker.contract import keys
-from worker.contract.ledger import outcome_of
+from worker.contract.envelopes import outcome_of
 from worker.contract.outcomes import success
 from worker.contract.stream import FORGET_AFTER_MS, GROUP, OutcomeStream
 

@@ -6,6 +6,7 @@ In the order an event meets them:
 - `routes`: event name -> lane, lane -> queue of the host.
 - `messages`: the Celery message that stands in the queue for an event.
 - `broker`: where Redis is; `seal`: payloads and results are sealed in it.
+- `envelopes`: what of an event is in clear there, and what is sealed beside it.
 - `keys`: every Redis key of ours, its owner and its lifetime.
 - `clock`: the Redis server's, by which all times are.
 - `ledger`: one entry per event and its states; each step is one atomic script.

@@ -7,8 +7,7 @@ cattle's resources and the Engine's containers can rebuild whatever is lost with
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -18,18 +17,15 @@ import redis
 
 from worker.contract import keys
 from worker.contract.clock import Clock
+from worker.contract.envelopes import envelope, opened_event, sealed_event, sealed_outcome
 from worker.contract.events import Event
 from worker.contract.messages import task_message
 from worker.contract.outcomes import Outcome
-from worker.contract.routes import DELEGATE, ONE_WAY_REPLY_TO, Lane, queue_for
-from worker.contract.seal import SealBrokenError, Sealer
+from worker.contract.routes import ONE_WAY_REPLY_TO, Lane, queue_for
+from worker.contract.seal import Sealer
 from worker.log import logger
 
 _log = logger(__name__)
-
-#: How long after an event's deadline its sealed payload is still taken for fresh: a call of several
-#: sends lives longer than one timeout. What is put back into Redis later than that is a replay.
-REPLAY_WINDOW_MS = 15 * 60_000
 
 _SCRIPT = (Path(__file__).parent / "ledger.lua").read_text(encoding="utf-8")
 
@@ -157,14 +153,7 @@ class Ledger:
             _line(event, host_uuid, lane),
             _reply_to(event),
             max(arrival.remaining_ms, 0),
-            self._sealer.seal(
-                {
-                    **_echoed(event),
-                    "data": event.data,
-                    "host": host_uuid,
-                    "fresh_until_ms": self._clock.now_ms() + event.timeout_ms + REPLAY_WINDOW_MS,
-                }
-            ),
+            sealed_event(self._sealer, event, host_uuid, self._clock.now_ms()),
             task_message(
                 event_id=event.id,
                 task_name=event.base_name,
@@ -217,15 +206,9 @@ class Ledger:
         Errors: SealBrokenError when it was not sealed with one of our keys, as another event, for
         another host, or long ago.
         """
-        content = self._sealer.open(take.payload)
-        event = Event.model_validate(content)
-        if event.id != event_id:
-            raise SealBrokenError(f"the payload of event {event_id} is another event's")
-        if content.get("host") != host_uuid:
-            raise SealBrokenError(f"the payload of event {event_id} was sealed for another host")
-        if take.taken_ms > int(content.get("fresh_until_ms") or 0):
-            raise SealBrokenError(f"the payload of event {event_id} was sealed too long ago")
-        return event
+        return opened_event(
+            self._sealer, take.payload, event_id=event_id, host_uuid=host_uuid, now_ms=take.taken_ms
+        )
 
     def release(
         self, event_id: str, boot_id: str, *, delay_ms: int, lane: Lane, queue: str
@@ -317,34 +300,10 @@ class Ledger:
         return bool(self._step(entry.event_id, *step))
 
     def _sealed(self, event_id: str, outcome: Outcome) -> str:
-        return self._sealer.seal({"event_id": event_id, **outcome.to_json()})
+        return sealed_outcome(self._sealer, event_id, outcome)
 
     def _step(self, event_id: str, *args: str | int) -> Any:  # noqa: ANN401 -- each step its own
         return self._script(keys=[keys.event(event_id)], args=args)
-
-
-def envelope(event: Event) -> str:
-    """The part of an event that its replies echo, as JSON; nulls and all.
-
-    A `delegate.request` holds another event, whose echoes are under `inner`.
-    """
-    echoed = _echoed(event)
-    inner = event.data.get("event") if event.base_name == DELEGATE else None
-    if isinstance(inner, Mapping):
-        # One that cannot be read has nothing to echo; the worker says what is wrong with it.
-        with suppress(ValueError):
-            echoed["inner"] = _echoed(Event.model_validate({**inner, "data": None}))
-    return json.dumps(echoed)
-
-
-def _echoed(event: Event) -> dict[str, Any]:
-    return {
-        "id": event.id,
-        "name": event.name,
-        "replyTo": event.reply_to,
-        "resourceType": event.resource_type,
-        "resourceId": event.resource_id,
-    }
 
 
 def _reply_to(event: Event) -> str:
@@ -387,15 +346,3 @@ def _entry(event_id: str, row: list[Any]) -> Entry | None:
         sends=sends,
         deaths=deaths,
     )
-
-
-def outcome_of(sealer: Sealer, fields: Mapping[str, str]) -> Outcome:
-    """The outcome in an entry of the stream.
-
-    Errors: SealBrokenError when it was not sealed with one of our keys, or for another event.
-    """
-    content = sealer.open(fields["content"])
-    event_id = json.loads(fields["envelope"])["id"]
-    if content.pop("event_id", None) != event_id:
-        raise SealBrokenError(f"the outcome of event {event_id} is another event's")
-    return Outcome.from_json(content)

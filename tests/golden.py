@@ -6,6 +6,7 @@ import re
 import uuid
 from typing import Any
 
+from simulator.rig.containers import remove_containers
 from simulator.rig.processes import PROJECT_DIR
 from tests.system import System
 
@@ -86,8 +87,8 @@ class Stage:
 
     def clear(self) -> None:
         """Take all containers away; the images that events start from are there again."""
-        for container in self.docker.containers(all=True):
-            self.docker.remove_container(container["Id"], force=True, v=True)
+        left = self.docker.containers(all=True)
+        remove_containers(self.docker, *(one["Id"] for one in left))
         for name in (PULLED_IMAGE, f"{PULLED_IMAGE}random"):
             if self.has_image(name):
                 self.docker.remove_image(name, force=True)

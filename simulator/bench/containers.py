@@ -9,14 +9,14 @@ import time
 import uuid
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import docker
-from docker.errors import NotFound
 
 from simulator import sample
+from simulator.rig.containers import remove_containers
 from simulator.rig.processes import Program
 
 UUID_LABEL = "io.rancher.container.uuid"
@@ -101,11 +101,7 @@ class Raw:
     def clear(self, container_ids: Iterable[str]) -> None:
         """Remove containers, running or not."""
         with ThreadPoolExecutor(REMOVERS) as pool:
-            list(pool.map(self._remove, container_ids))
-
-    def _remove(self, container_id: str) -> None:
-        with suppress(NotFound):
-            self.client.remove_container(container_id, force=True, v=True)
+            list(pool.map(partial(remove_containers, self.client), container_ids))
 
     def _body_of(self, instance: sample.Instance) -> dict[str, Any]:
         body = copy.deepcopy(self._body)

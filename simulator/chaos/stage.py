@@ -14,6 +14,7 @@ import psutil
 from cryptography.fernet import Fernet
 
 from simulator.client import Cattle
+from simulator.rig.containers import remove_containers
 from simulator.rig.docker_engine import DockerEngine
 from simulator.rig.engine import EngineMissingError, find_engine, start_private_engine
 from simulator.rig.image import build_image, remove_image
@@ -108,8 +109,8 @@ class Stage:
             return
         client = self.engine.client()
         try:
-            for one in client.containers(all=True, filters={"ancestor": self.image}):
-                client.remove_container(one["Id"], force=True)
+            left = client.containers(all=True, filters={"ancestor": self.image})
+            remove_containers(client, *(one["Id"] for one in left))
             remove_image(client, self.image)
         finally:
             client.close()

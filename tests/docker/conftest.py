@@ -6,6 +6,7 @@ import uuid
 import docker.errors
 import pytest
 
+from simulator.rig.containers import remove_containers
 from tests import factories
 from tests.hosts import host_on
 
@@ -46,9 +47,8 @@ def new_instance(docker_client, test_image):
     yield make
     for own in uuids:
         wanted = {"label": f"{UUID_LABEL}={own}"}
-        for container in docker_client.containers(all=True, filters=wanted):
-            with contextlib.suppress(docker.errors.NotFound):
-                docker_client.remove_container(container["Id"], force=True, v=True)
+        left = docker_client.containers(all=True, filters=wanted)
+        remove_containers(docker_client, *(one["Id"] for one in left))
 
 
 @pytest.fixture
@@ -57,8 +57,11 @@ def containers_of(docker_client):
 
     def find(data):
         wanted = {"label": f"{UUID_LABEL}={data['instanceHostMap']['instance']['uuid']}"}
-        listed = docker_client.containers(all=True, filters=wanted)
-        return [docker_client.inspect_container(one["Id"]) for one in listed]
+        found = []
+        for one in docker_client.containers(all=True, filters=wanted):
+            with contextlib.suppress(docker.errors.NotFound):  # it went since it was listed
+                found.append(docker_client.inspect_container(one["Id"]))
+        return found
 
     return find
 

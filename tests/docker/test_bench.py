@@ -19,7 +19,7 @@ def figures(engine):
 
 
 def test_an_activate_costs_five_calls_to_the_engine_at_most(figures):
-    """Counted at the Engine's socket, whatever else is on the host (issue 2, "Numbers")."""
+    """Counted at the Engine's socket, whatever else is on the host."""
     for others in SMALL.others:
         assert 0 < sum(figures.calls[others]["activate"].values()) <= 5
 

@@ -15,6 +15,7 @@ import docker.errors
 import pytest
 from structlog.testing import capture_logs
 
+from simulator.rig.containers import remove_containers
 from simulator.rig.packages import find_program
 from simulator.rig.processes import dies_with_parent, wait_until
 from tests import factories
@@ -330,9 +331,8 @@ def test_a_build_without_output_is_ended(make_host, web, test_image, new_name, d
         host.run(IMAGE, building(new_name(), context=url))
     wanted = {"label": f"mark={mark}", "status": "running"}
     wait_until(lambda: not docker_client.containers(filters=wanted), 15, "the build to be ended")
-    for one in docker_client.containers(all=True, filters={"label": f"mark={mark}"}):
-        with contextlib.suppress(docker.errors.NotFound):
-            docker_client.remove_container(one["Id"], force=True)
+    left = docker_client.containers(all=True, filters={"label": f"mark={mark}"})
+    remove_containers(docker_client, *(one["Id"] for one in left))
 
 
 def test_ten_wants_are_one_build(make_host, web, context, new_name):

@@ -1,11 +1,10 @@
 """Which container an event means, and what is found out about it, on the real Engine."""
 
-import contextlib
 import uuid
 
-import docker.errors
 import pytest
 
+from simulator.rig.containers import remove_containers
 from tests import factories
 from worker.engine import containers
 from worker.errors import PayloadError
@@ -26,9 +25,7 @@ def made(docker_client, test_image):
         return ids[-1]
 
     yield make
-    for one in ids:
-        with contextlib.suppress(docker.errors.NotFound):
-            docker_client.remove_container(one, force=True)
+    remove_containers(docker_client, *ids)
 
 
 def found(host, own, external_id=None):
@@ -157,7 +154,7 @@ def test_a_system_container_is_known_by_its_image_else_by_its_label(host, made, 
         told = listed(host)
         assert told[by_image]["systemContainer"] == "rancher-agent"
         assert told[base]["systemContainer"] == "networkAgent"
-        docker_client.remove_container(by_image, force=True)
+        remove_containers(docker_client, by_image)
     finally:
         docker_client.remove_image(f"{repository}:latest", force=True)
 

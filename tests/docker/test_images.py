@@ -11,6 +11,7 @@ import docker.errors
 import pytest
 from structlog.testing import capture_logs
 
+from simulator.rig.containers import remove_containers
 from simulator.rig.registry import Registry, RegistryMissingError
 from tests import factories
 from tests.docker.registry_front import RegistryFront
@@ -338,6 +339,6 @@ def test_a_temporary_tag_that_a_container_holds_is_no_error(
         assert host.run(PULL, {"instancePull": {**request, "complete": True}}) == {}
         assert has(docker_client, f"{name}-temp")
     finally:
-        docker_client.remove_container(held)
+        remove_containers(docker_client, held)
     assert host.run(PULL, {"instancePull": {**request, "complete": True}}) == {}
     assert not has(docker_client, f"{name}-temp")

@@ -7,6 +7,7 @@ import uuid
 import docker.errors
 import pytest
 
+from simulator.rig.containers import remove_containers
 from simulator.rig.processes import Program
 from worker import runtime as runtimes
 from worker.contract import keys
@@ -45,9 +46,7 @@ def make_container(docker_client, test_image):
         return container_id, instance_uuid
 
     yield make
-    for found in docker_client.containers(all=True):
-        if found["Id"] in made:
-            docker_client.remove_container(found["Id"], force=True)
+    remove_containers(docker_client, *made)
 
 
 def ids(docker_client):
@@ -56,7 +55,7 @@ def ids(docker_client):
 
 
 def test_a_container_that_never_started_goes(runtime, docker_client, make_container):
-    """Issue 3, janitor: a worker died between create and start."""
+    """A worker died between create and start."""
     container_id, _ = make_container(start=False)
     clean(runtime, NOW, dry_run=False)
     assert container_id not in ids(docker_client)
@@ -96,7 +95,7 @@ def test_a_dry_run_shows_and_touches_nothing(runtime, docker_client, make_contai
 
 
 def test_a_forgotten_temporary_tag_goes(runtime, docker_client, test_image):
-    """Issue 3, janitor: the second event of a pull never came."""
+    """The second event of a pull never came."""
     name = f"cowpoke-janitor-{uuid.uuid4().hex[:8]}:latestpull-7"
     docker_client.tag(test_image, *name.split(":"))
     TemporaryTags(runtime.settings.state_dir).remember(name)
@@ -119,7 +118,7 @@ def test_an_orphaned_volume_goes_once_nothing_has_it(
         assert [name for name, _ in orphans.all()] == [volume_name]
         assert docker_client.inspect_volume(volume_name)
     finally:
-        docker_client.remove_container(user)
+        remove_containers(docker_client, user)
     clean(runtime, Grace(), dry_run=False)
     assert docker_client.inspect_volume(volume_name)
     clean(runtime, NOW, dry_run=False)

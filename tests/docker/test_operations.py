@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from structlog.testing import capture_logs
 
+from simulator.rig.containers import remove_containers
 from simulator.rig.processes import wait_until
 from tests import factories
 from worker.errors import EngineError, ImageNeededError, PayloadError, ProtectedContainerError
@@ -166,7 +167,7 @@ def test_a_container_made_by_the_user_is_found_by_its_id(
         assert host.run(REMOVE, prefix) == {}
         assert docker_client.inspect_container(made["Id"])["State"]["Running"]
     finally:
-        docker_client.remove_container(made["Id"], force=True)
+        remove_containers(docker_client, made["Id"])
 
 
 def test_a_missing_image_goes_to_the_lane_for_images(make_host, new_instance):

@@ -19,6 +19,7 @@ from docker.errors import NotFound
 
 from simulator import sample
 from simulator.rig.base_image import BaseImageError, make_base_image, remove_base_image
+from simulator.rig.containers import remove_containers
 from simulator.rig.loopback_server import free_port
 from simulator.rig.packages import can_install, install_packages
 from simulator.rig.processes import clean_environment, wait_until
@@ -185,8 +186,8 @@ def instance(docker_client, test_image):
     """An instance of the test's own; its container is removed at the end."""
     made = sample.Instance(uuid=str(uuid.uuid4()), name="compose", image=test_image)
     yield made
-    for container in _containers_of(docker_client, made):
-        docker_client.remove_container(container["Id"], force=True)
+    left = _containers_of(docker_client, made)
+    remove_containers(docker_client, *(one["Id"] for one in left))
 
 
 def _containers_of(docker_client, instance) -> list[dict]:

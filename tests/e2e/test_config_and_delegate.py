@@ -7,6 +7,7 @@ import uuid
 import pytest
 
 from simulator import sample
+from simulator.rig.containers import remove_containers
 
 SCRIPT = "#!/bin/sh\ncat\n"
 FAILING = "#!/bin/sh\necho no route >&2; exit 3\n"
@@ -62,7 +63,7 @@ def agent_container(system, docker_client, test_image):
             tar.addfile(entry, io.BytesIO(text.encode()))
     docker_client.put_archive(found["Id"], "/", archive.getvalue())
     yield made
-    docker_client.remove_container(found["Id"], force=True)
+    remove_containers(docker_client, found["Id"])
 
 
 def delegate(system, instance, name):

@@ -9,6 +9,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from simulator import sample
+from simulator.rig.containers import remove_containers
 from simulator.rig.processes import wait_until
 from tests.ledgers import everything
 from worker.contract import keys
@@ -28,8 +29,8 @@ def instance(docker_client, test_image):
     )
     yield made
     label = f"io.rancher.container.uuid={made.uuid}"
-    for found in docker_client.containers(all=True, filters={"label": label}):
-        docker_client.remove_container(found["Id"], force=True)
+    left = docker_client.containers(all=True, filters={"label": label})
+    remove_containers(docker_client, *(one["Id"] for one in left))
 
 
 def ask(system, event, **more):

@@ -6,6 +6,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from simulator.rig.containers import remove_containers
 from simulator.rig.processes import wait_until
 from tests import factories
 from tests.system import System
@@ -44,7 +45,7 @@ def volume_in_use(docker_client, test_image):
     config = docker_client.create_host_config(binds=[f"{name}:/data"])
     made = docker_client.create_container(test_image, command=["/sleep.sh"], host_config=config)
     yield name
-    docker_client.remove_container(made["Id"], force=True)
+    remove_containers(docker_client, made["Id"])
     docker_client.remove_volume(name, force=True)
 
 

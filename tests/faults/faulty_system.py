@@ -15,7 +15,7 @@ from tests.faults.scripted_engine import UUID_LABEL, ScriptedEngine
 from tests.system import System
 from worker.contract import keys
 
-#: From "the worker is back" to the first redelivery; the promise of issue 3.
+#: From "the worker is back" to the first redelivery; the promise of docs/reliability.md.
 REDELIVERED_WITHIN_S = 5.0
 
 

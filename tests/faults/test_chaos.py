@@ -12,7 +12,7 @@ SEED = "4711"
 
 @pytest.mark.timeout(400)
 def test_a_minute_of_chaos_loses_and_doubles_nothing(missing_part):
-    """Issue 3: parts are killed at random under load; each event has its one answer."""
+    """Parts are killed at random under load; each event has its one answer."""
     arguments = ("--duration-s", "60", "--seed", SEED, "--hosts", "2")
     with Program("simulator.chaos", *arguments) as chaos:
         code = chaos.wait(380)

@@ -60,7 +60,7 @@ def assert_all_done(system, ids):
 
 @pytest.mark.docker
 def test_a_killed_dockerd_costs_time_and_nothing_else(system, own_engine):
-    """Issue 3: kill -9 of dockerd during activates; each ends in one container of its own.
+    """Kill -9 of dockerd during activates; each ends in one container of its own.
 
     What ran before ends with dockerd, as Docker has it; cattle's next activate starts it again.
     """

@@ -1,6 +1,6 @@
 """A worker is told to stop: what it can finish it finishes, the rest is the next worker's.
 
-Issue 3, "Drain"; and the broker's visibility timeout never decides about a task ("Recovery").
+And the broker's visibility timeout never decides about a task.
 """
 
 import signal
@@ -101,7 +101,7 @@ def test_what_ends_within_the_drain_is_finished(system, scripted):
 
 
 def test_workers_come_and_go_under_load(system, scripted):
-    """Issue 3: scaling up and down loses nothing and doubles nothing."""
+    """Scaling up and down loses nothing and doubles nothing."""
     sent = []
 
     def send(count):
@@ -142,7 +142,7 @@ def test_a_task_longer_than_the_visibility_timeout_runs_once(system, scripted):
 
 
 def test_a_server_whose_clock_is_an_hour_ahead_changes_nothing(system):
-    """Issue 3, "Clock": deadlines are counted from the time of receipt, by our own clock."""
+    """Deadlines are counted from the time of receipt, by our own clock."""
     instance = new_instance()
     call = system.ask(sample.instance_activate(instance), timeout_ms=10_000)
     system.assert_answered_once(call, instance)

@@ -491,7 +491,7 @@ def test_a_container_missing_at_its_start_is_tried_again(engine, host):
 
 
 def test_a_container_that_the_engine_lost_while_starting_it_is_made_anew(engine, host):
-    """Dockerd was killed in the start: its 500 is for ever, a new container is not (issue 3)."""
+    """Dockerd was killed in the start: its 500 is for ever, a new container is not."""
     stranded = {"message": "task 00000001: already exists"}
     engine.script("POST", "/containers/.*/start", Drop(), Answer(500, stranded))
     with pytest.raises(EngineUnavailableError):

@@ -1,7 +1,7 @@
 """Kill -9 of a worker's process or of the whole worker, at every point of an activate.
 
 After the parts are back every event has one final reply, no container exists twice, and the first
-redelivery starts within 5 s (issue 3, "Recovery").
+redelivery starts within 5 s.
 """
 
 import os
@@ -74,7 +74,7 @@ def lives(process):
 
 
 def test_no_lane_outlives_its_supervisor(system, scripted):
-    """Issue 3: only the parent is killed; the kernel ends its lanes, the next worker goes on."""
+    """Only the parent is killed; the kernel ends its lanes, the next worker goes on."""
     instance, held = new_instance(), hold_at(scripted, "in the create")
     event_id = system.send(sample.instance_activate(instance))
     held.wait_reached()
@@ -147,7 +147,7 @@ def test_a_poison_event_is_answered_and_the_worker_lives(system, scripted):
 
 
 def test_a_frozen_worker_is_not_overtaken(system, scripted):
-    """Issue 3: a process whose lease ran out while it lives does not run beside its successor."""
+    """A process whose lease ran out while it lives does not run beside its successor."""
     instance, held = new_instance(), hold_at(scripted, "in the create")
     created = scripted.count("POST", "/containers/create")
     with system.start_worker() as sibling:
@@ -199,7 +199,7 @@ def test_restarts_leave_nothing_in_redis(system):
 
 
 def test_a_killed_bridge_loses_no_reply(system, scripted):
-    """Issue 3: an outcome that was made while no bridge ran is sent by the next one."""
+    """An outcome that was made while no bridge ran is sent by the next one."""
     instance, held = new_instance(), hold_at(scripted, "before the outcome")
     event_id = system.send(sample.instance_activate(instance))
     held.wait_reached()
@@ -211,7 +211,7 @@ def test_a_killed_bridge_loses_no_reply(system, scripted):
 
 
 def test_one_of_two_bridges_may_die(system, scripted):
-    """Issue 3: two bridges side by side; killing either loses nothing and doubles nothing."""
+    """Two bridges side by side; killing either loses nothing and doubles nothing."""
     with system.start_bridge() as second:
         system.wait_subscribed(2)
         instances = [new_instance() for _ in range(20)]

@@ -1,6 +1,6 @@
 """Overload and a hung Engine: the lanes do not wait for each other, and nothing is dropped.
 
-Issue 3, "Lanes and overload".
+docs/reliability.md has the figures.
 """
 
 import statistics

@@ -1,4 +1,4 @@
-"""One bridge for hundreds of agents whose websockets are all cut at once (issue 3, "Bridge")."""
+"""One bridge for hundreds of agents whose websockets are all cut at once."""
 
 import threading
 import time

@@ -1,7 +1,7 @@
 """Redis, cattle and the network between any two parts go away and come back.
 
-Every event has exactly one final reply after that and no container exists twice (issue 3,
-"Recovery" and "Bridge"). The simulated cattle's clock is an hour late all the while ("Clock").
+Every event has exactly one final reply after that and no container exists twice. The
+simulated cattle's clock is an hour late all the while.
 """
 
 import shutil
@@ -220,7 +220,7 @@ def test_a_half_open_websocket_is_opened_anew(system, ways):
 
 
 def test_a_slow_network_changes_nothing_but_the_time(system, ways):
-    """Issue 3: 50 ms on every way, both directions."""
+    """50 ms on every way, both directions."""
     proxies = (ways.worker_redis, ways.bridge_redis, ways.bridge_cattle)
     for way in proxies:
         way.delay_s = 0.05

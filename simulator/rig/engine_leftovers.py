@@ -174,5 +174,12 @@ def _remove_links(subnet: str) -> None:
         fields = line.split()
         link, address = fields[1], ipaddress.IPv4Interface(fields[3])
         if address.ip in ours:
-            with contextlib.suppress(OSError):
-                run_ip("link", "delete", link)
+            # A daemon killed while it started a container leaves the container's link unconnected.
+            for attached in run_ip("-o", "link", "show", "master", link).splitlines():
+                _remove_link(attached.split()[1].partition("@")[0].rstrip(":"))
+            _remove_link(link)
+
+
+def _remove_link(name: str) -> None:
+    with contextlib.suppress(OSError):
+        run_ip("link", "delete", name)

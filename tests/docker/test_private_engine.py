@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import uuid
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,20 @@ def test_a_stopped_engine_leaves_no_trace(private_engine, client):
     private_engine.stop()
 
     assert traces_of(private_engine.root, str(private_engine.subnet)) == []
+
+
+def test_the_link_of_a_container_that_never_started_goes_too(private_engine, client):
+    """A daemon that is killed while it starts a container leaves one on its bridge."""
+    network = client.inspect_network("bridge")
+    bridge = network["Options"]["com.docker.network.bridge.name"]
+    ends = [f"v{uuid.uuid4().hex[:8]}" for _ in range(2)]
+    run_ip("link", "add", ends[0], "type", "veth", "peer", "name", ends[1])
+    run_ip("link", "set", ends[0], "master", bridge)
+
+    private_engine.stop()
+
+    left = run_ip("-o", "link")
+    assert [one for one in (bridge, *ends) if one in left] == []
 
 
 def test_the_engine_of_a_killed_run_is_removed_by_the_next(private_engine):

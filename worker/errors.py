@@ -119,7 +119,7 @@ class ContainerMissingError(EngineError):
 
 
 class ContainerStrandedError(EngineError):
-    """Raised when the Engine lost track of a container's process and cannot start it any more."""
+    """Raised when the Engine lost track of a start that a kill cut off, and refuses it since."""
 
     code = "container-stranded"
 

@@ -5,6 +5,7 @@ import pytest
 from tests import factories
 from tests.bridges import BridgeRig
 from tests.faults.scripted_engine import ScriptedEngine
+from tests.hosts import host_on
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +22,34 @@ def usual_answers(request):
     yield
     if "scripted" in request.fixturenames:
         request.getfixturevalue("scripted").forget_scripts()
+
+
+@pytest.fixture
+def engine(tmp_path):
+    """A scripted Engine of the test's own that has the factories' image."""
+    with ScriptedEngine(tmp_path) as started:
+        started.images.add(factories.IMAGE)
+        yield started
+
+
+@pytest.fixture
+def make_host(engine, tmp_path):
+    """Hosts on that Engine; all share one state folder, as workers of one host do."""
+    made = []
+
+    def make(**options):
+        made.append(host_on(engine.host, tmp_path, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.host.engine.close()
+
+
+@pytest.fixture
+def host(make_host):
+    """One host on that Engine."""
+    return make_host()
 
 
 @pytest.fixture

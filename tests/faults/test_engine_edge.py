@@ -33,34 +33,6 @@ CREATE = "/containers/create"
 LIST = "/containers/json"
 
 
-@pytest.fixture
-def engine(tmp_path):
-    """A scripted Engine that has the factories' image."""
-    with ScriptedEngine(tmp_path) as started:
-        started.images.add(factories.IMAGE)
-        yield started
-
-
-@pytest.fixture
-def make_host(engine, tmp_path):
-    """Hosts on the scripted Engine; all share one state folder, as workers of one host do."""
-    made = []
-
-    def make(**options):
-        made.append(host_on(engine.host, tmp_path, **options))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.host.engine.close()
-
-
-@pytest.fixture
-def host(make_host):
-    """One host on the scripted Engine."""
-    return make_host()
-
-
 def credential(name="somebody", secret="s3cr3t-pw"):
     """An image's credential, as cattle sends it."""
     return {"registryCredential": {"publicValue": name, "secretValue": secret}}
@@ -108,15 +80,6 @@ def test_the_start_error_wins_over_a_failed_removal(engine, host):
     engine.script("DELETE", "/containers/.*", Answer(500, {"message": "the removal's words"}))
     with pytest.raises(EngineError, match="the start's words"):
         host.run(ACTIVATE, factories.instance_data())
-
-
-def test_a_refused_start_keeps_an_older_container(engine, host):
-    """A container that was there before is not removed when it does not start (A 3.9)."""
-    engine.add_container("a" * 64, name="r-web", uuid=factories.UUID)
-    engine.script("POST", "/containers/.*/start", Answer(500, {"message": "no"}))
-    with pytest.raises(EngineError):
-        host.run(ACTIVATE, factories.instance_data())
-    assert list(engine.containers) == ["a" * 64]
 
 
 def test_somebody_elses_name_falls_back_to_the_uuid(engine, host):
@@ -488,29 +451,3 @@ def test_a_container_missing_at_its_start_is_tried_again(engine, host):
         host.run(ACTIVATE, factories.instance_data())
     assert caught.value.code == "engine-busy"
     assert not isinstance(caught.value, ContainerMissingError)
-
-
-def test_a_container_that_the_engine_lost_while_starting_it_is_made_anew(engine, host):
-    """Dockerd was killed in the start: its 500 is for ever, a new container is not."""
-    stranded = {"message": "task 00000001: already exists"}
-    engine.script("POST", "/containers/.*/start", Drop(), Answer(500, stranded))
-    with pytest.raises(EngineUnavailableError):
-        host.run(ACTIVATE, factories.instance_data())
-    with pytest.raises(EngineBusyError, match="made anew"):
-        host.run(ACTIVATE, factories.instance_data())
-    host.run(ACTIVATE, factories.instance_data())
-    (only,) = engine.containers.values()
-    assert only["State"]["Running"]
-    assert engine.count("POST", CREATE) == 2
-
-
-def test_a_lost_container_that_had_run_is_kept(engine, host):
-    """What a container wrote is the user's: nothing of ours removes it to start it."""
-    engine.add_container("a" * 64, name="r-web", uuid=factories.UUID)
-    engine.containers["a" * 64]["State"] = {"Running": False, "Status": "exited"}
-    stranded = {"message": "task aaaaaaaa: already exists"}
-    engine.script("POST", "/containers/.*/start", Answer(500, stranded))
-    with pytest.raises(EngineError) as caught:
-        host.run(ACTIVATE, factories.instance_data())
-    assert caught.value.code == "container-stranded"
-    assert "a" * 64 in engine.containers

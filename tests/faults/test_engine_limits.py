@@ -8,7 +8,6 @@ import pytest
 
 from tests import factories
 from tests.faults.scripted_engine import Answer, Held, ScriptedEngine
-from tests.hosts import host_on
 from worker.errors import LockHeldError
 
 ACTIVATE = "compute.instance.activate"
@@ -47,20 +46,6 @@ def engine(tmp_path):
     with CountingEngine(tmp_path) as started:
         started.images.add(factories.IMAGE)
         yield started
-
-
-@pytest.fixture
-def make_host(engine, tmp_path):
-    """Hosts on that Engine; all share one state folder, as workers of one host do."""
-    made = []
-
-    def make(**options):
-        made.append(host_on(engine.host, tmp_path, **options))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.host.engine.close()
 
 
 def run_many(hosts, name):

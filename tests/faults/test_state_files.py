@@ -7,8 +7,6 @@ import stat
 import pytest
 
 from tests import factories
-from tests.faults.scripted_engine import ScriptedEngine
-from tests.hosts import host_on
 from worker import runtime as runtimes
 from worker.contract.routes import Lane
 from worker.janitor import Grace, clean
@@ -22,25 +20,9 @@ CYCLES = 200
 
 
 @pytest.fixture
-def engine(tmp_path):
-    """A scripted Engine that has the factories' image."""
-    with ScriptedEngine(tmp_path) as started:
-        started.images.add(factories.IMAGE)
-        yield started
-
-
-@pytest.fixture
-def host(engine, tmp_path):
-    """A host with its state in a folder of its own."""
-    made = host_on(engine.host, tmp_path / "state")
-    yield made
-    made.host.engine.close()
-
-
-@pytest.fixture
 def folder(tmp_path):
     """Where the state files are."""
-    return tmp_path / "state" / "containers"
+    return tmp_path / "containers"
 
 
 def test_a_started_instance_has_a_file_that_only_its_owner_reads(engine, host, folder):
@@ -82,7 +64,6 @@ def test_a_file_has_no_secret(host, folder):
 
 def test_a_file_that_cannot_be_written_fails_nothing(engine, host, folder):
     """A full disk costs host-api a file and nobody a container (A 3.12, C 10)."""
-    folder.parent.mkdir()
     folder.write_text("a file where the folder should be")
     host.run(ACTIVATE, factories.instance_data())
     (only,) = engine.containers.values()

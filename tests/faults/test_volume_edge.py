@@ -3,8 +3,7 @@
 import pytest
 
 from tests import factories
-from tests.faults.scripted_engine import Answer, ScriptedEngine
-from tests.hosts import host_on
+from tests.faults.scripted_engine import Answer
 from worker.errors import EngineError
 from worker.operations.orphan_volumes import OrphanVolumes
 
@@ -13,21 +12,6 @@ REMOVE = "storage.volume.remove"
 REPLY = {"volumeStoragePoolMap": {"volume": {"format": "docker"}}}
 ONE = "/volumes/data-1"
 DATA = factories.volume_data({"driver": "longhorn", "driverOpts": {"size": 10}}, name="data-1")
-
-
-@pytest.fixture
-def engine(tmp_path):
-    """A scripted Engine."""
-    with ScriptedEngine(tmp_path) as started:
-        yield started
-
-
-@pytest.fixture
-def host(engine, tmp_path):
-    """One host on it."""
-    made = host_on(engine.host, tmp_path)
-    yield made
-    made.host.engine.close()
 
 
 def orphans(host):

@@ -5,6 +5,7 @@ error (C 19): finding and inspecting answer None then.
 """
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -28,6 +29,9 @@ _log = logger(__name__)
 _RUNNING_STATES = frozenset({"running", "paused", "restarting"})
 _NO_UUID = "no-uuid-"
 _GONE_POLL_S = 0.2
+#: What a dockerd says of a container whose start a kill cut off: containerd still has the task, the
+#: container, or the shim's folder that were begun.
+_STRANDED = re.compile(r"task .*already exists|id already in use|shim.*file exists")
 
 
 def find(engine: Engine, *, uuid: str, external_id: str | None = None) -> Inspect | None:
@@ -268,7 +272,7 @@ def _start_refusal(status: int, words: str) -> type[EngineError] | None:
     match status:
         case 404 if "no such container" in words:
             return ContainerMissingError
-        case 500 if "task" in words and "already exists" in words:
+        case 409 | 500 if _STRANDED.search(words):
             return ContainerStrandedError
         case 500:
             # A taken port and a missing program are 500 too: asking again would not help.

@@ -55,11 +55,9 @@ def activate(event: Event, host: Host) -> dict[str, Any]:
 
 def _start(event: Event, uuid: str, found: Inspect | None, host: Host) -> Inspect | None:
     """Start it, created first where it is missing; only what we created is taken back (A 3.9)."""
-    is_new = found is None
-    if found is None:
-        container_id, is_new = _create(instance_of(event.data), host)
-    else:
-        container_id = found["Id"]
+    container_id, found = (
+        _create(instance_of(event.data), host) if found is None else (found["Id"], found)
+    )
     try:
         containers.start(host.engine, container_id)
     except (EngineUnavailableError, LockHeldError):
@@ -69,26 +67,25 @@ def _start(event: Event, uuid: str, found: Inspect | None, host: Host) -> Inspec
         raise EngineBusyError(
             f"container {container_id[:12]} of {uuid} vanished while it was being started"
         ) from error
-    except ContainerStrandedError as error:
-        # dockerd was killed while it started this one, and containerd still has its process.
-        if not is_new and not _was_never_started(found):
-            raise  # what it holds is the user's
-        _take_back(container_id, host)
-        raise EngineBusyError(
-            f"container {container_id[:12]} of {uuid} was lost by an Engine that was "
-            "killed while it started it; it is made anew"
-        ) from error
-    except WorkerError:
-        if is_new:
+    except WorkerError as error:
+        if found is None:
             _take_back(container_id, host)
+        elif isinstance(error, ContainerStrandedError) and _is_remnant(found, uuid):
+            _take_back(container_id, host)
+            raise EngineBusyError(
+                f"{error.message}; an earlier try left it, it is made anew"
+            ) from error
         raise
     _log.info("container.started", instance_uuid=uuid, container_id=container_id[:12])
     # None when it removed itself already: short-lived containers are a success too (A 3.3).
     return containers.inspect(host.engine, container_id)
 
 
-def _was_never_started(found: Inspect | None) -> bool:
-    return found is not None and (found.get("State") or {}).get("Status") == "created"
+def _is_remnant(found: Inspect, uuid: str) -> bool:
+    """Whether an earlier try of ours made it and it never ran: nobody's data is in it."""
+    labels = (found.get("Config") or {}).get("Labels") or {}
+    status = (found.get("State") or {}).get("Status")
+    return labels.get(containers.UUID_LABEL) == uuid and status == "created"
 
 
 def _take_back(container_id: str, host: Host) -> None:
@@ -99,8 +96,8 @@ def _take_back(container_id: str, host: Host) -> None:
         _log.warning("container.not-taken-back", code=error.code, reason=error.message)
 
 
-def _create(instance: Instance, host: Host) -> tuple[str, bool]:
-    """The container's id, and whether this call created it."""
+def _create(instance: Instance, host: Host) -> tuple[str, Inspect | None]:
+    """The container's id; and what was found, when its name shows that it is there."""
     if instance.image_name is None:
         raise PayloadError("Can not start container with no image")
     image = ImageName.parse(instance.image_name)
@@ -117,11 +114,11 @@ def _create(instance: Instance, host: Host) -> tuple[str, bool]:
     conflict: NameConflictError | None = None
     for name in container_names(instance):
         try:
-            return _create_with_image(instance, image, body, name, host), True
+            return _create_with_image(instance, image, body, name, host), None
         except NameConflictError as error:
             conflict = error
             if (adopted := _owned(name, instance, host)) is not None:
-                return adopted, False
+                return adopted["Id"], adopted
     assert conflict is not None
     raise conflict
 
@@ -137,8 +134,8 @@ def _create_with_image(
     return containers.create_from_body(host.engine, body, name=name)
 
 
-def _owned(name: str, instance: Instance, host: Host) -> str | None:
-    """The id of the container that has our name, if it is this instance's (C 14).
+def _owned(name: str, instance: Instance, host: Host) -> Inspect | None:
+    """The container that has our name, if it is this instance's (C 14).
 
     Errors: EngineBusyError when nobody seems to have it: an earlier create is still under way, and
     another name would make a second container.
@@ -149,4 +146,4 @@ def _owned(name: str, instance: Instance, host: Host) -> str | None:
     if containers.uuid_of(owner) != instance.uuid:
         return None
     _log.info("container.adopted", instance_uuid=instance.uuid, container_id=owner["Id"][:12])
-    return str(owner["Id"])
+    return owner

@@ -1,5 +1,7 @@
 """A host as an operation gets it, with the test's Engine and a state folder of its own."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,3 +75,19 @@ def host_on(
         may_pull=may_pull,
     )
     return TestHost(host, told)
+
+
+@contextmanager
+def hosts_on(docker_host: str, state_dir: Path) -> Iterator[Callable[..., TestHost]]:
+    """Make hosts with `host_on`; all share one state folder, as workers of one host do."""
+    made: list[TestHost] = []
+
+    def make(**options: Any) -> TestHost:
+        made.append(host_on(docker_host, state_dir, **options))
+        return made[-1]
+
+    try:
+        yield make
+    finally:
+        for one in made:
+            one.host.engine.close()

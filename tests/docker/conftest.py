@@ -8,7 +8,7 @@ import pytest
 
 from simulator.rig.containers import remove_containers
 from tests import factories
-from tests.hosts import host_on
+from tests.hosts import hosts_on
 
 UUID_LABEL = "io.rancher.container.uuid"
 
@@ -16,15 +16,8 @@ UUID_LABEL = "io.rancher.container.uuid"
 @pytest.fixture
 def make_host(engine_host, tmp_path):
     """Hosts on the session's Engine; all share one state folder."""
-    made = []
-
-    def make(**options):
-        made.append(host_on(engine_host, tmp_path, **options))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.host.engine.close()
+    with hosts_on(engine_host, tmp_path) as make:
+        yield make
 
 
 @pytest.fixture

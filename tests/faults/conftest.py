@@ -5,7 +5,7 @@ import pytest
 from tests import factories
 from tests.bridges import BridgeRig
 from tests.faults.scripted_engine import ScriptedEngine
-from tests.hosts import host_on
+from tests.hosts import hosts_on
 
 
 @pytest.fixture(scope="module")
@@ -35,15 +35,8 @@ def engine(tmp_path):
 @pytest.fixture
 def make_host(engine, tmp_path):
     """Hosts on that Engine; all share one state folder, as workers of one host do."""
-    made = []
-
-    def make(**options):
-        made.append(host_on(engine.host, tmp_path, **options))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.host.engine.close()
+    with hosts_on(engine.host, tmp_path) as make:
+        yield make
 
 
 @pytest.fixture

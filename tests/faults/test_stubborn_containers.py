@@ -6,7 +6,6 @@ import pytest
 
 from tests import factories
 from tests.faults.scripted_engine import Answer, Held, ScriptedEngine
-from tests.hosts import host_on
 from worker.errors import EngineUnavailableError, OperationError
 
 DEACTIVATE = "compute.instance.deactivate"
@@ -22,20 +21,6 @@ def engine(tmp_path):
         running.images.add(factories.IMAGE)
         running.add_container(ID, name="r-web", uuid=factories.UUID, running=True)
         yield running
-
-
-@pytest.fixture
-def make_host(engine, tmp_path):
-    """Hosts on the scripted Engine."""
-    made = []
-
-    def make(**settings):
-        made.append(host_on(engine.host, tmp_path, **settings))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.host.engine.close()
 
 
 def stopping(timeout_s):

@@ -1,7 +1,7 @@
 """Which test proves which behaviour: writes docs/parity.md with `python -m tests.parity`.
 
 A test cites rows in its docstring, its name or its parameters' ids: `A 8.12`, `A 10.1 to 10.8`,
-`A.18 WORKERS`, `A.19`, `B.6`, `C 11`. The rows stand in `parity_rows.tsv`.
+`A.18 WORKERS`, `A.19`, `B.6`, `C 11`, `W 3`. The rows are in `parity_rows.tsv`.
 """
 
 import ast
@@ -22,13 +22,15 @@ _NUMBERED = re.compile(rf"\bA[ .](\d+\.\d+(?:{_AND}\d+\.\d+)*)")
 _IN_A_NAME = re.compile(r"_A_?(\d+)_(\d+)(?=_|$)")
 _VARIABLE = re.compile(r"\bA\.18 (\w+)")
 _SECTION = re.compile(r"\b(A[ .]19|B[ .]\d+)\b(?!\.\d)")
-_PAIN = re.compile(rf"\bC (\d+(?:{_AND}(?:C )?\d+)*)\b(?!\.\d)")
+#: Rows with one number: what hurt users (C), what real servers, Engines and users showed (W).
+_PLAIN = re.compile(rf"\b([CW]) (\d+(?:{_AND}(?:[CW] )?\d+)*)\b(?!\.\d)")
 
 _HEAD = """# Parity: each behaviour of the old agents, and the tests that hold it
 
 Written by `scripts/parity` from the tests' own words; a test holds it against them. A is what
 python-agent did (A.18: its `CATTLE_*` variables), B what the Go agent added, C what hurt users of
-both. A `must` row of A without a test fails the suite; `later` is not promised yet.
+both, W what a real cattle 1.6 server, Docker Engines up to 29 and public bug reports showed. A
+`must` row without a test fails the suite; `later` is not promised yet.
 """
 
 
@@ -68,8 +70,8 @@ def cited(text: str) -> set[str]:
     found |= {f"A {major}.{minor}" for major, minor in _IN_A_NAME.findall(text)}
     for group in _NUMBERED.findall(words):
         found |= {f"A {number}" for number in _spelt_out(group, r"\d+\.\d+")}
-    for group in _PAIN.findall(words):
-        found |= {f"C {number}" for number in _spelt_out(group, r"\d+")}
+    for section, group in _PLAIN.findall(words):
+        found |= {f"{section} {number}" for number in _spelt_out(group, r"\d+")}
     return found
 
 

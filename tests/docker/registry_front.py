@@ -35,6 +35,8 @@ class RegistryFront:
 
 class _Handler(BaseHTTPRequestHandler):
     front: RegistryFront
+    #: A TLS handshake is answered with a status line too: by it a client knows that this is HTTP.
+    default_request_version = "HTTP/1.0"
 
     def log_message(self, *_: Any) -> None:
         """Silent."""
@@ -52,6 +54,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._forward()
 
     do_HEAD = do_GET  # noqa: N815 -- http.server's name
+
+    def do_POST(self) -> None:
+        # containerd asks for a token by POST first and then, as of many registries, by GET.
+        self._send(405, b"{}")
 
     def _token(self, given: str) -> None:
         if given and given != self.front.account:

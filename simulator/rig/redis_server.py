@@ -47,7 +47,7 @@ class RedisServer(LoopbackServer):
     name = "redis-server"
     start_error = RedisStartError
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- a server has as many knobs as its tests need
         self,
         *,
         appendonly: bool = False,
@@ -55,8 +55,10 @@ class RedisServer(LoopbackServer):
         tls: bool = False,
         password: str | None = None,
         options: dict[str, str] | None = None,
+        program: str | None = None,
     ) -> None:
         super().__init__()
+        self._program = program
         self.tls = tls
         self.password = password
         self._options = {
@@ -83,9 +85,20 @@ class RedisServer(LoopbackServer):
         """Open a client of one database; close it yourself."""
         return redis.Redis.from_url(self.database_url(number))
 
+    def forget(self) -> None:
+        """Remove the append-only data of a server that was killed.
+
+        Redis 7 keeps it in a folder, older versions in one file.
+        """
+        for path in self.directory.glob("appendonly*"):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
     def command(self) -> list[str]:
         """The program with its configuration; a file keeps passwords off the command line."""
-        program = find_redis_server()
+        program = self._program or find_redis_server()
         if self.tls and self._certificates is None:
             self._certificates = make_certificate(self.directory)
         configuration = self.directory / "redis.conf"

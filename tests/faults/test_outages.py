@@ -4,7 +4,6 @@ Every event has exactly one final reply after that and no container exists twice
 simulated cattle's clock is an hour late all the while.
 """
 
-import shutil
 import time
 
 import pytest
@@ -127,8 +126,7 @@ def test_a_redis_that_comes_back_empty_is_healed_by_cattles_retries(
     ids = [system.send(sample.instance_activate(one), **patient) for one in instances]
     held.wait_reached()
     durable_redis.kill()
-    for left in durable_redis.directory.glob("appendonly*"):
-        shutil.rmtree(left)
+    durable_redis.forget()
     held.let_go()
     durable_redis.restart()
     assert_all_answered(system, list(zip(ids, instances, strict=True)), within_s=40)

@@ -38,7 +38,7 @@ def run(command: Sequence[str]) -> int:
     # A terminal signals the whole foreground group, so the command gets its own SIGINT.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     environment = os.environ  # noqa: TID251 -- the command gets what this process got
-    main_pid = os.posix_spawnp(command[0], command, environment, setsigdef=[signal.SIGINT])
+    main_pid = os.posix_spawnp(command[0], [*command], environment, setsigdef=[signal.SIGINT])
     signal.signal(signal.SIGTERM, lambda *_: _send(main_pid, signal.SIGTERM))
     code = _reap_until(main_pid)
     left = _end_orphans()

@@ -44,8 +44,9 @@ def reply(envelope: Mapping[str, Any], outcome: Outcome, outcome_id: str) -> dic
             answer["transitioning"] = "error"
             answer["transitioningMessage"] = outcome.message
             answer["transitioningInternalMessage"] = f"{outcome.code}: {outcome.message}"
-        case Kind.SUCCESS:
-            pass
+        case Kind.SUCCESS if outcome.message:
+            # Without `transitioning` it stays a success; the message holds warnings.
+            answer["transitioningMessage"] = outcome.message
     return answer
 
 

@@ -26,6 +26,8 @@ class TestHost:
 
     host: Host
     told: list[tuple[str, int | None]] = field(default_factory=list)
+    #: The warnings of its operations.
+    warned: list[str] = field(default_factory=list)
 
     def run(self, name: str, data: Any, *, resource_type: str | None = None) -> dict[str, Any]:
         """Run one event's operation; the resource type is the data's first key unless given."""
@@ -60,6 +62,7 @@ def host_on(
         }
     )
     told: list[tuple[str, int | None]] = []
+    warned: list[str] = []
     identity = Identity(
         host_uuid="host-uuid",
         physical_host_uuid="physical-uuid",
@@ -72,9 +75,10 @@ def host_on(
         engine=Engine(read),
         locks=Locks(read.lock_dir, wait_s=read.lock_wait_s),
         report_progress=lambda text, percent: told.append((text, percent)),
+        warn=warned.append,
         may_pull=may_pull,
     )
-    return TestHost(host, told)
+    return TestHost(host, told, warned)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from worker.contract.events import Event
+from worker.inspected import for_cattle
 from worker.payload import KnownInstance
 
 #: The resources for whose events a result is expected under the resource's own name.
@@ -59,7 +60,7 @@ def instance_data(
     entry = _entry(listing, inspect, now)
     data: dict[str, Any] = {
         "dockerContainer": entry,
-        "dockerInspect": inspect,
+        "dockerInspect": None if inspect is None else for_cattle(inspect),
         "+fields": {
             "dockerHostIp": host_ip,
             "dockerPorts": port_texts((entry or {}).get("Ports"), asked=_bindings(inspect)),
@@ -91,7 +92,8 @@ def inspect_reply(event: Event, inspect: dict[str, Any] | None) -> dict[str, Any
 
     Source: A 11.9, 11.10; this goes out as it is, without `wrapped`.
     """
-    return {event.resource_type or "instanceInspect": inspect}
+    told = None if inspect is None else for_cattle(inspect)
+    return {event.resource_type or "instanceInspect": told}
 
 
 def pull_reply(image_inspect: dict[str, Any] | None) -> dict[str, Any]:

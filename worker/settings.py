@@ -13,6 +13,7 @@ from pydantic import AliasChoices, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from worker.contract.broker import BrokerSettings
+from worker.proxies import ProxySettings
 
 
 def _labels(text: object) -> object:
@@ -23,11 +24,16 @@ def _words(text: object) -> object:
     return tuple(text.replace(",", " ").split()) if isinstance(text, str) else text
 
 
-class WorkerSettings(BrokerSettings):
+class WorkerSettings(BrokerSettings, ProxySettings):
     """Everything a worker process may be told from outside."""
 
     model_config = SettingsConfigDict(
-        frozen=True, env_ignore_empty=True, extra="ignore", hide_input_in_errors=True
+        frozen=True,
+        env_ignore_empty=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+        # The proxies have variables that differ in their case only.
+        case_sensitive=True,
     )
 
     home: Path = Field(
@@ -149,21 +155,6 @@ class WorkerSettings(BrokerSettings):
         lt=65536,
         validation_alias="CATTLE_API_PROXY_LISTEN_PORT",
         description="Port told to agent instances when the config url is on localhost.",
-    )
-    http_proxy: str | None = Field(
-        default=None,
-        validation_alias="http_proxy",
-        description="Handed to system containers.",
-    )
-    https_proxy: str | None = Field(
-        default=None,
-        validation_alias="https_proxy",
-        description="Handed to system containers.",
-    )
-    no_proxy: str | None = Field(
-        default=None,
-        validation_alias="NO_PROXY",
-        description="Handed to system containers.",
     )
     resolv_conf: Path = Field(
         default=Path("/etc/resolv.conf"),

@@ -19,6 +19,7 @@ from celery.utils.time import get_exponential_backoff_interval
 from worker.backend import PROGRESS
 from worker.contract.events import Event
 from worker.contract.ledger import Take, Verdict
+from worker.contract.outcomes import WARNINGS
 from worker.contract.routes import LANES, Lane, queue_for
 from worker.contract.seal import SealBrokenError
 from worker.errors import (
@@ -99,6 +100,7 @@ class _Run:
         self._take = take
         self._deadline_s = time.monotonic() + take.remaining_ms / 1000
         self._progress_s = 0.0
+        self._warnings: list[str] = []
 
     def reply_data(self) -> dict[str, Any]:
         began_s = time.monotonic()
@@ -140,7 +142,7 @@ class _Run:
                 attempts=self._take.attempts,
                 duration_ms=round((time.monotonic() - began_s) * 1000),
             )
-        return data
+        return {**data, WARNINGS: self._warnings} if self._warnings else data
 
     def _operate(self) -> dict[str, Any]:
         try:
@@ -174,6 +176,7 @@ class _Run:
             engine=self._runtime.engine,
             locks=self._runtime.locks,
             report_progress=self._report_progress,
+            warn=self._warnings.append,
             may_pull=self._runtime.lane is Lane.IMAGES,
         )
 

@@ -125,14 +125,17 @@ def test_a_refused_start_keeps_an_older_container(
 
 
 def test_two_instances_of_one_name_both_run(host, new_instance, containers_of):
-    """The second is called by its uuid (A 3.5, C 14)."""
+    """The second one's name has the first part of its uuid too (A 3.5, C 14, W 8)."""
     first = new_instance()
     name = first["instanceHostMap"]["instance"]["name"]
     second = new_instance(name=name)
     host.run(ACTIVATE, first)
     host.run(ACTIVATE, second)
     (found,) = containers_of(second)
-    assert found["Name"] == f"/{second['instanceHostMap']['instance']['uuid']}"
+    part = second["instanceHostMap"]["instance"]["uuid"].partition("-")[0]
+    assert found["Name"] == f"/r-{name}-{part}"
+    host.run(ACTIVATE, second)
+    assert len(containers_of(second)) == 1
     assert found["State"]["Running"]
 
 
@@ -283,8 +286,10 @@ def test_a_wish_that_docker_does_not_fulfil_any_more_is_told_of(host, new_instan
     """A 4.19, B.1: a limit somebody believes in must not be gone in silence."""
     with capture_logs() as logs:
         host.run(ACTIVATE, new_instance({"kernelMemory": 4194304, "healthState": "healthy"}))
-    (told,) = [log for log in logs if log["event"] == "container.fields-ignored"]
-    assert (told["log_level"], told["fields"]) == ("warning", ("kernelMemory",))
+    (told,) = [log for log in logs if log["event"] == "container.wish-ignored"]
+    assert told["log_level"] == "warning"
+    assert told["warning"] == "kernelMemory is ignored: Docker no longer has it"
+    assert told["warning"] in host.warned
 
 
 def test_force_stop_stops_by_id(host, new_instance, containers_of):

@@ -82,11 +82,31 @@ def test_the_start_error_wins_over_a_failed_removal(engine, host):
         host.run(ACTIVATE, factories.instance_data())
 
 
-def test_somebody_elses_name_falls_back_to_the_uuid(engine, host):
-    """`r-web` is another container's: ours is named by its uuid (A 3.5, C 14)."""
+@pytest.mark.parametrize(
+    ("taken", "name"),
+    [
+        (["r-web"], f"r-web-{factories.UUID[:8]}"),
+        (["r-web", f"r-web-{factories.UUID[:8]}"], factories.UUID),
+    ],
+)
+def test_taken_name_is_followed_by_the_next(engine, host, taken, name):
+    """An old container of a service has `r-web`: ours gets the next name (A 3.5, C 14, W 8)."""
+    for number, one in enumerate(taken):
+        engine.add_container(f"{number + 100:064x}", name=one)
+    reply = host.run(ACTIVATE, factories.instance_data())
+    (ours,) = [one for one in engine.containers.values() if one["Name"] == f"/{name}"]
+    assert reply["instanceHostMap"]["instance"]["externalId"] == ours["Id"]
+    assert len(engine.containers) == len(taken) + 1
+
+
+def test_our_own_container_under_a_later_name_is_adopted(engine, host):
+    """A lost answer to the second create: its owner is ours and is started (C 14, W 8)."""
     engine.add_container("a" * 64, name="r-web")
+    engine.add_container("b" * 64, name=f"r-web-{factories.UUID[:8]}", uuid=factories.UUID)
+    engine.script("GET", LIST, Answer(200, []))
     host.run(ACTIVATE, factories.instance_data())
-    assert {one["Name"] for one in engine.containers.values()} == {"/r-web", f"/{factories.UUID}"}
+    assert engine.containers["b" * 64]["State"]["Running"]
+    assert len(engine.containers) == 2
 
 
 def test_our_own_container_behind_a_name_conflict_is_adopted(engine, host):
@@ -106,10 +126,11 @@ def test_a_name_taken_by_a_create_under_way_is_tried_again_later(engine, host):
     assert engine.containers == {}
 
 
-def test_both_names_taken_is_said(engine, host):
-    """When the uuid is somebody else's name too, the conflict is the answer."""
+def test_all_names_taken_is_said(engine, host):
+    """When the uuid is somebody else's name too, the conflict is the answer (W 8)."""
     engine.add_container("a" * 64, name="r-web")
-    engine.script("POST", CREATE, *[Answer(409, {"message": "The name is in use"})] * 2)
+    engine.add_container("c" * 64, name=f"r-web-{factories.UUID[:8]}")
+    engine.script("POST", CREATE, *[Answer(409, {"message": "The name is in use"})] * 3)
     engine.script("GET", f"/containers/{factories.UUID}/json", Answer(404, {"message": "no"}))
     engine.add_container("b" * 64, name=factories.UUID, uuid="another")
     with pytest.raises(NameConflictError):

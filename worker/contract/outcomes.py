@@ -7,6 +7,10 @@ from typing import Any
 #: Key of a successful outcome's data: config items that the bridge reports to cattle as applied
 #: before it sends the reply.
 UP_TO_DATE = "upToDate"
+#: Key under which a task's result carries its warnings to the backend, which makes them the
+#: message; cattle has no resource of this name.
+WARNINGS = "+warnings"
+_MOST_WARNING_CHARACTERS = 2000
 
 
 class Kind(StrEnum):
@@ -24,7 +28,7 @@ class Outcome:
     kind: Kind
     #: The reply's `data`.
     data: dict[str, Any] = field(default_factory=dict)
-    #: For people: what is going on, or what went wrong.
+    #: For people: what is going on, what went wrong, or what they should know of a success.
     message: str = ""
     #: Stable, for programs; errors only.
     code: str = ""
@@ -53,8 +57,14 @@ class Outcome:
 
 
 def success(data: dict[str, Any]) -> Outcome:
-    """The operation did what was asked; `data` is the reply's."""
-    return Outcome(kind=Kind.SUCCESS, data=data)
+    """The operation did what was asked; `data` is the reply's, its `WARNINGS` become the message.
+
+    Each warning is shown once; all together are cut to 2,000 characters.
+    """
+    warnings = dict.fromkeys(data.get(WARNINGS) or ())
+    content = {key: value for key, value in data.items() if key != WARNINGS}
+    message = "; ".join(warnings)[:_MOST_WARNING_CHARACTERS]
+    return Outcome(kind=Kind.SUCCESS, data=content, message=message)
 
 
 def error(code: str, message: str) -> Outcome:

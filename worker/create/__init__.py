@@ -10,13 +10,13 @@ A rename is one line in `fields.py`. A rule is one function in its file and its 
 
 from worker.create.body import RULES, create_body
 from worker.create.facts import Facts, FactsNeeded, facts_needed
-from worker.create.fields import GONE, ignored_fields
+from worker.create.fields import ignored_fields
 from worker.create.fragment import Fragment, Rule
 from worker.create.naming import container_names
 from worker.create.volumes import named_volumes
+from worker.create.warnings import create_warnings
 
 __all__ = [
-    "GONE",
     "RULES",
     "Facts",
     "FactsNeeded",
@@ -24,6 +24,7 @@ __all__ = [
     "Rule",
     "container_names",
     "create_body",
+    "create_warnings",
     "facts_needed",
     "ignored_fields",
     "named_volumes",

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from worker.create.capabilities import capabilities
 from worker.create.command import attachment, command, health_check, restart_policy
 from worker.create.devices import device_limits, devices, ulimits
 from worker.create.environment import environment
@@ -23,6 +24,7 @@ RULES: tuple[Rule, ...] = (
     plain_fields,
     working_dir,
     reservations,
+    capabilities,
     command,
     attachment,
     health_check,

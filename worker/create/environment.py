@@ -47,12 +47,5 @@ def agent_url(instance: Instance, facts: Facts) -> dict[str, str]:
 
 
 def proxy(instance: Instance, facts: Facts) -> dict[str, str]:
-    """The host's proxy, for system containers (A 7.4)."""
-    if not instance.is_system:
-        return {}
-    proxies = {
-        "http_proxy": facts.http_proxy,
-        "https_proxy": facts.https_proxy,
-        "NO_PROXY": facts.no_proxy,
-    }
-    return {key: value for key, value in proxies.items() if value}
+    """Return the host's proxy variables, for system containers (A 7.4)."""
+    return dict(facts.proxies) if instance.is_system else {}

@@ -12,13 +12,16 @@ from worker.payload import ContainerRef, Instance
 DEFAULT_DOCKER_ROOT = "/var/lib/docker"
 DEFAULT_DISK = "DEFAULT_DISK"
 RANCHER_DOMAIN = "rancher.internal"
+#: The option of `storageOpt` that limits the size of a container's own layer.
+SIZE_LIMIT = "size"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
     """The host, as far as the rules ask for it; every default is "not known"."""
 
-    #: The Engine API version in use, always: (1, 44) and newer take the MAC per endpoint.
+    #: The Engine API version in use, always: (1, 44) and newer take the MAC per endpoint, (1, 46)
+    #: and newer also the interface's kernel settings.
     api_version: tuple[int, int] = (1, 44)
     #: `DockerRootDir` of `docker info`; needed when `FactsNeeded.docker_root`.
     docker_root: str = DEFAULT_DOCKER_ROOT
@@ -35,10 +38,11 @@ class Facts:
     config_url: str | None = None
     #: From the settings, always.
     api_proxy_port: int = 9342
-    #: From the settings, always; handed to system containers only.
-    http_proxy: str | None = None
-    https_proxy: str | None = None
-    no_proxy: str | None = None
+    #: The host's proxy variables, from the settings, always; handed to system containers only.
+    proxies: Mapping[str, str] = field(default_factory=dict)
+    #: Images are in containerd's store, which limits no container's size; needed when
+    #: `FactsNeeded.image_store`.
+    has_containerd_store: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +54,7 @@ class FactsNeeded:
     search_domains: bool = False
     default_disk: bool = False
     docker_root: bool = False
+    image_store: bool = False
 
 
 def facts_needed(instance: Instance) -> FactsNeeded:
@@ -60,6 +65,7 @@ def facts_needed(instance: Instance) -> FactsNeeded:
         search_domains=wants_host_domains(instance),
         default_disk=DEFAULT_DISK in fields.blkio_device_options,
         docker_root=any(is_below_docker(volume) for volume in fields.data_volumes),
+        image_store=SIZE_LIMIT in fields.storage_opt,
     )
 
 

@@ -31,8 +31,6 @@ HOST_CONFIG_FIELDS = {
     "blkio_weight": "BlkioWeight",
     "disk_quota": "DiskQuota",  # bytes
     "storage_opt": "StorageOpt",
-    "cap_add": "CapAdd",
-    "cap_drop": "CapDrop",
     "security_opt": "SecurityOpt",
     "group_add": "GroupAdd",
     "privileged": "Privileged",
@@ -40,7 +38,6 @@ HOST_CONFIG_FIELDS = {
     "pid_mode": "PidMode",
     "uts": "UTSMode",
     "userns_mode": "UsernsMode",
-    "sysctls": "Sysctls",
     "cgroup": "Cgroup",
     "cgroup_parent": "CgroupParent",
     "run_init": "Init",

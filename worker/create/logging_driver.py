@@ -6,11 +6,15 @@ from worker.payload import Instance
 
 
 def log_driver(instance: Instance, facts: Facts) -> Fragment:
-    """The log driver and its options; half of it is nothing (A 4.20).
+    """Return the log driver and its options, as far as cattle names them.
 
-    Shape:  HostConfig.LogConfig {Type, Config}; absent, the Engine's own default holds.
+    Shape:  HostConfig.LogConfig {Type, Config}; absent when neither is given.
+    Source: A 4.20. A driver needs no options. Options without a driver are for the Engine's default
+        driver, which the Engine reads from an empty Type.
     """
     log = instance.fields.log_config
-    if log is None or not log.driver or log.config is None:
+    if log is None or not (log.driver or log.config):
         return Fragment()
-    return Fragment(host_config={"LogConfig": {"Type": log.driver, "Config": dict(log.config)}})
+    return Fragment(
+        host_config={"LogConfig": {"Type": log.driver or "", "Config": dict(log.config or {})}}
+    )

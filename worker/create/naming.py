@@ -1,4 +1,4 @@
-"""What the container is called in Docker."""
+"""Names of the container in Docker."""
 
 import re
 
@@ -8,10 +8,14 @@ _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 
 
 def container_names(instance: Instance) -> tuple[str, ...]:
-    """The names to try in order: cattle's own as `r-NAME` where Docker takes it, then the uuid.
+    """Return the names to try in order: `r-NAME`, `r-NAME-UUIDPART`, then the uuid.
 
-    The uuid is for the case that another container has the first name already (A 3.5).
+    Source: A 3.5. The other names are for the case that another container has the first one: while
+    a service is upgraded, the old container keeps `r-NAME`. UUIDPART is the first part of the uuid.
+    A name that Docker would refuse is left out.
     """
-    if instance.name and _NAME.fullmatch(instance.name):
-        return (f"r-{instance.name}", instance.uuid)
-    return (instance.uuid,)
+    if not _NAME.fullmatch(instance.name or ""):
+        return (instance.uuid,)
+    name = f"r-{instance.name}"
+    with_part = f"{name}-{instance.uuid.partition('-')[0]}"
+    return (*(one for one in (name, with_part) if _NAME.fullmatch(one)), instance.uuid)

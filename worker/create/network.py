@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from worker.create.facts import Facts, ipc_container, wants_host_domains
 from worker.create.fragment import Fragment, given
 from worker.create.labels import DNS_PRIORITY
+from worker.create.sysctls import SYSCTLS_PER_ENDPOINT, driver_options, of_endpoint
 from worker.errors import PayloadError
 from worker.payload import Instance
 
@@ -23,9 +24,9 @@ class NetworkMode:
     """How the container is connected; None is the Engine's default, its bridge."""
 
     name: str | None = None
-    publishes_ports: bool = False
+    #: It has an interface of its own on Docker's bridge, and with it ports and a MAC.
+    has_endpoint: bool = False
     has_own_hostname: bool = True
-    has_own_mac: bool = False
     is_disabled: bool = False
 
 
@@ -41,32 +42,40 @@ def network_mode(instance: Instance, facts: Facts) -> NetworkMode:
         case "cni":
             return NetworkMode("none")
         case _:
-            return NetworkMode(publishes_ports=True, has_own_mac=True)
+            return NetworkMode(has_endpoint=True)
 
 
 def network(instance: Instance, facts: Facts) -> Fragment:
-    """The network mode, the host name and the MAC.
+    """Return the network mode, the host name, the MAC and the kernel settings.
 
     Shape:  HostConfig.NetworkMode, NetworkDisabled, Hostname; MacAddress, or from API 1.44 on
-        NetworkingConfig.EndpointsConfig.bridge.MacAddress.
-    Source: A 4.27, 8.2 to 8.7.
+        NetworkingConfig.EndpointsConfig.bridge.MacAddress; HostConfig.Sysctls, and from API 1.46 on
+        those of the interface in NetworkingConfig.EndpointsConfig.bridge.DriverOpts.
+    Source: A 4.27, 8.2 to 8.7, B.1.
     """
     mode = network_mode(instance, facts)
-    name = mode.name
+    sysctls = instance.fields.sysctls
     config: dict[str, object] = {}
+    endpoint: dict[str, object] = {}
     if mode.has_own_hostname:
         config["Hostname"] = instance.hostname
     if mode.is_disabled:
         config["NetworkDisabled"] = True
-    mac_address = instance.mac_address if mode.has_own_mac else None
-    if mac_address and facts.api_version >= MAC_PER_ENDPOINT:
-        # An endpoint must be that of the mode, so the default has to be called by its name.
-        name = DOCKER_BRIDGE
-        endpoints = {DOCKER_BRIDGE: {"MacAddress": mac_address}}
-        config["NetworkingConfig"] = {"EndpointsConfig": endpoints}
-    elif mac_address:
-        config["MacAddress"] = mac_address
-    return Fragment(config=given(config), host_config=given({"NetworkMode": name}))
+    if mode.has_endpoint and facts.api_version >= MAC_PER_ENDPOINT:
+        endpoint["MacAddress"] = instance.mac_address or None
+    elif mode.has_endpoint:
+        config["MacAddress"] = instance.mac_address or None
+    if mode.has_endpoint and facts.api_version >= SYSCTLS_PER_ENDPOINT:
+        of_interface = of_endpoint(sysctls)
+        endpoint["DriverOpts"] = driver_options(of_interface)
+        sysctls = {name: value for name, value in sysctls.items() if name not in of_interface}
+    # An endpoint must be that of the mode, so the default has to be called by its name.
+    name = DOCKER_BRIDGE if given(endpoint) else mode.name
+    if given(endpoint):
+        config["NetworkingConfig"] = {"EndpointsConfig": {DOCKER_BRIDGE: given(endpoint)}}
+    return Fragment(
+        config=given(config), host_config=given({"NetworkMode": name, "Sysctls": sysctls})
+    )
 
 
 def dns_search(instance: Instance, facts: Facts) -> Fragment:

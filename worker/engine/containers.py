@@ -7,7 +7,7 @@ error (C 19): finding and inspecting answer None then.
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from worker.engine.client import Call, Engine, segment
@@ -94,8 +94,12 @@ def inspect(engine: Engine, reference: str) -> Inspect | None:
     return found
 
 
-def create_from_body(engine: Engine, body: Mapping[str, Any], *, name: str) -> str:
+def create_from_body(
+    engine: Engine, body: Mapping[str, Any], *, name: str, warn: Callable[[str], None]
+) -> str:
     """Create a container from the Engine's own JSON, zeros kept; its id.
+
+    Each warning of the Engine's is handed to `warn`.
 
     Errors: NameConflictError, ImageMissingError, EngineError with the Engine's words.
     """
@@ -114,6 +118,7 @@ def create_from_body(engine: Engine, body: Mapping[str, Any], *, name: str) -> s
     )
     for warning in created.get("Warnings") or ():
         _log.warning("container.create-warning", container=name, warning=warning)
+        warn(str(warning))
     return str(created["Id"])
 
 

@@ -9,7 +9,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from worker.contract.events import Event
-from worker.create import GONE, container_names, create_body, ignored_fields, named_volumes
+from worker.create import (
+    Facts,
+    container_names,
+    create_body,
+    create_warnings,
+    ignored_fields,
+    named_volumes,
+)
 from worker.create.labels import PULL_IMAGE
 from worker.engine import containers
 from worker.engine.containers import Inspect
@@ -101,16 +108,21 @@ def _create(instance: Instance, host: Host) -> tuple[str, Inspect | None]:
     if instance.image_name is None:
         raise PayloadError("Can not start container with no image")
     image = ImageName.parse(instance.image_name)
+    # An instance that cannot be mapped is refused before it leaves an image or a volume behind.
+    create_body(instance, Facts())
     if instance.label(PULL_IMAGE) == "always":
         ensure_image(image, instance.image, host, even_if_present=True)
     for volume in instance.volumes_from_data_volume_mounts:
         ensure_volume(volume, host)
     for name in named_volumes(instance):
         keep_volume(name, host)
-    body = create_body(instance, gather(instance, host))
+    facts = gather(instance, host)
+    body = create_body(instance, facts)
     if ignored := ignored_fields(instance):
-        tell = _log.debug if GONE.isdisjoint(ignored) else _log.warning
-        tell("container.fields-ignored", instance_uuid=instance.uuid, fields=ignored)
+        _log.debug("container.fields-ignored", instance_uuid=instance.uuid, fields=ignored)
+    for warning in create_warnings(instance, facts):
+        _log.warning("container.wish-ignored", instance_uuid=instance.uuid, warning=warning)
+        host.warn(warning)
     conflict: NameConflictError | None = None
     for name in container_names(instance):
         try:
@@ -128,10 +140,10 @@ def _create_with_image(
 ) -> str:
     """Create; on a missing image pull it and create once more (A 3.6)."""
     try:
-        return containers.create_from_body(host.engine, body, name=name)
+        return containers.create_from_body(host.engine, body, name=name, warn=host.warn)
     except ImageMissingError:
         ensure_image(image, instance.image, host)
-    return containers.create_from_body(host.engine, body, name=name)
+    return containers.create_from_body(host.engine, body, name=name, warn=host.warn)
 
 
 def _owned(name: str, instance: Instance, host: Host) -> Inspect | None:

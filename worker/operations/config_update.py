@@ -73,9 +73,7 @@ def _environment(settings: WorkerSettings) -> dict[str, str]:
         "CATTLE_ACCESS_KEY": settings.access_key,
         "CATTLE_SECRET_KEY": secret.get_secret_value() if secret is not None else None,
         "CATTLE_CONFIG_URL": settings.config_url or settings.cattle_url,
-        "http_proxy": settings.http_proxy,
-        "https_proxy": settings.https_proxy,
-        "NO_PROXY": settings.no_proxy,
+        **settings.proxy_variables,
     }
     return {name: value for name, value in given.items() if value is not None}
 

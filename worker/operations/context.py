@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 #: Tells cattle how far the work is: a sentence, and a percentage where there is one.
 #: Best effort and throttled; it never raises.
 ReportProgress = Callable[[str, int | None], None]
+#: Adds a sentence to the message of the event's reply, should the operation succeed: something
+#: that the user wished for and did not get. It holds no secret.
+Warn = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,4 +31,5 @@ class Host:
     engine: "Engine"
     locks: "Locks"
     report_progress: ReportProgress
+    warn: Warn
     may_pull: bool

@@ -1,7 +1,9 @@
 """The look-ups that one instance's create body needs, and no others."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from worker.create import Facts, facts_needed
 from worker.create.facts import DEFAULT_DOCKER_ROOT
@@ -13,6 +15,8 @@ from worker.payload import ContainerRef, Instance
 from worker.settings import WorkerSettings
 
 _log = logger(__name__)
+#: How the Engine names containerd's store for images among its driver's facts.
+CONTAINERD_STORE = "io.containerd.snapshotter.v1"
 
 
 def gather(instance: Instance, host: Host) -> Facts:
@@ -21,10 +25,13 @@ def gather(instance: Instance, host: Host) -> Facts:
     Errors: EngineUnavailableError; what merely is not there stays out of the facts.
     """
     needed = facts_needed(instance)
+    asks_engine = needed.docker_root or needed.image_store
+    told = host.engine.facts(timeout_s=host.engine.read_timeout_s) if asks_engine else {}
     return replace(
         facts_without_engine(instance, host.settings),
         api_version=host.engine.api_version,
-        docker_root=_docker_root(host) if needed.docker_root else DEFAULT_DOCKER_ROOT,
+        docker_root=str(told.get("DockerRootDir") or DEFAULT_DOCKER_ROOT),
+        has_containerd_store=_has_containerd_store(told),
         container_ids=_container_ids(needed.containers, host),
     )
 
@@ -40,9 +47,7 @@ def facts_without_engine(instance: Instance, settings: WorkerSettings) -> Facts:
         default_disk=disk,
         config_url=settings.config_url or settings.cattle_url,
         api_proxy_port=settings.api_proxy_port,
-        http_proxy=settings.http_proxy,
-        https_proxy=settings.https_proxy,
-        no_proxy=settings.no_proxy,
+        proxies=settings.proxy_variables,
     )
 
 
@@ -61,9 +66,10 @@ def search_domains(resolv_conf: Path) -> tuple[str, ...]:
     return tuple(dict.fromkeys(domains))
 
 
-def _docker_root(host: Host) -> str:
-    facts = host.engine.facts(timeout_s=host.engine.read_timeout_s)
-    return str(facts.get("DockerRootDir") or DEFAULT_DOCKER_ROOT)
+def _has_containerd_store(told: Mapping[str, Any]) -> bool:
+    """Say whether images are in containerd's store, from what `docker info` tells."""
+    status = [tuple(pair) for pair in told.get("DriverStatus") or ()]
+    return ("driver-type", CONTAINERD_STORE) in status
 
 
 def _container_ids(wanted: tuple[ContainerRef, ...], host: Host) -> dict[str, str]:

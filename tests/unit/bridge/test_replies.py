@@ -3,7 +3,7 @@
 import pytest
 
 from bridge.replies import reply, without_list
-from worker.contract.outcomes import error, progress, success
+from worker.contract.outcomes import WARNINGS, error, progress, success
 
 ENVELOPE = {
     "id": "e1",
@@ -58,6 +58,14 @@ def test_success_carries_its_data_and_no_transitioning():
     answer = reply(ENVELOPE, success({"a": 1}), "1-0")
     assert answer["data"] == {"a": 1}
     assert not [key for key in answer if key.startswith("transitioning")]
+
+
+def test_success_with_warnings_carries_them_as_its_message():
+    """W 14: the message stands without `transitioning`, so that it stays a success."""
+    answer = reply(ENVELOPE, success({"a": 1, WARNINGS: ["no limit"]}), "1-0")
+    assert answer["data"] == {"a": 1}
+    shown = {key: value for key, value in answer.items() if key.startswith("transitioning")}
+    assert shown == {"transitioningMessage": "no limit"}
 
 
 def test_an_error_says_why_to_people_and_to_programs():

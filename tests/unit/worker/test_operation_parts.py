@@ -191,7 +191,14 @@ def test_what_settings_and_files_tell_the_rules(tmp_path):
     instance = instance_of(factories.instance_data({"dnsSearch": ["a.rancher.internal"]}))
     facts = facts_without_engine(instance, WorkerSettings(**given))
     assert facts.search_domains == ("office.example",)
-    assert (facts.http_proxy, facts.https_proxy) == ("http://plain:1", "http://secure:2")
-    assert (facts.no_proxy, facts.config_url) == ("localhost", "http://cattle:8080/v1")
+    assert facts.proxies == {
+        "http_proxy": "http://plain:1",
+        "HTTP_PROXY": "http://plain:1",
+        "https_proxy": "http://secure:2",
+        "HTTPS_PROXY": "http://secure:2",
+        "no_proxy": "localhost",
+        "NO_PROXY": "localhost",
+    }
+    assert facts.config_url == "http://cattle:8080/v1"
     own = WorkerSettings(**given, CATTLE_CONFIG_URL="http://config/v1")
     assert facts_without_engine(instance, own).config_url == "http://config/v1"

@@ -8,6 +8,7 @@ import pytest
 
 from tests.factories import event, image_data, instance_data, nic, volume_data
 from worker.contract.events import Event
+from worker.inspected import for_cattle
 from worker.payload import instance_of
 from worker.report import (
     address,
@@ -72,7 +73,7 @@ def test_running_container():
             "externalId": "abc123",
             "+data": {
                 "dockerContainer": listing(found, now=NOW),
-                "dockerInspect": found,
+                "dockerInspect": for_cattle(found),
                 "dockerMounts": MOUNTS,
                 "+fields": {
                     "dockerHostIp": "1.2.3.4",
@@ -82,6 +83,20 @@ def test_running_container():
             },
         }
     }
+
+
+def test_every_reply_with_an_inspect_has_it_in_cattles_form():
+    """W 12, W 13: instances and inspects alike; the Engine's own JSON is not changed."""
+    capabilities = {"NetworkMode": "bridge", "CapAdd": ["CAP_CHOWN"]}
+    found = inspect(HostConfig=capabilities)
+    told = [
+        report(found)["instance"]["+data"]["dockerInspect"],
+        inspect_reply(event_of("instanceInspect", {}), found)["instanceInspect"],
+    ]
+    for one in told:
+        assert one["NetworkSettings"]["IPAddress"] == "172.17.0.2"
+        assert one["HostConfig"]["CapAdd"] == ["CHOWN"]
+    assert found == inspect(HostConfig={"NetworkMode": "bridge", "CapAdd": ["CAP_CHOWN"]})
 
 
 def test_container_that_is_gone():

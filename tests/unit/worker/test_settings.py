@@ -98,9 +98,12 @@ VARIABLES = [
         id="A.18 API_PROXY_LISTEN_PORT",
     ),
     pytest.param("CATTLE_HOST_API_PROXY", "p:1", "host_api_proxy", "p:1", id="A.18 HOST_API_PROXY"),
-    pytest.param("http_proxy", "http://p", "http_proxy", "http://p", id="A.18 http_proxy"),
-    pytest.param("https_proxy", "http://q", "https_proxy", "http://q", id="A.18 https_proxy"),
-    pytest.param("NO_PROXY", "a,b", "no_proxy", "a,b", id="A.18 NO_PROXY"),
+    pytest.param("http_proxy", "http://p", "http_proxy_lower", "http://p", id="A.18 http_proxy"),
+    pytest.param("https_proxy", "http://q", "https_proxy_lower", "http://q", id="A.18 https_proxy"),
+    pytest.param("NO_PROXY", "a,b", "no_proxy_upper", "a,b", id="A.18 NO_PROXY"),
+    pytest.param("HTTP_PROXY", "http://p", "http_proxy_upper", "http://p", id="HTTP_PROXY"),
+    pytest.param("HTTPS_PROXY", "http://q", "https_proxy_upper", "http://q", id="HTTPS_PROXY"),
+    pytest.param("no_proxy", "a,b", "no_proxy_lower", "a,b", id="no_proxy"),
     pytest.param("CATTLE_MEMORY_OVERRIDE", "1024", "memory_bytes", 1024, id="parity B.6 memory"),
     pytest.param("CATTLE_MILLI_CPU_OVERRIDE", "500", "milli_cpu", 500, id="parity B.6 milliCpu"),
     pytest.param(
@@ -139,6 +142,36 @@ def test_the_secret_key_is_never_shown(monkeypatch):
     settings = read(WorkerSettings)
     assert settings.secret_key is not None
     assert settings.secret_key.get_secret_value() == "planted-secret"
+    assert "planted-secret" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, {}),
+        ({"http_proxy": "a"}, {"http_proxy": "a", "HTTP_PROXY": "a"}),
+        ({"HTTPS_PROXY": "a"}, {"https_proxy": "a", "HTTPS_PROXY": "a"}),
+        ({"no_proxy": "a", "NO_PROXY": "b"}, {"no_proxy": "a", "NO_PROXY": "b"}),
+        ({"no_proxy": "", "NO_PROXY": "b"}, {"no_proxy": "b", "NO_PROXY": "b"}),
+        ({"http_proxy": "", "HTTP_PROXY": ""}, {}),
+    ],
+)
+def test_proxies_are_handed_on_in_both_spellings(monkeypatch, given, expected):
+    """W 22, A 7.4: a missing spelling gets the other's value, two different values stay."""
+    for name in ("http_proxy", "https_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    settings = read(WorkerSettings)
+    assert settings.proxy_variables == expected
+
+
+def test_a_proxys_password_is_never_shown(monkeypatch):
+    """W 22: a proxy's url may hold a password, and is not printed with the settings."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:planted-secret@proxy:3128")
+    settings = read(WorkerSettings)
+    assert "planted-secret" in settings.proxy_variables["https_proxy"]
     assert "planted-secret" not in repr(settings)
 
 

@@ -26,8 +26,7 @@ FACTS = Facts(
     search_domains=("office.example", "rancher.internal"),
     default_disk="/dev/sda",
     config_url="https://cattle.example/v1",
-    http_proxy="http://proxy.example:3128",
-    no_proxy="localhost",
+    proxies={"http_proxy": "http://proxy.example:3128", "NO_PROXY": "localhost"},
 )
 
 

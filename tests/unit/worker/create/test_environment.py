@@ -7,7 +7,15 @@ from tests.unit.worker.create.mapping import body
 from worker.create import Facts
 
 CATTLE = Facts(config_url="https://cattle.example/v1")
-PROXY = Facts(http_proxy="http://p", https_proxy="https://p", no_proxy="localhost")
+PROXIES = {
+    "http_proxy": "http://p",
+    "HTTP_PROXY": "http://P",
+    "https_proxy": "https://p",
+    "HTTPS_PROXY": "https://P",
+    "no_proxy": "localhost",
+    "NO_PROXY": "LOCALHOST",
+}
+PROXY = Facts(proxies=PROXIES)
 
 
 def env(fields=None, **changes):
@@ -70,13 +78,19 @@ def test_user_wins_over_links():
 
 
 @pytest.mark.parametrize("changes", [{"systemContainer": "NetworkAgent"}, {"system": True}])
-def test_proxy_for_system_containers(changes):
-    """A 7.4: system containers get the host's proxy, even over their own variables."""
-    made = env({"environment": {"http_proxy": "mine"}}, facts=PROXY, **changes)
-    assert made == {"http_proxy": "http://p", "https_proxy": "https://p", "NO_PROXY": "localhost"}
+@pytest.mark.parametrize("own", [{}, dict.fromkeys(PROXIES, "mine"), {"no_proxy": None}])
+def test_system_container_gets_the_proxies_over_its_own(changes, own):
+    """A 7.4, W 22: all six spellings, whichever of them the container sets itself."""
+    assert env({"environment": own}, facts=PROXY, **changes) == PROXIES
 
 
-def test_proxy_only_as_far_as_known():
-    """A 7.4: a proxy that the host does not have is not set, and users get none."""
-    assert env(facts=Facts(http_proxy="http://p"), system=True) == {"http_proxy": "http://p"}
+def test_system_container_keeps_its_own_where_the_host_has_no_proxy():
+    """A 7.4, W 22: what the host does not set is the container's own."""
+    made = env({"environment": {"no_proxy": "mine"}}, facts=Facts(), system=True)
+    assert made == {"no_proxy": "mine"}
+
+
+def test_users_container_gets_no_proxy():
+    """A 7.4, W 22: a user's container keeps its own variables and gets none of the host's."""
     assert env(facts=PROXY) == {}
+    assert env({"environment": {"NO_PROXY": "mine"}}, facts=PROXY) == {"NO_PROXY": "mine"}

@@ -41,8 +41,6 @@ def test_config_renames(field, value, key, expected):
         ("blkioWeight", 10, "BlkioWeight"),
         ("diskQuota", 1, "DiskQuota"),
         ("storageOpt", {"size": "1G"}, "StorageOpt"),
-        ("capAdd", ["A"], "CapAdd"),
-        ("capDrop", ["A"], "CapDrop"),
         ("securityOpt", ["a"], "SecurityOpt"),
         ("groupAdd", ["a"], "GroupAdd"),
         ("pidMode", "host", "PidMode"),
@@ -64,7 +62,7 @@ def test_config_renames(field, value, key, expected):
     ],
 )
 def test_host_config_renames(field, value, key):
-    """A 3.10, A 4.7, A 4.8, A 4.9, A 4.14, A 4.15, A 4.17, A 4.18, A 4.21, A 4.23, B.1: zero is sent."""  # noqa: E501
+    """A 3.10, A 4.7, A 4.8, A 4.9, A 4.15, A 4.17, A 4.18, A 4.21, A 4.23, B.1: zero is sent."""
     assert host_config({field: value}) == {key: value}
 
 
@@ -110,17 +108,42 @@ def test_reserved_memory():
 
 
 @pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["NET_ADMIN"], ["NET_ADMIN"]),
+        (["CAP_NET_ADMIN"], ["NET_ADMIN"]),
+        (["cap_net_admin"], ["NET_ADMIN"]),
+        (["net_admin"], ["NET_ADMIN"]),
+        ([" Net_Admin "], ["NET_ADMIN"]),
+        (["all"], ["ALL"]),
+        ("MKNOD", ["MKNOD"]),
+        (["MKNOD", "cap_mknod", "Mknod", "CHOWN"], ["MKNOD", "CHOWN"]),
+        (["no_such"], ["NO_SUCH"]),
+    ],
+)
+@pytest.mark.parametrize(("field", "key"), [("capAdd", "CapAdd"), ("capDrop", "CapDrop")])
+def test_capabilities_go_in_one_form(field, key, names, expected):
+    """A 4.14, W 13: any spelling becomes upper case without a prefix, each once."""
+    assert host_config({field: names}) == {key: expected}
+
+
+@pytest.mark.parametrize(
     ("log", "expected"),
     [
         ({"driver": "syslog", "config": {"tag": 1}}, {"Type": "syslog", "Config": {"tag": "1"}}),
         ({"driver": "none", "config": {}}, {"Type": "none", "Config": {}}),
-        ({"driver": "syslog", "config": None}, None),
-        ({"driver": None, "config": {"tag": "x"}}, None),
+        ({"driver": "none"}, {"Type": "none", "Config": {}}),
+        ({"driver": "syslog"}, {"Type": "syslog", "Config": {}}),
+        ({"driver": "local", "config": None}, {"Type": "local", "Config": {}}),
+        ({"config": {"max-size": "1m"}}, {"Type": "", "Config": {"max-size": "1m"}}),
+        ({"driver": None, "config": {"tag": "x"}}, {"Type": "", "Config": {"tag": "x"}}),
+        ({"driver": "", "config": {}}, None),
+        ({"driver": None, "config": None}, None),
         ({}, None),
     ],
 )
-def test_log_config_is_whole_or_nothing(log, expected):
-    """A 4.20: a log driver without options, or options without driver, are dropped."""
+def test_log_driver_and_options_go_over_as_far_as_given(log, expected):
+    """A 4.20, W 24: a driver needs no options; options alone are for the default driver."""
     assert host_config({"logConfig": log}).get("LogConfig") == expected
 
 

@@ -71,12 +71,25 @@ def test_mac_for_cni():
 
 
 @pytest.mark.parametrize("name", ["web", "web-1.x_Y", "0a"])
-def test_good_names_are_tried_first(name):
-    """A 3.5: a name that Docker takes is tried first, then the uuid."""
-    assert container_names(instance_of(instance_data(name=name))) == (f"r-{name}", UUID)
+def test_good_names_are_tried_before_the_uuid(name):
+    """A 3.5, W 8: the name, the name with the uuid's first part, the uuid."""
+    names = container_names(instance_of(instance_data(name=name)))
+    assert names == (f"r-{name}", f"r-{name}-5b2a8f0e", UUID)
 
 
 @pytest.mark.parametrize("name", [None, "", "a", "-web", "we b", "web\n", "größe"])
 def test_other_names_give_way_to_the_uuid(name):
     """A 3.5: a name that Docker would refuse is not tried."""
     assert container_names(instance_of(instance_data(name=name))) == (UUID,)
+
+
+@pytest.mark.parametrize(
+    ("uuid", "names"),
+    [
+        ("plain", ("r-web", "r-web-plain", "plain")),
+        ("größe-1", ("r-web", "größe-1")),
+    ],
+)
+def test_name_with_a_part_of_an_unusual_uuid(uuid, names):
+    """W 8: a uuid without parts is a part, one that Docker would refuse is left out."""
+    assert container_names(instance_of(instance_data(uuid=uuid))) == names

@@ -114,6 +114,87 @@ def test_null_mac():
     assert set(body(nics=[nic(macAddress=None)])) == {"Image", "HostConfig", "Labels"}
 
 
+def made_with(sysctls, api_version, **changes):
+    """The kernel settings of the container, the endpoint's option, and the network mode."""
+    facts = Facts(api_version=api_version)
+    made = body({"sysctls": sysctls}, facts=facts, **changes)
+    endpoints = made.get("NetworkingConfig", {}).get("EndpointsConfig", {})
+    options = endpoints.get("bridge", {}).get("DriverOpts", {})
+    return (
+        made["HostConfig"].get("Sysctls", {}),
+        options.get("com.docker.network.endpoint.sysctls"),
+        made["HostConfig"].get("NetworkMode"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("net.ipv4.conf.eth0.rp_filter", "net.ipv4.conf.IFNAME.rp_filter=2"),
+        ("net.ipv6.conf.eth0.accept_ra", "net.ipv6.conf.IFNAME.accept_ra=2"),
+        ("net.ipv6.neigh.eth0.gc_stale_time", "net.ipv6.neigh.IFNAME.gc_stale_time=2"),
+        ("net.mpls.conf.eth0.input", "net.mpls.conf.IFNAME.input=2"),
+    ],
+)
+def test_sysctl_of_the_interface_goes_with_its_endpoint(name, written):
+    """W 14: from API 1.46 on it is the endpoint's driver option, before the container's own."""
+    assert made_with({name: "2"}, (1, 46)) == ({}, written, "bridge")
+    assert made_with({name: "2"}, (1, 52)) == ({}, written, "bridge")
+    assert made_with({name: "2"}, (1, 45)) == ({name: "2"}, None, None)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "net.ipv4.conf.all.rp_filter",
+        "net.ipv4.conf.default.rp_filter",
+        "net.ipv4.conf.lo.rp_filter",
+        "net.ipv4.conf.eth1.rp_filter",
+        "net.ipv4.conf.eth01.rp_filter",
+        "net.ipv4.ip_forward",
+        "net.core.somaxconn",
+        "kernel.eth0.x.y",
+    ],
+)
+def test_other_sysctl_stays_the_containers(name):
+    """W 14: only the first interface is known by its name; the Engine judges the others."""
+    assert made_with({name: "2"}, (1, 52)) == ({name: "2"}, None, None)
+
+
+def test_sysctls_of_both_kinds_and_a_mac():
+    """W 14, A 8.6: several are joined, the rest stays; the MAC is in the same endpoint."""
+    sysctls = {
+        "net.ipv4.conf.eth0.rp_filter": 2,
+        "net.core.somaxconn": 1024,
+        "net.ipv6.conf.eth0.accept_ra": "0",
+        "net.ipv4.conf.eth0.odd": "1,2",
+    }
+    facts = Facts(api_version=(1, 46))
+    made = body({"sysctls": sysctls}, nics=[nic()], facts=facts)
+    written = "net.ipv4.conf.IFNAME.rp_filter=2,net.ipv6.conf.IFNAME.accept_ra=0"
+    endpoint = {
+        "MacAddress": MAC,
+        "DriverOpts": {"com.docker.network.endpoint.sysctls": written},
+    }
+    assert made["NetworkingConfig"] == {"EndpointsConfig": {"bridge": endpoint}}
+    left = {"net.core.somaxconn": "1024", "net.ipv4.conf.eth0.odd": "1,2"}
+    assert made["HostConfig"] == {"NetworkMode": "bridge", "Sysctls": left}
+
+
+@pytest.mark.parametrize("kind", ["dockerHost", "dockerNone", "dockerContainer", "cni"])
+def test_sysctl_without_an_endpoint_of_its_own_stays(kind):
+    """W 14: the network of others has no endpoint to give it to."""
+    sysctls = {"net.ipv4.conf.eth0.rp_filter": "2"}
+    made = body(
+        {"sysctls": sysctls},
+        nics=[nic(kind)],
+        networkContainer=OTHER,
+        facts=Facts(api_version=(1, 52)),
+    )
+    assert made["HostConfig"]["Sysctls"] == sysctls
+    assert "NetworkingConfig" not in made
+
+
 RANCHER = ["web.rancher.internal", "rancher.internal"]
 DOMAINS = Facts(search_domains=("a.example", "rancher.internal", "b.example"))
 

@@ -1,81 +1,10 @@
-"""Ports, volumes, devices and limits."""
+"""Volumes, devices and limits."""
 
 import pytest
 
-from tests.factories import nic
 from tests.unit.worker.create.mapping import body, host_config
 from worker.create import Facts
 from worker.errors import PayloadError
-
-
-def port(private, public=None, protocol="tcp", address=None):
-    """A port in cattle's shape."""
-    fields = {"fields": {"bindAddress": address}} if address else {}
-    return {"privatePort": private, "publicPort": public, "protocol": protocol, "data": fields}
-
-
-def test_every_port_is_exposed():
-    """A 6.1: a port is exposed with its protocol, which is tcp when not said."""
-    made = body(ports=[port(80), port("53", protocol="udp"), {"privatePort": 1}])
-    assert made["ExposedPorts"] == {"80/tcp": {}, "53/udp": {}, "1/tcp": {}}
-
-
-def test_only_public_ports_are_bound():
-    """A 6.2: a port without public port is not published, not even on a random one."""
-    assert host_config(ports=[port(80)]) == {}
-    bindings = host_config(ports=[port(80, 8080)])["PortBindings"]
-    assert bindings == {"80/tcp": [{"HostIp": "", "HostPort": "8080"}]}
-
-
-def test_bind_address():
-    """A 6.3: a port may be published on one address only."""
-    bindings = host_config(ports=[port(80, "8080", address="127.0.0.1")])["PortBindings"]
-    assert bindings == {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8080"}]}
-
-
-def test_many_public_ports():
-    """A 6.4: one private port may be published many times."""
-    bindings = host_config(ports=[port(80, 8080), port(80, 9090)])["PortBindings"]
-    assert [bound["HostPort"] for bound in bindings["80/tcp"]] == ["8080", "9090"]
-
-
-@pytest.mark.parametrize("broken", [{}, {"privatePort": "x"}, {"privatePort": 70000}, "80:80"])
-def test_broken_ports_are_refused(broken):
-    """A 6.5: one broken port is an error, not a shorter list."""
-    with pytest.raises(PayloadError, match=r"ports\.1"):
-        body(ports=[port(80), broken])
-
-
-IPSEC = {
-    "agentId": 91,
-    "nics": [nic(network={"networkServices": [{"kind": "ipsecTunnelService"}]})],
-    "data": {"fields": {}, "ipsec": {"5": {"isakmp": 10500, "nat": "14500"}}},
-}
-
-
-@pytest.mark.parametrize("system", [None, "NetworkAgent"])
-def test_ipsec(system):
-    """A 8.16: a network agent publishes its tunnel where cattle chose."""
-    made = body(**IPSEC, systemContainer=system)
-    assert made["ExposedPorts"] == {"500/udp": {}, "4500/udp": {}}
-    assert made["HostConfig"]["PortBindings"] == {
-        "500/udp": [{"HostIp": "0.0.0.0", "HostPort": "10500"}],
-        "4500/udp": [{"HostIp": "0.0.0.0", "HostPort": "14500"}],
-    }
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"agentId": None},
-        {"systemContainer": "LoadBalancerAgent"},
-        {"nics": [nic()]},
-        {"host": {"id": 6}},
-    ],
-)
-def test_no_ipsec_for_others(changes):
-    """A 8.16: other agents, networks and hosts publish no tunnel."""
-    assert "ExposedPorts" not in body(**{**IPSEC, **changes})
 
 
 def test_volumes():

@@ -1,0 +1,37 @@
+"""Kernel settings of the container, and those of its one network interface."""
+
+import re
+from collections.abc import Mapping
+
+#: From this API version on the Engine takes an interface's settings with its endpoint. Engines from
+#: 28 on refuse them among the container's own.
+SYSCTLS_PER_ENDPOINT = (1, 46)
+#: The endpoint's driver option: `net.ipv4.conf.IFNAME.NAME=VALUE`, several with commas between.
+ENDPOINT_OPTION = "com.docker.network.endpoint.sysctls"
+
+#: Docker calls the interface of a container's first endpoint eth0.
+_OF_FIRST_INTERFACE = re.compile(r"(net\.(?:ipv4|ipv6|mpls)\.[^.]+)\.eth0\.(.+)")
+_WITHOUT_ITS_NAME = r"\1.IFNAME.\2"
+
+
+def of_endpoint(sysctls: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings of the first interface by their own names.
+
+    A value with a comma cannot be written into the endpoint's option and is left out.
+    """
+    return {
+        name: value
+        for name, value in sysctls.items()
+        if _OF_FIRST_INTERFACE.fullmatch(name) and "," not in value
+    }
+
+
+def driver_options(sysctls: Mapping[str, str]) -> dict[str, str]:
+    """Return the endpoint's driver options for settings of its interface."""
+    if not sysctls:
+        return {}
+    written = (
+        f"{_OF_FIRST_INTERFACE.sub(_WITHOUT_ITS_NAME, name)}={value}"
+        for name, value in sysctls.items()
+    )
+    return {ENDPOINT_OPTION: ",".join(written)}

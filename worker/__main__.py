@@ -66,11 +66,16 @@ def run(lanes: tuple[str, ...] = ()) -> None:
 @main.command()
 @click.argument("event_file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def explain(event_file: Path) -> None:
-    """Print the Engine's create body that an activate event would give; touches nothing."""
+    """Print as JSON what an activate event would create, or do with a native container.
+
+    Changes nothing. Warnings go to standard error.
+    """
     from worker.explain import explain_event  # noqa: PLC0415 -- the mapping is not needed to run
 
+    settings = _settings()
+    log.set_up(debug=settings.debug, stream=sys.stderr)
     try:
-        body = explain_event(event_file.read_text(encoding="utf-8"), _settings())
+        body = explain_event(event_file.read_text(encoding="utf-8"), settings)
     except WorkerError as error:
         sys.exit(f"worker explain: {event_file}: {error.message}")
     click.echo(json.dumps(body, indent=2, sort_keys=True))

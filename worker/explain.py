@@ -1,24 +1,51 @@
-"""What `python -m worker explain EVENT.json` prints: the mapping of one event, and nothing done."""
+"""Shows what an activate event would do on this host, without an Engine and without doing it."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
 
 from worker.contract.events import Event
-from worker.create import create_body
+from worker.create import Facts, create_body, create_warnings
+from worker.engine.client import NEWEST_API, OLDEST_API, Engine
+from worker.engine.containers import UUID_LABEL
 from worker.errors import PayloadError
+from worker.log import logger
 from worker.operations.facts import facts_without_engine
-from worker.payload import instance_of
+from worker.payload import Instance, KnownInstance, instance_of, known_instance_of
 from worker.settings import WorkerSettings
+
+_log = logger(__name__)
+_STARTED = "started, then reported"
 
 
 def explain_event(text: str, settings: WorkerSettings) -> dict[str, Any]:
-    """The Engine's create body that an activate event would give on this host.
+    """Return the Engine's create body that an activate event would give on this host.
 
-    What only the Engine could tell (ids of other containers) is left as its name.
-    Errors: PayloadError when the text is no activate event.
+    For a native container and for an event that changes nothing, return the steps instead: how the
+    container is found, and what is done with it in each state. Ids of other containers are left as
+    their names, because only the Engine could tell them. Doubts go to the log.
+
+    Errors: PayloadError when the text is no activate event; EngineError when the API version of the
+    settings is unreadable.
     """
+    data = _activation(text).data
+    known = known_instance_of(data)
+    if known.process.is_no_op:
+        return _steps(known, stopped="reported as it is", missing="reported as gone")
+    if not known.is_native:
+        return _body(instance_of(data), settings)
+    try:
+        created = {"createBody": _body(instance_of(data), settings)}
+    except PayloadError as error:
+        return _steps(known, stopped=_STARTED, missing=f"an error: {error.message}")
+    return (
+        _steps(known, stopped=_STARTED, missing="created from createBody, then started") | created
+    )
+
+
+def _activation(text: str) -> Event:
     try:
         event = Event.model_validate_json(text)
     except ValidationError as error:
@@ -32,8 +59,41 @@ def explain_event(text: str, settings: WorkerSettings) -> dict[str, Any]:
             f"wanted a compute.instance.activate event, found {event.base_name}: only that one "
             "creates a container"
         )
-    instance = instance_of(event.data)
-    body: dict[str, Any] = json.loads(
-        json.dumps(create_body(instance, facts_without_engine(instance, settings)))
-    )
+    return event
+
+
+def _steps(instance: KnownInstance, *, stopped: str, missing: str) -> dict[str, Any]:
+    found_by = {"label": f"{UUID_LABEL}={instance.uuid}", "name": instance.uuid}
+    return {
+        "foundBy": found_by | ({"id": instance.external_id} if instance.external_id else {}),
+        "whenRunning": "reported as it is",
+        "whenStopped": stopped,
+        "whenMissing": missing,
+    }
+
+
+def _body(instance: Instance, settings: WorkerSettings) -> dict[str, Any]:
+    facts = _facts(instance, settings)
+    for warning in create_warnings(instance, facts):
+        _log.warning("container.wish-ignored", instance_uuid=instance.uuid, warning=warning)
+    # The mapping's tuples become lists, as they do on the way to the Engine.
+    body: dict[str, Any] = json.loads(json.dumps(create_body(instance, facts)))
     return body
+
+
+def _facts(instance: Instance, settings: WorkerSettings) -> Facts:
+    facts = facts_without_engine(instance, settings)
+    if settings.docker_api_version is not None:
+        return replace(facts, api_version=Engine(settings).api_version)
+    oldest, newest = (
+        create_body(instance, replace(facts, api_version=version))
+        for version in (OLDEST_API, NEWEST_API)
+    )
+    if oldest != newest:
+        major, minor = facts.api_version
+        _log.warning(
+            "explain.api-version-assumed",
+            api_version=f"{major}.{minor}",
+            advice="the body depends on the Engine's API: set CATTLE_DOCKER_API_VERSION to its own",
+        )
+    return facts

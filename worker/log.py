@@ -9,6 +9,7 @@ logged. On a terminal the same facts come as coloured lines.
 import logging
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 import structlog
 from structlog.typing import Processor
@@ -28,14 +29,13 @@ def is_set_up() -> bool:
     return structlog.is_configured()
 
 
-def set_up(*, debug: bool = False) -> None:
-    """Send every log line of this process to standard output in one form."""
+def set_up(*, debug: bool = False, stream: TextIO | None = None) -> None:
+    """Send every log line of this process to `stream` in one form; to standard output if None."""
+    stream = stream or sys.stdout
     renderer: Processor = (
-        structlog.dev.ConsoleRenderer()
-        if sys.stdout.isatty()
-        else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer() if stream.isatty() else structlog.processors.JSONRenderer()
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=_SHARED,

@@ -46,10 +46,17 @@ class KnownInstance(Payload):
     uuid: Text = Field(min_length=1)
     #: The Docker id, once cattle has heard of it.
     external_id: Text | None = None
+    #: The user made it with Docker, cattle only watches it.
+    native_container: Flag = None
     #: For the address that is reported.
     nics: Annotated[tuple[Nic, ...], LISTED, WrapValidator(_if_readable)] = ()
     host: Host = Field(default_factory=Host)
     process: Process = Field(default_factory=Process, alias="processData")
+
+    @property
+    def is_native(self) -> bool:
+        """The user made the container with Docker."""
+        return self.native_container is True
 
     @property
     def primary_network(self) -> Network:
@@ -77,8 +84,6 @@ class Instance(KnownInstance):
     kind: Text | None = None
     hostname: Text | None = None
     agent_id: Text | None = None
-    #: The user made it with Docker, cattle only watches it.
-    native_container: Flag = None
     #: What it does for cattle; None for a user's container.
     system_container: Text | None = None
     #: The same in newer servers.
@@ -128,11 +133,6 @@ class Instance(KnownInstance):
         return (
             min(numbered, key=lambda nic: nic.device_number or 0).mac_address if numbered else None
         )
-
-    @property
-    def is_native(self) -> bool:
-        """The user made the container with Docker."""
-        return self.native_container is True
 
     @property
     def is_system(self) -> bool:

@@ -4,6 +4,8 @@ from worker.create.facts import SIZE_LIMIT, Facts
 from worker.create.fields import GONE
 from worker.payload import Instance
 
+_SHOWN_CHARACTERS = 40
+
 
 def create_warnings(instance: Instance, facts: Facts) -> tuple[str, ...]:
     """Return one sentence for each wish that the new container will not have, for the reply.
@@ -22,8 +24,6 @@ def _size(instance: Instance, facts: Facts) -> tuple[str, ...]:
     size = instance.fields.storage_opt.get(SIZE_LIMIT)
     if size is None or not facts.has_containerd_store:
         return ()
-    warning = (
-        f"storageOpt.{SIZE_LIMIT} {size} is not enforced: this host's Docker keeps images in "
-        "containerd's store, which limits no container's size"
-    )
-    return (warning,)
+    shown = f"storageOpt.{SIZE_LIMIT} {size[:_SHOWN_CHARACTERS]}"
+    reason = "this host's Docker keeps images in containerd's store, which limits no size"
+    return (f"{shown} is not enforced: {reason}",)

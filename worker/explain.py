@@ -75,7 +75,7 @@ def _steps(instance: KnownInstance, *, stopped: str, missing: str) -> dict[str, 
 def _body(instance: Instance, settings: WorkerSettings) -> dict[str, Any]:
     facts = _facts(instance, settings)
     for warning in create_warnings(instance, facts):
-        _log.warning("container.wish-ignored", instance_uuid=instance.uuid, warning=warning)
+        _log.warning("container.field-not-applied", instance_uuid=instance.uuid, warning=warning)
     # The mapping's tuples become lists, as they do on the way to the Engine.
     body: dict[str, Any] = json.loads(json.dumps(create_body(instance, facts)))
     return body

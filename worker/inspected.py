@@ -1,7 +1,7 @@
 """The Engine's `inspect` in the form that cattle reads.
 
-cattle was written for older Engines: it reads addresses and capabilities where and how those wrote
-them. Whatever leaves for cattle with an inspect in it passes through `for_cattle` once.
+cattle was written for older Engines and reads addresses and capabilities in their form. Every reply
+that contains an inspect passes it through `for_cattle` once.
 """
 
 from collections.abc import Mapping
@@ -10,8 +10,8 @@ from typing import Any
 
 from worker.create.capabilities import canonical
 
-#: Keys of an endpoint that stood at the top of NetworkSettings before API 1.52, and their values
-#: where there is no endpoint.
+#: Keys of an endpoint that NetworkSettings had itself before API 1.52, and their values for a
+#: container without an endpoint.
 ENDPOINT_KEYS: Mapping[str, str | int] = MappingProxyType(
     {
         "EndpointID": "",
@@ -57,7 +57,7 @@ def _with_endpoint_keys(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _endpoint(networks: object) -> Mapping[str, Any]:
     """Return the endpoint on Docker's own bridge, else the first with an address, else the first.
 
-    Old Engines wrote the bridge's at the top. Cattle also wants the address of a container that
+    Old Engines copied the bridge's endpoint only. cattle also needs the address of a container that
     is in other networks only.
     """
     if not isinstance(networks, Mapping):

@@ -107,7 +107,7 @@ def test_warnings_go_to_standard_error(explain, tmp_path):
     assert explained(ended)["HostConfig"]["DnsSearch"] == ["a.rancher.internal"]
     assert {line["event"] for line in warnings(ended)} == {
         "facts.no-resolv-conf",
-        "container.wish-ignored",
+        "container.field-not-applied",
         "explain.api-version-assumed",
     }
 

@@ -69,10 +69,11 @@ def network(instance: Instance, facts: Facts) -> Fragment:
         of_interface = of_endpoint(sysctls)
         endpoint["DriverOpts"] = driver_options(of_interface)
         sysctls = {name: value for name, value in sysctls.items() if name not in of_interface}
-    # An endpoint must be that of the mode, so the default has to be called by its name.
-    name = DOCKER_BRIDGE if given(endpoint) else mode.name
-    if given(endpoint):
-        config["NetworkingConfig"] = {"EndpointsConfig": {DOCKER_BRIDGE: given(endpoint)}}
+    name = mode.name
+    if settings := given(endpoint):
+        # The Engine takes an endpoint only for the mode's network, so the mode needs its name.
+        name = DOCKER_BRIDGE
+        config["NetworkingConfig"] = {"EndpointsConfig": {DOCKER_BRIDGE: settings}}
     return Fragment(
         config=given(config), host_config=given({"NetworkMode": name, "Sysctls": sysctls})
     )

@@ -93,7 +93,7 @@ def _without_repetitions(wanted: Sequence[_Published]) -> list[_Published]:
     by_number: dict[tuple[str, int], list[_Published]] = {}
     for port in wanted:
         same = by_number.setdefault((_protocol(port.key), port.public_port), [])
-        # Port 0 is any free one, so two of them are two wishes.
+        # Port 0 is any free port, so two of them are two ports.
         if port.public_port != 0:
             if port in same:
                 continue

@@ -1,4 +1,4 @@
-"""Wishes that the Engine accepts and does not fulfill."""
+"""Warnings about fields that the Engine accepts and does not apply."""
 
 from worker.create.facts import SIZE_LIMIT, Facts
 from worker.create.fields import GONE
@@ -8,9 +8,10 @@ _SHOWN_CHARACTERS = 40
 
 
 def create_warnings(instance: Instance, facts: Facts) -> tuple[str, ...]:
-    """Return one sentence for each wish that the new container will not have, for the reply.
+    """Return one sentence for each field that the Engine will not apply to the new container.
 
-    Source: A 4.19, B.1. Names of fields are shown, and no values but sizes.
+    The sentences are for the reply: they name fields, and no values except sizes.
+    Source: A 4.19, B.1.
     """
     gone = [
         f"{name} is ignored: Docker no longer has it"

@@ -121,7 +121,7 @@ def _create(instance: Instance, host: Host) -> tuple[str, Inspect | None]:
     if ignored := ignored_fields(instance):
         _log.debug("container.fields-ignored", instance_uuid=instance.uuid, fields=ignored)
     for warning in create_warnings(instance, facts):
-        _log.warning("container.wish-ignored", instance_uuid=instance.uuid, warning=warning)
+        _log.warning("container.field-not-applied", instance_uuid=instance.uuid, warning=warning)
         host.warn(warning)
     conflict: NameConflictError | None = None
     for name in container_names(instance):

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 #: Tells cattle how far the work is: a sentence, and a percentage where there is one.
 #: Best effort and throttled; it never raises.
 ReportProgress = Callable[[str, int | None], None]
-#: Adds a sentence to the message of the event's reply, should the operation succeed: something
-#: that the user wished for and did not get. It holds no secret.
+#: Adds a sentence without secrets to the message of the event's reply if the operation succeeds:
+#: what the user asked for and did not get.
 Warn = Callable[[str], None]
 
 

@@ -1,4 +1,4 @@
-"""Wishes that the Engine takes and does not fulfill."""
+"""Fields that the Engine accepts and does not apply."""
 
 import pytest
 

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from worker.contract.outcomes import Kind, Outcome
+from worker.contract.routes import PULL, base_name
 
 #: Reply ids are made from what they answer, so that a reply sent again has the id it had.
 _NAMESPACE = uuid.UUID("2f7e2a36-7a3c-4b0e-9d54-6f1c3f1d8a77")
+_RESOURCE = ("resourceType", "resourceId")
 
 
 def reply(envelope: Mapping[str, Any], outcome: Outcome, outcome_id: str) -> dict[str, Any]:
@@ -40,14 +42,26 @@ def reply(envelope: Mapping[str, Any], outcome: Outcome, outcome_id: str) -> dic
             if outcome.percent is not None:
                 answer["transitioningProgress"] = outcome.percent
         case Kind.ERROR:
-            # People see the first, cattle's own exceptions and pull tasks show the second.
             answer["transitioning"] = "error"
-            answer["transitioningMessage"] = outcome.message
-            answer["transitioningInternalMessage"] = f"{outcome.code}: {outcome.message}"
+            answer |= _error_texts(envelope, outcome)
         case Kind.SUCCESS if outcome.message:
             # Without `transitioning` it stays a success; the message holds warnings.
             answer["transitioningMessage"] = outcome.message
     return answer
+
+
+def _error_texts(envelope: Mapping[str, Any], outcome: Outcome) -> dict[str, str]:
+    """Return the two texts of an error: one for people, one with what identifies the event.
+
+    cattle shows `transitioningMessage : transitioningInternalMessage` on a resource. A pull task
+    shows the internal text only, so that text is the one for people there.
+    """
+    resource = ":".join(str(envelope[key]) for key in _RESOURCE if envelope[key])
+    identifiers = " ".join(filter(None, (outcome.code, resource, f"event {envelope['id']}")))
+    message, internal = outcome.message, identifiers
+    if base_name(str(envelope["name"])) == PULL:
+        message, internal = internal, message
+    return {"transitioningMessage": message, "transitioningInternalMessage": internal}
 
 
 def without_list(data: Mapping[str, Any]) -> dict[str, Any]:

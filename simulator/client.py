@@ -37,8 +37,10 @@ class Call:
 
     @property
     def message(self) -> str | None:
-        """What the user would see of a failure."""
-        return (self.reply or {}).get("transitioningMessage")
+        """What the user would see of a failure; a pull task shows only the internal text."""
+        is_pull = self.record.get("name") == "compute.instance.pull"
+        text = "transitioningInternalMessage" if is_pull else "transitioningMessage"
+        return (self.reply or {}).get(text)
 
     @classmethod
     def of_record(cls, record: dict[str, Any]) -> Call:

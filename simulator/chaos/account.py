@@ -78,7 +78,7 @@ class Account:
         if record["state"] == "error":
             (final,) = [reply["event"] for reply in record["replies"] if reply["kind"] == "final"]
             words = str(final.get("transitioningInternalMessage") or "?")
-            self.errors[words.partition(":")[0]] += 1
+            self.errors[words.partition(" ")[0]] += 1
 
     def _count_unanswered(
         self, record: Mapping[str, Any], outages: Sequence[Outage], access_key: str

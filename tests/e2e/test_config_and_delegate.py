@@ -40,7 +40,7 @@ def test_an_item_cattle_does_not_know_is_an_error_reply(system):
     call = update(system, "no-such-item")
     assert call.state == "error"
     assert "404" in call.message
-    assert call.reply["transitioningInternalMessage"].startswith("config-not-reported: ")
+    assert call.reply["transitioningInternalMessage"].startswith("config-not-reported ")
 
 
 @pytest.fixture

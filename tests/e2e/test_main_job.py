@@ -94,7 +94,7 @@ def test_an_error_reply_says_what_is_wrong(system):
     )
     assert call.state == "error"
     assert "uuid" in call.message
-    assert call.reply["transitioningInternalMessage"].startswith("payload-invalid: ")
+    assert call.reply["transitioningInternalMessage"].startswith("payload-invalid ")
 
 
 def test_a_plain_ping_is_answered(system):

@@ -18,6 +18,8 @@ class Lane(StrEnum):
 
 #: The event that holds another event.
 DELEGATE = "delegate.request"
+#: The event of a pull task, which shows only the internal text of an error.
+PULL = "compute.instance.pull"
 #: The event whose answer may name items that the bridge reports to cattle.
 CONFIG_UPDATE = "config.update"
 
@@ -30,7 +32,7 @@ LANES: Mapping[str, Lane] = MappingProxyType(
         "compute.instance.remove": Lane.COMPUTE,
         "compute.instance.force.stop": Lane.COMPUTE,
         "compute.instance.inspect": Lane.CONTROL,
-        "compute.instance.pull": Lane.IMAGES,
+        PULL: Lane.IMAGES,
         "storage.image.activate": Lane.IMAGES,
         "storage.volume.activate": Lane.COMPUTE,
         "storage.volume.deactivate": Lane.COMPUTE,

@@ -68,14 +68,54 @@ def test_success_with_warnings_carries_them_as_its_message():
     assert shown == {"transitioningMessage": "no limit"}
 
 
-def test_an_error_says_why_to_people_and_to_programs():
-    """The message is for the user, the internal one, with the code, for programs (A 1.20)."""
-    answer = reply(ENVELOPE, error("name-taken", "The name is taken"), "1-0")
-    assert {key: value for key, value in answer.items() if key.startswith("transitioning")} == {
-        "transitioning": "error",
-        "transitioningMessage": "The name is taken",
-        "transitioningInternalMessage": "name-taken: The name is taken",
-    }
+def texts(envelope, outcome):
+    """The two texts of an error, and the one that cattle makes of them for a resource."""
+    answer = reply(envelope, outcome, "1-0")
+    assert answer["transitioning"] == "error"
+    both = answer["transitioningMessage"], answer["transitioningInternalMessage"]
+    return *both, " : ".join(both)
+
+
+def test_error_has_its_sentence_and_its_identifiers_in_different_texts():
+    """A 1.20, W 5: cattle joins both, so that equal texts would be read twice."""
+    sentence, internal, joined = texts(ENVELOPE, error("name-taken", "The name is taken"))
+    assert sentence == "The name is taken"
+    assert internal == "name-taken instanceHostMap:1ihm1 event e1"
+    assert joined == "The name is taken : name-taken instanceHostMap:1ihm1 event e1"
+
+
+@pytest.mark.parametrize("name", ["compute.instance.pull", "compute.instance.pull;agent=5"])
+def test_error_of_a_pull_task_has_its_sentence_in_the_internal_text(name):
+    """W 5: cattle shows only that one on a pull task."""
+    envelope = {**ENVELOPE, "name": name, "resourceType": "resourcePull", "resourceId": None}
+    message, internal, _ = texts(envelope, error("image-pull-failed", "manifest unknown"))
+    assert message == "image-pull-failed resourcePull event e1"
+    assert internal == "manifest unknown"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "changes", "internal"),
+    [
+        (error("event-poisonous", "x"), {"resourceId": None}, "event-poisonous instanceHostMap"),
+        (
+            error("config-not-reported", "x"),
+            {"resourceType": None, "resourceId": None},
+            "config-not-reported",
+        ),
+        (error("", "x"), {}, "instanceHostMap:1ihm1"),
+    ],
+)
+def test_identifiers_that_are_missing_are_left_out(outcome, changes, internal):
+    """W 5: no `None` and no empty word in what people read."""
+    assert texts({**ENVELOPE, **changes}, outcome)[1] == f"{internal} event e1"
+
+
+def test_error_of_a_delegated_event_has_the_identifiers_of_each_level():
+    """W 5, A 1.26: each level is read by whoever sent that event."""
+    outer = {**ENVELOPE, "id": "e0", "name": "delegate.request", "inner": ENVELOPE}
+    answer = reply(outer, error("script-failed", "exit code 1"), "1-0")
+    assert answer["transitioningInternalMessage"].endswith("event e0")
+    assert answer["data"]["transitioningInternalMessage"].endswith("event e1")
 
 
 def test_progress_says_how_far_it_is():

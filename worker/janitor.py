@@ -27,8 +27,8 @@ from worker.contract import keys
 from worker.contract.leases import Leases
 from worker.contract.routes import Lane, queue_for
 from worker.engine import containers, images, volumes
-from worker.engine.images import ImageName
 from worker.errors import VolumeInUseError, WorkerError
+from worker.image_reference import ImageReference
 from worker.log import logger
 from worker.operations.orphan_volumes import OrphanVolumes
 from worker.operations.state_files import StateFiles
@@ -171,7 +171,7 @@ def _temporary_tags(runtime: Runtime, grace_s: float, now_s: float) -> Iterator[
 
 
 def _remove_tag(runtime: Runtime, tags: TemporaryTags, name: str) -> bool:
-    images.remove(runtime.engine, ImageName.parse(name))
+    images.remove(runtime.engine, ImageReference.parse(name))
     tags.forget(name)
     return True
 

@@ -18,7 +18,6 @@ from tests import factories
 from tests.faults.scripted_engine import ScriptedEngine
 from tests.hosts import host_on
 from worker.create import container_names, create_body, ignored_fields
-from worker.engine.images import ImageName
 from worker.errors import WorkerError
 from worker.operations import OPERATIONS
 from worker.operations.facts import facts_without_engine
@@ -60,10 +59,10 @@ OTHERS = {
     "ping": dict,
     "compute.instance.force.stop": lambda data: force_stop_of(data).id,
     "compute.instance.inspect": lambda data: inspect_of(data).id,
-    "compute.instance.pull": lambda data: str(ImageName.parse(pull_of(data).image.full_name)),
+    "compute.instance.pull": lambda data: str(pull_of(data).image.reference),
     "storage.image.activate": lambda data: (
         process_of(data),
-        str(ImageName.parse(image_of(data).full_name)),
+        str(image_of(data).reference),
     ),
     "storage.volume.activate": lambda data: volume_of(data).is_managed,
     "storage.volume.deactivate": lambda data: volume_of(data).is_managed,

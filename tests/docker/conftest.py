@@ -1,6 +1,9 @@
 """A host on the real Engine, and instances of the test's own that are gone at its end."""
 
 import contextlib
+import io
+import os
+import tarfile
 import uuid
 
 import docker.errors
@@ -8,6 +11,7 @@ import pytest
 
 from simulator.rig.containers import remove_containers
 from tests import factories
+from tests.docker.registries import PASSWORD, USER, started
 from tests.hosts import hosts_on
 
 UUID_LABEL = "io.rancher.container.uuid"
@@ -66,3 +70,55 @@ def volume_name(docker_client):
     yield name
     with contextlib.suppress(docker.errors.NotFound):
         docker_client.remove_volume(name)
+
+
+@pytest.fixture(scope="module")
+def registry(missing_part):
+    """A registry that everybody may use."""
+    with started(missing_part) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def locked_registry(missing_part):
+    """A registry that asks everybody for a password (htpasswd)."""
+    with started(missing_part, username=USER, password=PASSWORD) as one:
+        yield one
+
+
+@pytest.fixture
+def push(docker_client, test_image):
+    """Push the test image under a new name; all its names here go at the end."""
+    names = []
+
+    def make(registry, *, folder="team", tag="1", server=None):
+        path = f"{folder}/{uuid.uuid4().hex[:12]}:{tag}"
+        registry.push(docker_client, test_image, path)
+        names.append(f"{server or registry.server}/{path}")
+        return names[-1]
+
+    yield make
+    for name in names:
+        for one in (name, f"{name}-temp"):
+            with contextlib.suppress(docker.errors.NotFound):
+                docker_client.remove_image(one, force=True)
+
+
+@pytest.fixture
+def new_layer(docker_client):
+    """The name of an image with a layer that no other image has; gone at the end."""
+    name = f"cowpoke-layer-{uuid.uuid4().hex[:12]}:1"
+    context = io.BytesIO()
+    with tarfile.open(fileobj=context, mode="w") as tar:
+        for path, content in (
+            ("Dockerfile", b"FROM scratch\nCOPY random /\n"),
+            ("random", os.urandom(100_000)),
+        ):
+            entry = tarfile.TarInfo(path)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    context.seek(0)
+    list(docker_client.build(fileobj=context, custom_context=True, tag=name, rm=True))
+    yield name
+    with contextlib.suppress(docker.errors.NotFound):
+        docker_client.remove_image(name, force=True)

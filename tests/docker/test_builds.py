@@ -249,6 +249,26 @@ def test_options_are_an_allow_list(host, context, new_name, docker_client):
     assert origin(docker_client, name) == origin(docker_client, also) == "other-file"
 
 
+def test_built_image_has_the_name_with_its_registry(host, context, new_name, docker_client):
+    """W 1: and no name without it, which would be Docker Hub's; another tag is added as it is."""
+    name, also = new_name(), new_name()
+    registry = "127.0.0.1:5055"
+    for tag in (name, f"{registry}/{name}", also):
+        docker_image = {"fullName": name, "server": registry}
+        build = {"context": context, "tag": tag, "nocache": True}
+        row = {"data": {"dockerImage": docker_image, "fields": {"build": build}}}
+        request = {"kind": "docker", "mode": "all", "image": row}
+        try:
+            host.run(PULL, {"instancePull": request})
+            assert origin(docker_client, f"{registry}/{name}") == "tar"
+            with pytest.raises(docker.errors.ImageNotFound):
+                docker_client.inspect_image(name)
+        finally:
+            with contextlib.suppress(docker.errors.NotFound):
+                docker_client.remove_image(f"{registry}/{name}", force=True)
+    assert origin(docker_client, also) == "tar"
+
+
 def test_redirects_are_followed_within_http(host, web, context, new_name, docker_client):
     """One to a file of this host is refused (A 12.13)."""
     name = new_name()

@@ -1,20 +1,15 @@
 """Images from real registries on loopback: names, credentials, progress, errors (A.12)."""
 
-import contextlib
-import io
-import os
 import re
-import tarfile
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
-import docker.errors
 import pytest
 from structlog.testing import capture_logs
 
 from simulator.rig.containers import remove_containers
-from simulator.rig.registry import Registry, RegistryMissingError
 from tests import factories
+from tests.docker.registries import PASSWORD, USER, has
 from tests.docker.registry_front import RegistryFront
 from worker.errors import ImageNeededError, ImagePullError, PayloadError
 
@@ -23,15 +18,7 @@ REMOVE = "compute.instance.remove"
 IMAGE = "storage.image.activate"
 PULL = "compute.instance.pull"
 REPLY = {"imageStoragePoolMap": {}}
-USER, PASSWORD, WRONG = "herder", "open-sesame", "wr0ng-pw"
-
-
-def started(missing_part, **options):
-    """A registry, where one is to be had."""
-    try:
-        return Registry(**options).start()
-    except RegistryMissingError as error:
-        missing_part(error)
+WRONG = "wr0ng-pw"
 
 
 def digest_of(client, name):
@@ -41,71 +28,11 @@ def digest_of(client, name):
     return next(one for one in digests if one.startswith(f"{repository}@"))
 
 
-@pytest.fixture(scope="module")
-def registry(missing_part):
-    """A registry that everybody may use."""
-    with started(missing_part) as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def locked_registry(missing_part):
-    """A registry that asks everybody for a password (htpasswd)."""
-    with started(missing_part, username=USER, password=PASSWORD) as one:
-        yield one
-
-
 @pytest.fixture
 def front(registry):
     """The first one behind tokens: public for all but those with a wrong password."""
     with RegistryFront(registry.port, USER, PASSWORD) as one:
         yield one
-
-
-@pytest.fixture
-def push(docker_client, test_image):
-    """Push the test image under a new name; all its names here go at the end."""
-    names = []
-
-    def make(registry, *, folder="team", tag="1", server=None):
-        path = f"{folder}/{uuid.uuid4().hex[:12]}:{tag}"
-        registry.push(docker_client, test_image, path)
-        names.append(f"{server or registry.server}/{path}")
-        return names[-1]
-
-    yield make
-    for name in names:
-        for one in (name, f"{name}-temp"):
-            with contextlib.suppress(docker.errors.NotFound):
-                docker_client.remove_image(one, force=True)
-
-
-@pytest.fixture
-def new_layer(docker_client):
-    """The name of an image with a layer that no other image has; gone at the end."""
-    name = f"cowpoke-layer-{uuid.uuid4().hex[:12]}:1"
-    context = io.BytesIO()
-    with tarfile.open(fileobj=context, mode="w") as tar:
-        for path, content in (
-            ("Dockerfile", b"FROM scratch\nCOPY random /\n"),
-            ("random", os.urandom(100_000)),
-        ):
-            entry = tarfile.TarInfo(path)
-            entry.size = len(content)
-            tar.addfile(entry, io.BytesIO(content))
-    context.seek(0)
-    list(docker_client.build(fileobj=context, custom_context=True, tag=name, rm=True))
-    yield name
-    with contextlib.suppress(docker.errors.NotFound):
-        docker_client.remove_image(name, force=True)
-
-
-def has(docker_client, name):
-    """Whether the image is here."""
-    try:
-        return bool(docker_client.inspect_image(name))
-    except docker.errors.ImageNotFound:
-        return False
 
 
 def account(password=PASSWORD, address=None, **changes):
@@ -154,7 +81,7 @@ def test_an_image_by_its_digest(host, registry, push, docker_client):
 
 @pytest.mark.parametrize("address", ["{url}", "{server}", "https://docker.io", "", None])
 def test_a_credential_opens_a_registry(host, locked_registry, push, docker_client, address):
-    """Whatever its serverAddress looks like (A 12.5)."""
+    """Whatever its serverAddress looks like: the image's own registry is sent (A 12.5, W 11)."""
     name = push(locked_registry)
     given = address and address.format(url=locked_registry.url, server=locked_registry.server)
     assert host.run(IMAGE, factories.image_data(full_name=name, **account(address=given))) == REPLY

@@ -1,17 +1,13 @@
 """The Engine misbehaves; the worker answers in time, says why, and the next run heals."""
 
-import base64
 import gc
-import json
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from simulator.rig.processes import wait_until
 from tests import factories
-from tests.faults.scripted_engine import Answer, Drip, Drop, Hang, Pull, ScriptedEngine
+from tests.faults.scripted_engine import Answer, Drip, Drop, Hang, ScriptedEngine
 from tests.hosts import host_on
 from worker.engine import containers
 from worker.errors import (
@@ -19,8 +15,6 @@ from worker.errors import (
     EngineBusyError,
     EngineError,
     EngineUnavailableError,
-    ImageNeededError,
-    ImagePullError,
     NameConflictError,
     ProtectedContainerError,
 )
@@ -31,11 +25,6 @@ IMAGE = "storage.image.activate"
 IMAGES_CREATE = "/images/create"
 CREATE = "/containers/create"
 LIST = "/containers/json"
-
-
-def credential(name="somebody", secret="s3cr3t-pw"):
-    """An image's credential, as cattle sends it."""
-    return {"registryCredential": {"publicValue": name, "secretValue": secret}}
 
 
 # -- create and start ------------------------------------------------------------------------------
@@ -335,134 +324,6 @@ def test_a_ping_lists_with_one_call(engine, host):
     shown = [(one["uuid"], one["state"]) for one in reply["resources"][1:]]
     assert shown == [("plain", "running"), ("u-1", "stopped")]
     assert engine.count("GET", LIST) == 1
-
-
-# -- images ----------------------------------------------------------------------------------------
-
-
-def wanted_image(**changes):
-    """The data of an image event for an image that is not here."""
-    return factories.image_data(full_name="example/other:2", **changes)
-
-
-def test_twenty_wants_make_one_pull(engine, make_host):
-    """All in two workers share the pull, its progress, its end (A 2.2, 11.16, C 22)."""
-    held = threading.Event()
-    lines = (
-        {"status": "Pulling fs layer", "id": "l1"},
-        {"status": "Downloading", "id": "l1", "progressDetail": {"current": 50, "total": 100}},
-    )
-    engine.script("POST", IMAGES_CREATE, Pull(lines, wait=held))
-    hosts = [make_host(), make_host()]
-    with ThreadPoolExecutor(20) as pool:
-        runs = [pool.submit(hosts[n % 2].run, IMAGE, wanted_image()) for n in range(20)]
-        wait_until(
-            lambda: sum(text == "Downloading" for one in hosts for text, _ in one.told) == 20,
-            10,
-            "all twenty to be told of the download",
-        )
-        held.set()
-        replies = [one.result(20) for one in runs]
-    assert replies == [{"imageStoragePoolMap": {}}] * 20
-    assert engine.count("POST", IMAGES_CREATE) == 1
-    assert ("Downloading", 35) in hosts[1].told
-
-
-def test_an_error_is_shared_with_all_who_waited_and_for_a_while_after(engine, make_host):
-    """One registry call for all; its words are everybody's answer (C 17, C 22, C 25)."""
-    held = threading.Event()
-    failed = Pull(({"status": "Pulling"}, {"error": "manifest unknown"}), arrives=False)
-    engine.script("POST", IMAGES_CREATE, Pull(failed.lines, arrives=False, wait=held))
-    hosts = [make_host(), make_host()]
-    held.set()
-    with ThreadPoolExecutor(6) as pool:
-        runs = [pool.submit(hosts[n % 2].run, IMAGE, wanted_image()) for n in range(6)]
-        errors = [one.exception(20) for one in runs]
-    assert {type(one) for one in errors} == {ImagePullError}
-    assert {str(one) for one in errors} == {
-        "Image [example/other:2] failed to pull: manifest unknown"
-    }
-    with pytest.raises(ImagePullError, match="manifest unknown"):
-        hosts[0].run(IMAGE, wanted_image())
-    assert engine.count("POST", IMAGES_CREATE) == 1
-
-
-def test_another_credentials_error_is_not_shared(engine, host):
-    """Who comes with a password of their own gets an answer of their own (C 17, C 22)."""
-    refused = Pull(({"error": "unauthorized"},), arrives=False)
-    engine.script("POST", IMAGES_CREATE, refused, Pull())
-    with pytest.raises(ImagePullError):
-        host.run(IMAGE, wanted_image())
-    host.run(IMAGE, wanted_image(**credential()))
-    assert engine.count("POST", IMAGES_CREATE) == 2
-
-
-def test_a_wrong_credential_does_not_bar_a_public_image(engine, host):
-    """The second try goes without it, with a warning (A 12.5, C 24)."""
-    engine.script("POST", IMAGES_CREATE, Pull(({"error": "401 Unauthorized"},), arrives=False))
-    host.run(IMAGE, wanted_image(**credential()))
-    sent, second = engine.pull_headers
-    assert json.loads(base64.urlsafe_b64decode(sent))["username"] == "somebody"
-    assert second is None
-    assert any(text.startswith("warning: the registry refused") for text, _ in host.told)
-
-
-def test_a_private_image_with_a_wrong_credential_names_both_errors(engine, host):
-    """The registry's words of both tries, and no password in them (A 12.6, C 24)."""
-    wrong = Pull(({"error": "401 Unauthorized for s3cr3t-pw"},), arrives=False)
-    engine.script("POST", IMAGES_CREATE, wrong, Answer(404, {"message": "pull access denied"}))
-    with pytest.raises(ImagePullError) as caught:
-        host.run(IMAGE, wanted_image(**credential()))
-    assert "401 Unauthorized" in str(caught.value)
-    assert "pull access denied" in str(caught.value)
-    assert "s3cr3t-pw" not in str(caught.value)
-    states = [path.read_text() for path in (host.host.settings.state_dir / "pulls").iterdir()]
-    assert "s3cr3t-pw" not in "".join(states)
-
-
-@pytest.mark.parametrize("repeats", [0, 400])
-def test_a_stalled_pull_ends_with_an_error(engine, make_host, repeats):
-    """Silence, or the same line for ever, is no progress (A 12.11, C 21)."""
-    line = {"status": "Downloading", "id": "l1", "progressDetail": {"current": 5, "total": 100}}
-    engine.script("POST", IMAGES_CREATE, Pull((line,) * (repeats + 1), stalls=True, every_s=0.05))
-    host = make_host(WORKER_PULL_IDLE_TIMEOUT_S="0.5")
-    began_s = time.monotonic()
-    with pytest.raises(ImagePullError, match=r"no progress for 0\.5 s"):
-        host.run(IMAGE, wanted_image())
-    assert time.monotonic() - began_s < 10  # the lines alone would take twice as long
-
-
-def test_a_stream_that_ends_without_the_image_is_an_error(engine, host):
-    """Success is an image that is here, not a stream that ended (C 25)."""
-    engine.script("POST", IMAGES_CREATE, Pull(({"status": "Done"},), arrives=False))
-    with pytest.raises(ImagePullError, match="ended without the image"):
-        host.run(IMAGE, wanted_image())
-
-
-def test_activate_in_the_container_lane_hands_a_missing_image_on(engine, make_host):
-    """No pull there; the lane for images pulls and creates (A 3.6)."""
-    engine.images.clear()
-    with pytest.raises(ImageNeededError):
-        make_host(may_pull=False).run(ACTIVATE, factories.instance_data())
-    make_host(may_pull=True).run(ACTIVATE, factories.instance_data())
-    assert engine.count("POST", IMAGES_CREATE) == 1
-    assert len(engine.containers) == 1
-
-
-def test_the_pull_label_pulls_what_is_here_already(engine, make_host):
-    """`pull_image=always`: in the lane for images, before the create (A 3.7)."""
-    data = factories.instance_data({"labels": {"io.rancher.container.pull_image": "always"}})
-    with pytest.raises(ImageNeededError):
-        make_host(may_pull=False).run(ACTIVATE, data)
-    make_host().run(ACTIVATE, data)
-    assert engine.count("POST", IMAGES_CREATE) == 1
-
-
-def test_a_pull_that_stands_on_a_full_disk_goes_on(engine, host, tmp_path):
-    """The state file is for others' progress; without it the pull is still a pull (C 10)."""
-    (tmp_path / "pulls").write_text("a file where the folder should be")
-    host.run(IMAGE, wanted_image())
-    assert "example/other:2" in engine.images
 
 
 def test_a_container_missing_at_its_start_is_tried_again(engine, host):

@@ -8,6 +8,7 @@ from simulator.rig.processes import wait_until
 from tests.faults.faulty_system import FaultySystem, lane_pid, new_instance
 from tests.faults.scripted_engine import Pull
 from worker.contract.routes import Lane
+from worker.engine.progress import REPEAT_EVERY_S
 
 PULL = "/images/create"
 IDLE_S = 2.0
@@ -61,6 +62,29 @@ def test_a_slow_pull_that_moves_is_not_cut(system, scripted):
     assert percents[0] < percents[-1]
     # 80 lines in 8 s, and cattle hears of it once a second.
     assert 4 <= len(call.progress) <= 10
+
+
+def test_pull_of_many_timeouts_keeps_its_event_alive_by_progress(system, scripted):
+    """W 3: a first layer that is here already, then bytes that do not change the percentage.
+
+    cattle's time for the event runs out three times; each progress begins it anew.
+    """
+    timeout_s = 2 * REPEAT_EVERY_S
+    line = {"status": "Downloading", "id": "l2"}
+    lines = [
+        {"status": "Already exists", "id": "l1"},
+        *(
+            {**line, "progressDetail": {"current": n, "total": 10**9}}
+            for n in range(1, round(3 * timeout_s / 0.1))
+        ),
+    ]
+    scripted.script("POST", PULL, Pull(lines, every_s=0.1))
+    event = sample.image_activate(new_instance(image="example/large:1"))
+    call = system.cattle.wait(system.send(event, timeout_ms=round(timeout_s * 1000)), 60)
+    assert call.state == "success", call.message
+    assert call.elapsed_ms > 2.5 * timeout_s * 1000
+    percents = [reply.get("transitioningProgress", 0) for reply in call.progress]
+    assert max(percents[:-1]) < 100
 
 
 def test_a_long_run_leaks_nothing(system, scripted):

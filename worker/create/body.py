@@ -52,7 +52,8 @@ def create_body(
     Errors: `PayloadError` for a wish that cannot be put into Docker's words.
     Source: A.3 to A.9, B.1, B.2.
     """
-    if instance.image_name is None:
+    image = instance.image_reference
+    if image is None:
         raise PayloadError(
             "Can not start container with no image: neither image.data.dockerImage.fullName "
             "nor data.fields.imageUuid names one"
@@ -60,4 +61,4 @@ def create_body(
     fragments = [rule(instance, facts) for rule in rules]
     config = merge((fragment.config for fragment in fragments), "")
     host_config = merge((fragment.host_config for fragment in fragments), "HostConfig.")
-    return merge(({"Image": instance.image_name, "HostConfig": host_config}, config), "")
+    return merge(({"Image": image.reference, "HostConfig": host_config}, config), "")

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from worker.engine.client import Call, Engine
-from worker.engine.images import ImageName
-from worker.engine.json_lines import json_lines
+from worker.engine.json_lines import failure_in, json_lines
+from worker.engine.layers import Layers
 from worker.engine.single_flight import MOST_S, Board
 from worker.errors import EngineError, EngineUnavailableError, ImageBuildError
+from worker.image_reference import ImageReference
 
 _STEP = re.compile(r"Step (\d+)/(\d+) ")
 _SHOWN_LINES = 3
@@ -22,7 +23,7 @@ _SHOWN_CHARACTERS = 300
 class Recipe:
     """The image's name, and the build options that an event may set (A 12.15)."""
 
-    name: ImageName
+    name: ImageReference
     dockerfile: str | None = None
     nocache: bool = False
     forcerm: bool = False
@@ -55,21 +56,24 @@ def build(
     """
     began_s = heard_s = time.monotonic()
     output = _Output()
+    silent = f"no output for {idle_timeout_s:g} s"
     try:
         with engine.stream(_call(recipe, origin, idle_timeout_s)) as response:
             for line in json_lines(response):
-                heard_s = time.monotonic()
-                output.read(line)
+                now_s = time.monotonic()
+                if output.read(line):
+                    heard_s = now_s
+                    board.show(output.text, output.percent, is_step=output.is_step)
                 if output.error is not None:
                     break
-                if heard_s - began_s > MOST_S:
+                if now_s - began_s > MOST_S:
                     raise ImageBuildError(f"it takes over {MOST_S:g} s")
-                if output.text:
-                    board.show(output.text, output.percent, is_step=output.is_step)
+                if now_s - heard_s >= idle_timeout_s:
+                    raise ImageBuildError(silent)
     except EngineUnavailableError as error:
         if time.monotonic() - heard_s < idle_timeout_s:
             raise
-        raise ImageBuildError(f"no output for {idle_timeout_s:g} s") from error
+        raise ImageBuildError(silent) from error
     if output.error is not None:
         raise ImageBuildError(output.error)
 
@@ -98,22 +102,31 @@ class _Output:
         self.error: str | None = None
         self.is_step = False
         self._last: deque[str] = deque(maxlen=_SHOWN_LINES)
+        #: The base image that the build pulls.
+        self._base = Layers()
 
-    def read(self, line: Mapping[str, Any]) -> None:
-        detail = line.get("errorDetail")
-        words = line.get("error") or (detail.get("message") if isinstance(detail, dict) else None)
-        if words:
+    def read(self, line: Mapping[str, Any]) -> bool:
+        """Read one line; return whether the build moved: output, or bytes of its base image."""
+        words = failure_in(line)
+        if words is not None:
             said = " / ".join(self._last)
-            self.error = f"{words}" + (f" (its last output: {said})" if said else "")
-            return
-        self.text = str(line.get("stream") or line.get("status") or "").strip()[:_SHOWN_CHARACTERS]
-        if self.text and line.get("stream"):
-            self._last.append(self.text)
-        step = _STEP.match(self.text)
+            self.error = words + (f" (its last output: {said})" if said else "")
+            return False
+        if not line.get("stream"):
+            self.is_step = False
+            if not self._base.read(line):
+                return False
+            self.text = self._base.text[:_SHOWN_CHARACTERS]
+            return True
+        if text := str(line["stream"]).strip()[:_SHOWN_CHARACTERS]:
+            self.text = text
+            self._last.append(text)
+        step = _STEP.match(text)
         self.is_step = step is not None
         if step is not None:
             number, total = map(int, step.groups())
             self.percent = 100 * (number - 1) // max(total, 1)
+        return True
 
 
 def _refusal(status: int, _words: str) -> type[EngineError] | None:

@@ -1,11 +1,10 @@
-"""What we ask of the Engine about images, and how their names are read.
+"""Calls to the Engine about images.
 
-Pulling lies in `pulls`, because all workers of the host do it together.
+`pulls` decides who pulls, because all workers of the host share a pull.
 """
 
 import base64
 import json
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,60 +17,25 @@ from worker.errors import (
     ImageInUseError,
     ImageMissingError,
     ImagePullError,
-    PayloadError,
 )
-
-_SCHEME = "docker:"
-_DIGEST = re.compile(r"[A-Za-z0-9_+.-]+:[0-9a-fA-F]{32,}")
-
-
-@dataclass(frozen=True, slots=True)
-class ImageName:
-    """An image's name in its three parts (A 12.2)."""
-
-    repository: str
-    tag: str | None
-    digest: str | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> "ImageName":
-        """Read `[docker:]repository[:tag][@digest]`; without tag and digest it is `latest`.
-
-        A colon before the last slash is a registry's port.
-        Errors: PayloadError when there is no repository, or a digest that is none.
-        """
-        name, at, digest = text.strip().removeprefix(_SCHEME).partition("@")
-        head, colon, tag = name.rpartition(":")
-        if not colon or "/" in tag:
-            head, tag = name, ""
-        if not head or any(letter.isspace() for letter in head):
-            raise PayloadError(f"wanted an image's name such as redis:7, found {text[:200]!r}")
-        if at and not _DIGEST.fullmatch(digest):
-            raise PayloadError(f"wanted an image's digest after @, found {text[:200]!r}")
-        return cls(head, tag or (None if at else "latest"), digest or None)
-
-    @property
-    def reference(self) -> str:
-        """The name as the Engine resolves it; a digest decides, a tag beside it is decoration."""
-        if self.digest:
-            return f"{self.repository}@{self.digest}"
-        return f"{self.repository}:{self.tag}"
-
-    def __str__(self) -> str:
-        return self.reference
+from worker.image_reference import ImageReference
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Credential:
-    """A registry's account; the password never shows in a representation."""
+    """An account of the image's registry; the password never shows in a representation.
+
+    `server_address` is the registry as `ImageReference.server_address` has it. Engines with the
+    containerd image store ignore a credential whose address is not the registry of the image.
+    """
 
     username: str
     password: str = field(repr=False)
-    server_address: str = ""
+    server_address: str
 
     @property
     def header(self) -> str:
-        """The value of `X-Registry-Auth` (A 12.5)."""
+        """The value of `X-Registry-Auth` (A 12.5, W 11)."""
         said = {
             "username": self.username,
             "password": self.password,
@@ -87,7 +51,7 @@ class Credential:
         return text
 
 
-def present(engine: Engine, name: ImageName) -> dict[str, Any] | None:
+def present(engine: Engine, name: ImageReference) -> dict[str, Any] | None:
     """The image's inspect, None when it is not here; no other error means absent (A 12.3)."""
     try:
         found: dict[str, Any] = engine.run(
@@ -104,7 +68,7 @@ def present(engine: Engine, name: ImageName) -> dict[str, Any] | None:
     return found
 
 
-def tag(engine: Engine, name: ImageName, *, repository: str, tag: str) -> None:
+def tag(engine: Engine, name: ImageReference, *, repository: str, tag: str) -> None:
     """Give the image one more name; a tag that stood elsewhere moves (A 11.14).
 
     Errors: ImageMissingError.
@@ -121,7 +85,7 @@ def tag(engine: Engine, name: ImageName, *, repository: str, tag: str) -> None:
     )
 
 
-def remove(engine: Engine, name: ImageName) -> None:
+def remove(engine: Engine, name: ImageReference) -> None:
     """Take the name away, and the image with its last name; gone is fine (A 11.15, C 15).
 
     Errors: ImageInUseError when it is the last name of an image that a container uses.
@@ -143,7 +107,7 @@ def remove(engine: Engine, name: ImageName) -> None:
 
 @contextmanager
 def pull_stream(
-    engine: Engine, name: ImageName, credential: Credential | None, *, idle_timeout_s: float
+    engine: Engine, name: ImageReference, credential: Credential | None, *, idle_timeout_s: float
 ) -> Iterator[Iterator[Mapping[str, Any]]]:
     """Start a pull and give its progress lines as they come; leaving early cancels it.
 

@@ -6,9 +6,11 @@ from typing import Any
 
 import requests
 
+_MOST_CHARACTERS = 2000
+
 
 def json_lines(response: requests.Response) -> Iterator[Mapping[str, Any]]:
-    """The JSON lines of a stream; what is no JSON object is passed over (A 12.8)."""
+    """Yield the JSON objects of a stream; lines that are no JSON objects are left out (A 12.8)."""
     rest = b""
     # A chunk is handed on as it arrives: the Engine flushes line by line.
     for chunk in response.iter_content(chunk_size=None):
@@ -16,6 +18,23 @@ def json_lines(response: requests.Response) -> Iterator[Mapping[str, Any]]:
         for line in whole:
             yield from _object(line)
     yield from _object(rest)
+
+
+def failure_in(line: Mapping[str, Any]) -> str | None:
+    """Return the reason of a line that reports a failure, None for other lines.
+
+    Engines write the reason into `error`, `errorDetail.message` or both; `error` is deprecated and
+    may be empty or absent beside `errorDetail` (W 20).
+    """
+    detail = line.get("errorDetail")
+    said = detail if isinstance(detail, Mapping) else {"message": detail}
+    for words in (line.get("error"), said.get("message")):
+        if isinstance(words, str) and words.strip():
+            return words.strip()[:_MOST_CHARACTERS]
+    unreadable = line.get("error") or detail
+    if unreadable:
+        return f"the Docker Engine gave no reason: {json.dumps(unreadable)[:_MOST_CHARACTERS]}"
+    return None
 
 
 def _object(line: bytes) -> Iterator[Mapping[str, Any]]:

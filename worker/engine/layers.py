@@ -1,7 +1,10 @@
 """How far a pull is, read from the Engine's progress lines."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
+
+from worker.engine.progress import MOST_UNFINISHED_PERCENT
 
 #: How much of a layer's work is done when its status is this; the pair says from where to where
 #: its own bytes carry it. What is no layer's status (`Digest: ...`) is not in it.
@@ -13,41 +16,59 @@ _SHARE: Mapping[str, tuple[float, float]] = {
     "Download complete": (0.7, 0.7),
     "Extracting": (0.7, 1.0),
     "Pull complete": (1.0, 1.0),
-    "Already exists": (1.0, 1.0),
 }
+#: A layer that another image brought: nothing of it is part of this pull.
+_NOT_PULLED = "Already exists"
+
+
+@dataclass(slots=True)
+class _Layer:
+    size_bytes: int = 0
+    #: Done of its work, 0 to 1.
+    share: float = 0.0
 
 
 class Layers:
-    """The state of a pull: a sentence, a percentage that never falls, the bytes moved."""
+    """The state of a pull: a sentence and a percentage of all bytes that never falls."""
 
     def __init__(self) -> None:
         self.text = ""
         self.percent: int | None = None
-        self.bytes = 0
-        self._done: dict[str, float] = {}
+        self._layers: dict[str, _Layer] = {}
         self._seen: dict[str, tuple[str, int]] = {}
 
     def read(self, line: Mapping[str, Any]) -> bool:
-        """Take one line in; whether it says anything that was not known (A 12.8)."""
+        """Read one line; return whether the pull moved: a new status, or more bytes (A 12.8)."""
         status = str(line.get("status") or "")
-        layer = str(line.get("id") or "")
+        layer_id = str(line.get("id") or "")
         if not status:
             return False
         detail = line.get("progressDetail")
         current, total = _numbers(detail if isinstance(detail, Mapping) else {})
-        before, moved_before = self._seen.get(layer, ("", 0))
-        if (before, moved_before) == (status, current):
+        if self._seen.get(layer_id) == (status, current):
             return False
-        if before == status:
-            self.bytes += max(0, current - moved_before)
-        self._seen[layer] = (status, current)
+        self._seen[layer_id] = (status, current)
         self.text = status
-        if layer and status in _SHARE:
-            start, end = _SHARE[status]
-            self._done[layer] = start + (end - start) * (min(current / total, 1) if total else 0)
-            percent = int(100 * sum(self._done.values()) / len(self._done))
-            self.percent = max(self.percent or 0, percent)
+        if layer_id and status == _NOT_PULLED:
+            self._layers.pop(layer_id, None)
+        elif layer_id and status in _SHARE:
+            self._advance(self._layers.setdefault(layer_id, _Layer()), status, current, total)
         return True
+
+    def _advance(self, layer: _Layer, status: str, current: int, total: int) -> None:
+        start, end = _SHARE[status]
+        layer.size_bytes = layer.size_bytes or total
+        layer.share = start + (end - start) * (min(current / total, 1) if total else 0)
+        self.percent = max(self.percent or 0, min(self._percent_now(), MOST_UNFINISHED_PERCENT))
+
+    def _percent_now(self) -> int:
+        """Percent of all bytes; a layer of unknown size counts as the mean of the others."""
+        sizes = [layer.size_bytes for layer in self._layers.values() if layer.size_bytes]
+        mean = sum(sizes) / len(sizes) if sizes else 1.0
+        weights = [layer.size_bytes or mean for layer in self._layers.values()]
+        shares = [layer.share for layer in self._layers.values()]
+        done = sum(weight * share for weight, share in zip(weights, shares, strict=True))
+        return int(100 * done / sum(weights))
 
 
 def _numbers(detail: Mapping[str, Any]) -> tuple[int, int]:

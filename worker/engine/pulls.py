@@ -8,10 +8,13 @@ from typing import Any
 
 from worker.engine import images
 from worker.engine.client import Engine
-from worker.engine.images import Credential, ImageName
+from worker.engine.images import Credential
+from worker.engine.json_lines import failure_in
 from worker.engine.layers import Layers
-from worker.engine.single_flight import MOST_S, Board, Job, Report, SingleFlight
+from worker.engine.progress import Report
+from worker.engine.single_flight import MOST_S, Board, Job, SingleFlight
 from worker.errors import EngineUnavailableError, ImagePullError
+from worker.image_reference import ImageReference
 from worker.locks import Locks
 from worker.log import logger
 
@@ -30,7 +33,7 @@ class Pulls:
 
     def want(
         self,
-        name: ImageName,
+        name: ImageReference,
         credential: Credential | None,
         report: Report,
         *,
@@ -52,7 +55,9 @@ class Pulls:
         )
         return self._shared.want(job, report, even_if_present=even_if_present)
 
-    def _pull(self, name: ImageName, credential: Credential | None, board: Board) -> dict[str, Any]:
+    def _pull(
+        self, name: ImageReference, credential: Credential | None, board: Board
+    ) -> dict[str, Any]:
         """Pull; the stream's end proves nothing: only an image that is here is a success (C 25)."""
         self._try_with_and_without(name, credential, board)
         found = images.present(self._engine, name)
@@ -61,7 +66,7 @@ class Pulls:
         return found
 
     def _try_with_and_without(
-        self, name: ImageName, credential: Credential | None, board: Board
+        self, name: ImageReference, credential: Credential | None, board: Board
     ) -> None:
         """A wrong credential must not bar a public image: the second try goes without (A 12.5)."""
         refused = self._stream(name, credential, board)
@@ -85,7 +90,9 @@ class Pulls:
                 )
             )
 
-    def _stream(self, name: ImageName, credential: Credential | None, board: Board) -> str | None:
+    def _stream(
+        self, name: ImageReference, credential: Credential | None, board: Board
+    ) -> str | None:
         """Pull once; the first error's words, None when there was none (A 12.9, C 25).
 
         Errors: ImagePullError when nothing moves for too long (A 12.11, C 21), or it never ends.
@@ -98,17 +105,12 @@ class Pulls:
                 self._engine, name, credential, idle_timeout_s=self._idle_timeout_s
             ) as lines:
                 for line in lines:
-                    if line.get("error"):
-                        return str(line["error"])
+                    if (refused := failure_in(line)) is not None:
+                        return refused
                     before = layers.text
                     if layers.read(line):
                         moved_s = time.monotonic()
-                        board.show(
-                            layers.text,
-                            layers.percent,
-                            moved_bytes=layers.bytes,
-                            is_step=layers.text != before,
-                        )
+                        board.show(layers.text, layers.percent, is_step=layers.text != before)
                     elif self._stalled(moved_s):
                         break
                     if time.monotonic() - began_s > MOST_S:
@@ -135,5 +137,5 @@ def _account(credential: Credential | None) -> str:
     return hashlib.blake2b(credential.header.encode(), digest_size=4).hexdigest()
 
 
-def _failed(name: ImageName, words: str) -> str:
+def _failed(name: ImageReference, words: str) -> str:
     return f"Image [{name}] failed to pull: {words}"

@@ -5,8 +5,9 @@ process and in every other worker of the host, read from a small state file how 
 share how it ends (C 22). A holder that dies frees the lock with it, and the next who looks goes on.
 
     state_dir/pulls/<hash of the lock's name>.json, written whole or not at all, mode 0600:
-    {"text", "percent", "bytes", "began_s", "finished_s", "error", "account"}
+    {"text", "percent", "moves", "began_s", "finished_s", "error", "account"}
 
+`moves` counts how often the work moved: those who wait report progress only when it grew (W 3).
 `finished_s` is null while the work runs; `error` is null when it ended well; `account` is a short
 hash that tells credentials apart, so that nobody gets the error of another one's wrong password.
 An error is shared for some seconds after its end too (C 17). Losing a file costs doing it twice.
@@ -22,13 +23,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from worker.engine.progress import Report, Told
 from worker.errors import ImageBuildError, ImagePullError, LockHeldError
 from worker.files import write_whole
 from worker.locks import Locks
 from worker.log import logger
 
-#: Gets a sentence and a percentage where there is one.
-Report = Callable[[str, int | None], None]
 Inspect = dict[str, Any]
 
 #: How long an error also answers those who ask after its end (C 17).
@@ -50,7 +50,7 @@ class WorkState:
 
     text: str
     percent: int | None = None
-    bytes: int = 0
+    moves: int = 0
     began_s: float
     finished_s: float | None = None
     error: str | None = None
@@ -91,23 +91,25 @@ class SingleFlight:
         not get on.
         """
         asked_s = time.time()
-        told = _Told(report)
+        told = Told(report)
         changed_s = time.monotonic()
         seen: WorkState | None = None
         while True:
             with self._locks.try_hold(job.key) as free:
                 if free:
-                    return self._held(job, told, asked_s, even_if_present=even_if_present)
+                    found = self._held(job, told, asked_s, even_if_present=even_if_present)
+                    told.finish()
+                    return found
             state = self._read(job.key)
             if state != seen:
                 seen, changed_s = state, time.monotonic()
-            if state is not None and state.finished_s is None:
-                told(state.text, state.percent)
+                if state is not None and state.moves and state.finished_s is None:
+                    told(state.text, state.percent)
             if time.monotonic() - changed_s > self._idle_timeout_s + _HOLDER_MARGIN_S:
                 raise LockHeldError(f"{job.key} is held by a worker that does not get on")
             time.sleep(_POLL_S)
 
-    def _held(self, job: Job, told: "_Told", asked_s: float, *, even_if_present: bool) -> Inspect:
+    def _held(self, job: Job, told: Told, asked_s: float, *, even_if_present: bool) -> Inspect:
         """Nobody works on it now: take what is here, share how it ended, or do it."""
         shared = self._shared(job, asked_s)
         if not even_if_present or (shared is not None and shared.error is None):
@@ -162,43 +164,32 @@ class SingleFlight:
                     path.unlink()
 
 
-class _Told:
-    """Tells an event's report what is new, and nothing twice."""
-
-    def __init__(self, report: Report) -> None:
-        self._report = report
-        self._last: tuple[str, int | None] | None = None
-
-    def __call__(self, text: str, percent: int | None) -> None:
-        if (text, percent) != self._last:
-            self._last = (text, percent)
-            self._report(text, percent)
-
-
 class Board:
-    """What the one who works shows to the others; the file is written a few times a second."""
+    """The progress of shared work: reported to its own event, written for those who wait.
+
+    The file is written a few times a second. Nothing is reported before the work moves: an Engine
+    that does not answer must not keep an event alive.
+    """
 
     def __init__(self, write: Callable[[WorkState], None], told: Report, began: WorkState) -> None:
         self._write = write
         self._told = told
         self._state = began
-        self._written_s = 0.0
-        self.say(began.text)
+        self._write_now()
 
     def say(self, text: str) -> None:
         """Show a sentence now."""
-        self._state = replace(self._state, text=text)
-        self._told(text, self._state.percent)
-        self._write_now()
+        self.show(text, self._state.percent, is_step=True)
 
-    def show(
-        self, text: str, percent: int | None, *, moved_bytes: int = 0, is_step: bool = False
-    ) -> None:
-        """Show how far it is; what is no step of its own only if the last was not just shown.
+    def show(self, text: str, percent: int | None, *, is_step: bool = False) -> None:
+        """Show a movement of the work: more bytes, more output, or a new step.
 
-        Nobody knows how long a step lasts, so that the others must not wait for the next line.
+        A movement without a sentence keeps the last one.
+        A step is written at once, other movements only if the last write is not recent: nobody
+        knows how long a step lasts, and those who wait must not wait for the next line.
         """
-        self._state = replace(self._state, text=text, percent=percent, bytes=moved_bytes)
+        text, moves = text or self._state.text, self._state.moves + 1
+        self._state = replace(self._state, text=text, percent=percent, moves=moves)
         self._told(text, percent)
         if is_step or time.monotonic() - self._written_s >= _POLL_S:
             self._write_now()

@@ -20,7 +20,6 @@ from worker.create import (
 from worker.create.labels import PULL_IMAGE
 from worker.engine import containers
 from worker.engine.containers import Inspect
-from worker.engine.images import ImageName
 from worker.errors import (
     ContainerMissingError,
     ContainerStrandedError,
@@ -32,6 +31,7 @@ from worker.errors import (
     PayloadError,
     WorkerError,
 )
+from worker.image_reference import ImageReference
 from worker.log import logger
 from worker.operations.context import Host
 from worker.operations.facts import gather
@@ -105,9 +105,9 @@ def _take_back(container_id: str, host: Host) -> None:
 
 def _create(instance: Instance, host: Host) -> tuple[str, Inspect | None]:
     """The container's id; and what was found, when its name shows that it is there."""
-    if instance.image_name is None:
+    image = instance.image_reference
+    if image is None:
         raise PayloadError("Can not start container with no image")
-    image = ImageName.parse(instance.image_name)
     # An instance that cannot be mapped is refused before it leaves an image or a volume behind.
     create_body(instance, Facts())
     if instance.label(PULL_IMAGE) == "always":
@@ -136,7 +136,7 @@ def _create(instance: Instance, host: Host) -> tuple[str, Inspect | None]:
 
 
 def _create_with_image(
-    instance: Instance, image: ImageName, body: Mapping[str, Any], name: str, host: Host
+    instance: Instance, image: ImageReference, body: Mapping[str, Any], name: str, host: Host
 ) -> str:
     """Create; on a missing image pull it and create once more (A 3.6)."""
     try:

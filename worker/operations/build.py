@@ -6,9 +6,9 @@ from typing import Any
 
 from worker.engine import builds, images
 from worker.engine.builds import Recipe
-from worker.engine.images import ImageName
 from worker.engine.single_flight import Board, Job, SingleFlight
 from worker.errors import EngineUnavailableError, ImageBuildError, PayloadError
+from worker.image_reference import ImageReference
 from worker.log import logger
 from worker.operations.build_context import fetched
 from worker.operations.build_source import Source, refuse_host, source_of
@@ -19,7 +19,7 @@ _log = logger(__name__)
 
 
 def build_image(
-    name: ImageName, build: Build, host: Host, *, even_if_present: bool = False
+    name: ImageReference, build: Build, host: Host, *, even_if_present: bool = False
 ) -> dict[str, Any]:
     """The image's inspect, built once for all who want the same; its output is the progress.
 
@@ -43,7 +43,7 @@ def build_image(
 
 
 def _build(
-    name: ImageName, build: Build, source: Source, host: Host, board: Board
+    name: ImageReference, build: Build, source: Source, host: Host, board: Board
 ) -> dict[str, Any]:
     recipe = Recipe(
         name=name,
@@ -72,10 +72,14 @@ def _build(
     return found
 
 
-def _add_tag(name: ImageName, build: Build, host: Host) -> None:
-    """`build.tag` is python-agent's name of the result; cattle's own name goes by `fullName`."""
-    also = ImageName.parse(build.tag) if build.tag else name
-    if also != name and also.tag and not also.digest:
+def _add_tag(name: ImageReference, build: Build, host: Host) -> None:
+    """Give the image the name in `build.tag` too, which python-agent knew it by.
+
+    A tag without a registry that names the same repository is no other name: as a name of its own
+    it would be Docker Hub's.
+    """
+    also = ImageReference.parse(build.tag) if build.tag else name
+    if name.merged(also) is None and also.tag and not also.digest:
         images.tag(host.engine, name, repository=also.repository, tag=also.tag)
 
 

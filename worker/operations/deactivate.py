@@ -1,5 +1,6 @@
 """`compute.instance.deactivate`: the instance's container does not run."""
 
+from functools import partial
 from typing import Any
 
 from worker.contract.events import Event
@@ -12,6 +13,7 @@ from worker.errors import (
     OperationError,
 )
 from worker.log import logger
+from worker.operations.bounded import reporting
 from worker.operations.context import Host
 from worker.operations.protection import refuse_own
 from worker.operations.reported import reported
@@ -43,7 +45,12 @@ def _stop(instance: KnownInstance, found: Inspect, host: Host) -> Inspect | None
     timeout_s = DEFAULT_STOP_TIMEOUT_S if asked_s is None else asked_s  # zero is meant (A 11.1)
     container_id = found["Id"]
     try:
-        containers.stop(host.engine, container_id, timeout_s=timeout_s)
+        reporting(
+            partial(containers.stop, host.engine, container_id, timeout_s=timeout_s),
+            host.report_progress,
+            f"stopping container {container_id[:12]}, which may take {timeout_s} s",
+            bound_s=timeout_s,
+        )
     except EngineUnavailableError:
         raise
     except ContainerMissingError:

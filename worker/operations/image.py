@@ -3,7 +3,6 @@
 from typing import Any
 
 from worker.contract.events import Event
-from worker.engine.images import ImageName
 from worker.operations.context import Host
 from worker.operations.images import ensure_image
 from worker.payload import image_of, process_of
@@ -19,7 +18,5 @@ def activate_image(event: Event, host: Host) -> dict[str, Any]:
     done = wrapped(event, image_reply())
     if process_of(event.data).is_no_op:
         return done
-    assert image.full_name is not None
-    name = ImageName.parse(image.full_name)
-    ensure_image(name, image, host)
+    ensure_image(image.reference, image, host)
     return done

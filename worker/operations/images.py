@@ -3,21 +3,22 @@
 from typing import Any
 
 from worker.engine import images
-from worker.engine.images import Credential, ImageName
+from worker.engine.images import Credential
 from worker.engine.pulls import Pulls
-from worker.errors import ImageNeededError
+from worker.errors import ImageNeededError, PayloadError
+from worker.image_reference import ImageReference
 from worker.operations.build import build_image
 from worker.operations.context import Host
-from worker.payload import Image
+from worker.payload import Image, UnreadableCredential
 
 
 def ensure_image(
-    name: ImageName, image: Image | None, host: Host, *, even_if_present: bool = False
+    name: ImageReference, image: Image | None, host: Host, *, even_if_present: bool = False
 ) -> dict[str, Any]:
-    """The image's inspect, once it is here; got once for all who want it (A 12.1, 12.12, C 22).
+    """Return the image's inspect once it is here; fetched once for all who want it (A 12.1, C 22).
 
-    Errors: ImageNeededError in a lane that must not pull; ImagePullError; ImageBuildError;
-    EngineUnavailableError.
+    Errors: ImageNeededError in a lane that must not pull; PayloadError for a credential that cannot
+    be read, when it is needed; ImagePullError; ImageBuildError; EngineUnavailableError.
     """
     if not even_if_present and (found := images.present(host.engine, name)) is not None:
         return found
@@ -27,6 +28,8 @@ def ensure_image(
         raise ImageNeededError(f"image {name} has to be {verb} first")
     if build is not None:
         return build_image(name, build, host, even_if_present=even_if_present)
+    if name.is_id:
+        raise PayloadError(f"image {name} is not on this host; an image id cannot be pulled")
     pulls = Pulls(
         host.engine,
         host.locks,
@@ -34,17 +37,20 @@ def ensure_image(
         idle_timeout_s=host.settings.pull_idle_timeout_s,
     )
     return pulls.want(
-        name, _credential_of(image), host.report_progress, even_if_present=even_if_present
+        name, _credential(name, image), host.report_progress, even_if_present=even_if_present
     )
 
 
-def _credential_of(image: Image | None) -> Credential | None:
-    """The registry account that cattle sent with the image (A 12.5, 12.6)."""
+def _credential(name: ImageReference, image: Image | None) -> Credential | None:
+    """Return the registry account that cattle sent with the image (A 12.5, 12.6, W 11, W 24)."""
     given = image.registry_credential if image is not None else None
     if given is None:
         return None
+    if isinstance(given, UnreadableCredential):
+        raise PayloadError(f"cannot pull image {name}: {given.reason}")
     return Credential(
         username=given.public_value,
         password=given.secret_value.get_secret_value(),
-        server_address=given.server_address or "",
+        # Whatever registry cattle keeps with the account, it is the image's that asks for it.
+        server_address=name.server_address,
     )

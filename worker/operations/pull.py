@@ -9,8 +9,8 @@ from typing import Any
 
 from worker.contract.events import Event
 from worker.engine import images
-from worker.engine.images import ImageName
 from worker.errors import ImageInUseError
+from worker.image_reference import ImageReference
 from worker.log import logger
 from worker.operations.context import Host
 from worker.operations.images import ensure_image
@@ -29,8 +29,7 @@ def pull(event: Event, host: Host) -> dict[str, Any]:
     Errors: ImageNeededError, ImagePullError, ImageBuildError, EngineError.
     """
     request = pull_of(event.data)
-    assert request.image.full_name is not None
-    name = ImageName.parse(request.image.full_name)
+    name = request.image.reference
     temporary = _temporary(name, request.tag)
     if request.is_complete:
         if temporary is not None and not (name.digest and _holds_the_digest(temporary, host)):
@@ -47,12 +46,12 @@ def pull(event: Event, host: Host) -> dict[str, Any]:
     return pull_reply(found)
 
 
-def _temporary(name: ImageName, suffix: str | None) -> ImageName | None:
+def _temporary(name: ImageReference, suffix: str | None) -> ImageReference | None:
     """The second name; an image named by its digest has no tag of its own before it (A 12.2)."""
     return replace(name, tag=f"{name.tag or ''}{suffix}", digest=None) if suffix else None
 
 
-def _holds_the_digest(temporary: ImageName, host: Host) -> bool:
+def _holds_the_digest(temporary: ImageReference, host: Host) -> bool:
     """Whether it is the last tag of its repository on the image.
 
     With that the Engine takes the repository's digests away too, and the image that cattle named.
@@ -63,7 +62,7 @@ def _holds_the_digest(temporary: ImageName, host: Host) -> bool:
     return bool(tags) and all(tag == temporary.tag for repo, _, tag in tags if repo in own)
 
 
-def _take_away(temporary: ImageName, host: Host) -> None:
+def _take_away(temporary: ImageReference, host: Host) -> None:
     try:
         images.remove(host.engine, temporary)
     except ImageInUseError as error:

@@ -15,7 +15,15 @@ from worker.payload.host import (
     inspect_of,
     process_of,
 )
-from worker.payload.image import Build, Image, ImagePull, RegistryCredential, image_of, pull_of
+from worker.payload.image import (
+    Build,
+    Image,
+    ImagePull,
+    RegistryCredential,
+    UnreadableCredential,
+    image_of,
+    pull_of,
+)
 from worker.payload.instance import Instance, KnownInstance, instance_of, known_instance_of
 from worker.payload.parts import ContainerRef, Link, Network, Nic, Port
 from worker.payload.requests import (
@@ -47,6 +55,7 @@ __all__ = [
     "Process",
     "RegistryCredential",
     "StoragePool",
+    "UnreadableCredential",
     "Volume",
     "config_update_of",
     "delegation_of",

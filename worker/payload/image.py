@@ -1,77 +1,78 @@
 """Images as cattle describes them: what to pull, with whose credential, or how to build."""
 
-from pydantic import Field, SecretStr
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, SecretStr
 
 from worker.errors import PayloadError
-from worker.payload.base import Flag, Payload, Text, member, only_docker, parse
-
-#: Before an image's name, where cattle keeps it as a uuid.
-SCHEME = "docker:"
+from worker.image_reference import ImageReference
+from worker.payload.base import Flag, Payload, Text, found_word, member, only_docker, parse
+from worker.payload.image_names import (
+    DockerImageParts,
+    NamedImage,
+    agreed,
+    named_by_label,
+    named_by_parts,
+    named_by_uuid,
+)
 
 
 class DockerImage(Payload):
-    """An image's name, as cattle took it apart."""
+    """An image's name, as cattle took it apart; `image_names` says what each version sends."""
 
-    #: Registry, repository and tag: `registry.example/team/app:1.2`.
     full_name: Text | None = None
-    #: The same without the tag.
     qualified_name: Text | None = None
     tag: Text | None = None
-    id: Text | None = None
     namespace: Text | None = None
     repository: Text | None = None
     server: Text | None = None
-    look_up_name: Text | None = None
 
+    @property
+    def parts(self) -> DockerImageParts:
+        """The parts of the name; blank ones are None."""
 
-class RegistryFields(Payload):
-    """The part of a registry's fields that a pull needs."""
+        def said(text: str | None) -> str | None:
+            return (text or "").strip() or None
 
-    server_address: Text | None = None
-
-
-class RegistryData(Payload):
-    """A registry's own data column."""
-
-    fields: RegistryFields = Field(default_factory=RegistryFields)
-
-
-class Registry(Payload):
-    """A registry known to cattle."""
-
-    data: RegistryData = Field(default_factory=RegistryData)
-
-
-class CredentialFields(Payload):
-    """The part of a credential's fields that a pull needs."""
-
-    email: Text | None = None
-
-
-class CredentialData(Payload):
-    """A credential's own data column."""
-
-    fields: CredentialFields = Field(default_factory=CredentialFields)
+        return DockerImageParts(
+            full_name=said(self.full_name),
+            qualified_name=said(self.qualified_name),
+            namespace=said(self.namespace),
+            repository=said(self.repository),
+            tag=said(self.tag),
+            server=said(self.server),
+        )
 
 
 class RegistryCredential(Payload):
-    """Who pulls; the secret never shows in a text or an error."""
+    """The account that pulls; the secret never shows in a text or an error.
+
+    The registry that cattle keeps with it is not read: a credential is sent to the registry of the
+    image's own name (A 12.5).
+    """
 
     public_value: Text
     secret_value: SecretStr
-    data: CredentialData = Field(default_factory=CredentialData)
-    registry: Registry = Field(default_factory=Registry)
 
-    @property
-    def email(self) -> str | None:
-        """The account's address, if one was given."""
-        return self.data.fields.email
 
-    @property
-    def server_address(self) -> str | None:
-        """The registry's address; the default registry goes by its API's name (A 12.5)."""
-        address = self.registry.data.fields.server_address
-        return "https://index.docker.io" if address == "https://docker.io" else address
+class UnreadableCredential(Payload):
+    """A credential without an account or a secret; it fails only a pull that would need it."""
+
+    reason: str
+
+
+def _credential(value: object) -> object:
+    if value is None or isinstance(value, RegistryCredential | UnreadableCredential):
+        return value
+    if not isinstance(value, Mapping):
+        # Read as an object, the error would quote it.
+        reason = f"registryCredential must be an object, found {found_word(value)}"
+        return UnreadableCredential(reason=reason)
+    try:
+        return parse(RegistryCredential, value, "registryCredential")
+    except PayloadError as error:
+        return UnreadableCredential(reason=error.message)
 
 
 class Build(Payload):
@@ -107,20 +108,43 @@ class Image(Payload):
     uuid: Text | None = None
     name: Text | None = None
     data: ImageData = Field(default_factory=ImageData)
-    registry_credential: RegistryCredential | None = None
-
-    @property
-    def full_name(self) -> str | None:
-        """The name with its tag: cattle's `fullName`, else its uuid where that is one (A 3.4)."""
-        # Newer servers give an image a random uuid, which is nobody's name.
-        named = self.uuid is not None and self.uuid.startswith(SCHEME)
-        return self.data.docker_image.full_name or (without_scheme(self.uuid) if named else None)
+    registry_credential: Annotated[
+        RegistryCredential | UnreadableCredential | None, BeforeValidator(_credential)
+    ] = None
 
     @property
     def build(self) -> Build | None:
         """How to build it; None when it is to be pulled (A 12.12)."""
         build = self.data.fields.build
         return build if build is not None and (build.context or build.remote) else None
+
+    @property
+    def reference(self) -> ImageReference:
+        """The image's name, resolved from every place that has it (A 3.4, W 1).
+
+        Errors: PayloadError when no place names an image, one is unreadable, or two contradict.
+        """
+        found = self.named_in("image")
+        if found is None:
+            raise PayloadError(
+                "the event must name an image in image.data.dockerImage.fullName, image.name or "
+                "image.uuid, found none of them"
+            )
+        return found
+
+    def named_in(self, place: str, also: tuple[NamedImage, ...] = ()) -> ImageReference | None:
+        """Return the image's name, or None when no place names one.
+
+        `place` is where the event has this image; `also` are names outside of it.
+        Errors: PayloadError when a place is unreadable, or two contradict each other.
+        """
+        others = (
+            *named_by_uuid(f"{place}.uuid", self.uuid),
+            *also,
+            *named_by_label(f"{place}.name", self.name),
+        )
+        parts = self.data.docker_image.parts
+        return agreed((*named_by_parts(f"{place}.data.dockerImage", parts, others), *others))
 
 
 class ImagePull(Payload):
@@ -146,29 +170,14 @@ class ImagePull(Payload):
         return self.mode == "cached"
 
 
-def without_scheme(uuid: str | None) -> str | None:
-    """Turn cattle's `docker:busybox:1` into Docker's `busybox:1`; blank is None."""
-    return (uuid or "").removeprefix(SCHEME) or None
-
-
 def image_of(data: object) -> Image:
     """Read the image of an `imageStoragePoolMap` event; any kind of pool will do."""
     pool_map = member(data, "imageStoragePoolMap")
-    return _named(parse(Image, member(pool_map, "image"), "imageStoragePoolMap.image"))
+    return parse(Image, member(pool_map, "image"), "imageStoragePoolMap.image")
 
 
 def pull_of(data: object) -> ImagePull:
     """Read the request of `compute.instance.pull`."""
     pull = parse(ImagePull, member(data, "instancePull"), "instancePull")
     only_docker(pull.kind, "instancePull")
-    _named(pull.image)
     return pull
-
-
-def _named(image: Image) -> Image:
-    if image.full_name is None:
-        raise PayloadError(
-            "the event must name an image in image.data.dockerImage.fullName or image.uuid, "
-            "found neither"
-        )
-    return image

@@ -4,6 +4,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
+from worker.image_reference import ImageReference
 from worker.payload.base import (
     LISTED,
     Flag,
@@ -17,7 +18,8 @@ from worker.payload.base import (
 )
 from worker.payload.fields import InstanceFields
 from worker.payload.host import Host, Process
-from worker.payload.image import Image, without_scheme
+from worker.payload.image import Image
+from worker.payload.image_names import named_at
 from worker.payload.parts import ContainerRef, IpsecByHost, Link, Network, Nic, Port
 from worker.payload.volume import Volume
 
@@ -110,10 +112,13 @@ class Instance(KnownInstance):
         return self.data.fields
 
     @property
-    def image_name(self) -> str | None:
-        """The image to run: the image's own name, else the one the user wrote (A 3.4)."""
-        name = self.image.full_name if self.image is not None else None
-        return name or without_scheme(self.fields.image_uuid)
+    def image_reference(self) -> ImageReference | None:
+        """The image to run, resolved from every place that names it; None without any (A 3.4, W 1).
+
+        Errors: PayloadError when a place is unreadable, or two contradict each other.
+        """
+        written = named_at("instance.data.fields.imageUuid", self.fields.image_uuid)
+        return (self.image or Image()).named_in("instance.image", written)
 
     @property
     def network_services(self) -> frozenset[str]:

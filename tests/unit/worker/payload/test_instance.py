@@ -10,7 +10,7 @@ from worker.payload import instance_of, process_of
 def test_smallest_instance():
     """A uuid is all that an instance needs."""
     instance = instance_of({"instanceHostMap": {"instance": {"uuid": "u"}}})
-    assert (instance.uuid, instance.nics, instance.image_name) == ("u", (), None)
+    assert (instance.uuid, instance.nics, instance.image_reference) == ("u", (), None)
 
 
 def test_an_instance_has_a_uuid():
@@ -31,16 +31,18 @@ def test_a_missing_kind_is_docker(host):
     assert instance_of(instance_data(host=host)).host.kind in (None, "docker")
 
 
-def test_image_of_the_row_comes_first():
-    """A 3.4: the image row wins over what the user wrote."""
+def test_image_row_and_user_that_name_different_images_are_refused():
+    """A 3.4, W 1: neither is preferred, and the error names both places."""
     instance = instance_of(instance_data({"imageUuid": "docker:other:2"}, image=image("a/b:1")))
-    assert instance.image_name == "a/b:1"
+    with pytest.raises(PayloadError, match=r"dockerImage\.fullName names a/b:1.*imageUuid names o"):
+        _ = instance.image_reference
 
 
 @pytest.mark.parametrize("uuid", ["docker:other:2", "other:2"])
 def test_image_the_user_wrote_is_the_fallback(uuid):
     """A 3.4: without an image row the user's image is used, without cattle's scheme."""
-    assert instance_of(instance_data({"imageUuid": uuid}, image=None)).image_name == "other:2"
+    instance = instance_of(instance_data({"imageUuid": uuid}, image=None))
+    assert str(instance.image_reference) == "other:2"
 
 
 def test_no_op_flag():
@@ -120,5 +122,5 @@ def test_a_random_uuid_of_an_image_is_not_its_name():
     """A 3.4: newer servers give images such uuids; the user's own word counts then."""
     row = {"uuid": "64d21781-295e-40ac-b3db-9f575b9bbe34", "data": {}}
     data = instance_data({"imageUuid": "docker:library/redis:latest"}, image=row)
-    assert instance_of(data).image_name == "library/redis:latest"
-    assert instance_of(instance_data(image=row)).image_name is None
+    assert str(instance_of(data).image_reference) == "redis:latest"
+    assert instance_of(instance_data(image=row)).image_reference is None

@@ -1,10 +1,20 @@
 """Images, volumes and the requests that name a container directly."""
 
+import re
+
 import pytest
 
 from tests.factories import image, image_data, volume_data
 from worker.errors import PayloadError
-from worker.payload import force_stop_of, image_of, inspect_of, pull_of, volume_of
+from worker.payload import (
+    RegistryCredential,
+    UnreadableCredential,
+    force_stop_of,
+    image_of,
+    inspect_of,
+    pull_of,
+    volume_of,
+)
 
 CREDENTIAL = {
     "publicValue": "someone",
@@ -18,30 +28,48 @@ def test_image_names():
     """A 12.4: name and tag of an image are read as cattle took them apart."""
     docker_image = image_of(image_data()).data.docker_image
     assert (docker_image.qualified_name, docker_image.tag) == ("example/sleep", "1.0")
-    assert image_of(image_data()).full_name == "example/sleep:1.0"
+    assert image_of(image_data()).reference.reference == "example/sleep:1.0"
 
 
 def test_image_without_a_name_is_refused():
     """An image event that names no image is an error."""
     with pytest.raises(PayloadError, match="must name an image"):
-        image_of(image_data(uuid=None, data=None))
+        _ = image_of(image_data(uuid=None, data=None)).reference
 
 
 def test_any_pool_will_do():
     """A 13.12: the kind of an image's or volume's pool is not checked."""
     data = image_data()
     data["imageStoragePoolMap"]["storagePool"]["kind"] = "convoy"
-    assert image_of(data).full_name
+    assert image_of(data).reference
 
 
 def test_credential():
-    """A 12.5: account, secret, address and mail; the default registry by its API's name."""
+    """A 12.5: account and secret; the registry is that of the image's own name."""
     credential = image_of(image_data(registryCredential=CREDENTIAL)).registry_credential
-    assert credential is not None
+    assert isinstance(credential, RegistryCredential)
     assert credential.public_value == "someone"
     assert credential.secret_value.get_secret_value() == "hunter2"
-    assert credential.email == "a@b.example"
-    assert credential.server_address == "https://index.docker.io"
+
+
+@pytest.mark.parametrize(
+    ("credential", "place"),
+    [
+        ({**CREDENTIAL, "secretValue": None}, r"registryCredential\.secretValue is missing"),
+        ({**CREDENTIAL, "publicValue": None}, r"registryCredential\.publicValue is missing"),
+        ({**CREDENTIAL, "secretValue": ["hunter2"]}, r"registryCredential\.secretValue: .* a list"),
+        ({**CREDENTIAL, "secretValue": {"x": "hunter2"}}, r"registryCredential\.secretValue: "),
+        ("hunter2", "registryCredential must be an object, found a text"),
+        (["hunter2"], "registryCredential must be an object, found a list"),
+    ],
+)
+def test_unreadable_credential_does_not_make_its_event_unreadable(credential, place):
+    """W 24: only a pull that needs the credential fails, with the field and without the value."""
+    read = image_of(image_data(registryCredential=credential))
+    assert isinstance(read.registry_credential, UnreadableCredential)
+    assert re.search(place, read.registry_credential.reason)
+    assert "hunter2" not in f"{read!r} {read.model_dump_json()}"
+    assert read.reference.reference == "example/sleep:1.0"
 
 
 def test_credential_hides_its_secret():

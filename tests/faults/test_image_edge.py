@@ -14,6 +14,7 @@ from tests.faults.scripted_engine import Answer, Hang, Held, Pull
 from worker.engine.progress import REPEAT_EVERY_S
 from worker.errors import (
     EngineUnavailableError,
+    ImageBuildError,
     ImageNeededError,
     ImagePullError,
     PayloadError,
@@ -202,6 +203,40 @@ def test_pull_that_the_engine_never_answers_is_not_reported(engine, make_host):
     with pytest.raises((ImagePullError, EngineUnavailableError)):
         host.run(IMAGE, image_event())
     assert host.told == []
+
+
+def build_event():
+    """The data of a pull task for an image that is built from git, anew each time."""
+    build = {"remote": "http://127.0.0.1:1/app.git"}
+    row = since_2016()
+    row["data"]["fields"] = {"build": build}
+    return {"instancePull": {"kind": "docker", "mode": "all", "image": row}}
+
+
+def test_build_that_prints_the_same_is_reported_while_it_prints(engine, make_host):
+    """W 3: dots of a long step, to the event that builds and to those who share the build."""
+    engine.images.add(f"{REGISTRY}/foo:1")
+    dots = [{"stream": "."}] * round(3 * REPEAT_EVERY_S / 0.05)
+    engine.script(
+        "POST", "/build", Pull([{"stream": "Step 1/2 : RUN x"}, *dots], every_s=0.05, arrives=False)
+    )
+    hosts = [make_host(), make_host()]
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(one.run, PULL, build_event()) for one in hosts]
+        assert all(one.result(60)["fields"]["dockerImage"] for one in runs)
+    assert engine.count("POST", "/build") == 1
+    for host in hosts:
+        assert host.told.count((".", 0)) >= 3
+        assert host.told[-1] == (".", 100)
+
+
+@pytest.mark.parametrize("failure", [{"error": ""}, {}])
+def test_reason_of_a_build_is_read_from_its_detail(engine, host, failure):
+    """W 20: by the same rule as a pull's, with the build's last output."""
+    lines = ({"stream": "Step 1/2 : RUN x"}, {**failure, "errorDetail": {"message": "code: 3"}})
+    engine.script("POST", "/build", Pull(lines, arrives=False))
+    with pytest.raises(ImageBuildError, match=r"failed to build: code: 3 \(its last output: Step"):
+        host.run(PULL, build_event())
 
 
 def test_stop_within_its_own_timeout_is_reported(engine, host):

@@ -29,7 +29,7 @@ def reporting(
     event alive. The call runs in a thread of its own: only the thread of a Celery task can report.
     Errors: what the call raises.
     """
-    if bound_s <= every_s:
+    if bound_s <= 2 * every_s:
         return call()
     ends_s = time.monotonic() + bound_s
     done: Future[T] = Future()

@@ -11,6 +11,8 @@ from urllib.parse import quote
 
 import aiohttp
 
+from bridge.awake import AwakeClock
+from bridge.client import finish
 from bridge.errors import PublishError, PublishRefusedError
 from bridge.publisher import refusal
 from bridge.settings import AgentKeys
@@ -29,8 +31,11 @@ _REPLY_S = 0.5
 class ConfigContent:
     """cattle's `/configcontent`, for all agents."""
 
-    def __init__(self, session: aiohttp.ClientSession, cattle_url: str) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, cattle_url: str, *, clock: AwakeClock
+    ) -> None:
         self._session = session
+        self._clock = clock
         self._url = f"{cattle_url}/configcontent"
 
     async def reported(self, agent: AgentKeys, outcome: Outcome, within_s: float) -> Outcome:
@@ -64,15 +69,17 @@ class ConfigContent:
     async def _report(self, item: str, agent: AgentKeys) -> None:
         """Errors: PublishError (try again), PublishRefusedError (will never change)."""
         try:
-            async with self._session.put(
-                f"{self._url}/{quote(item, safe='')}",
-                params={"version": "latest"},
-                headers=agent.headers,
-                timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
-                allow_redirects=False,
-            ) as response:
+            async with (
+                self._clock.timeout(TIMEOUT_S),
+                self._session.put(
+                    f"{self._url}/{quote(item, safe='')}",
+                    params={"version": "latest"},
+                    headers=agent.headers,
+                ) as response,
+            ):
                 if response.status >= 300:  # noqa: PLR2004 -- HTTP's classes
                     raise await refusal(response, f"the report that {item} is up to date")
+                await finish(response, self._clock)
         except (aiohttp.ClientError, TimeoutError, OSError) as problem:
             raise PublishError(
                 f"cattle did not take the report that {item} is up to date: "

@@ -4,8 +4,10 @@ BridgeError
  +- DecodeError          a frame is not an event; names its id where that could be read
  +- StreamClosedError    the websocket ended, with the way it ended
  +- PublishError         cattle did not take a reply
-     +- PublishRefusedError   and never will (4xx): the outcome is given up and counted
+     +- PublishRefusedError   and never will (400, 422): the outcome is given up and counted
+     |   +- DoubtfulRefusalError  other 4xx, maybe of a proxy: given up after a while
      +- KeysRefusedError      from these keys (401): another agent's may do
+         +- KeysUnknownError      cattle took it as another account's: nobody may get it
 """
 
 from bridge.reconnect import Ending
@@ -53,3 +55,14 @@ class PublishRefusedError(PublishError):
 
 class KeysRefusedError(PublishError):
     """Raised when cattle does not know the keys a reply was sent with, now or any more."""
+
+
+class DoubtfulRefusalError(PublishRefusedError):
+    """Raised when a reply was refused, maybe by a proxy that has no cattle at the moment."""
+
+
+class KeysUnknownError(KeysRefusedError):
+    """Raised when cattle accepted a reply, but with keys that it took for another account's.
+
+    Without access control it answers 201 to keys of a removed agent.
+    """

@@ -12,6 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from bridge.standing import Standing
 from worker.contract import keys
 from worker.contract.leases import Leases
 from worker.log import logger
@@ -29,8 +30,10 @@ class BridgeCollector(Collector):
         intake: Mapping[str, int],
         outbox: Mapping[str, int],
         swept: Mapping[str, int],
+        standing: Standing,
     ) -> None:
         self._redis = client
+        self._standing = standing
         self._leases = Leases(client)
         self._counts = (
             ("events", "Events and frames by what became of them here", "result", intake),
@@ -45,6 +48,7 @@ class BridgeCollector(Collector):
             for value, count in dict(counts).items():
                 counter.add_metric([str(value)], count)
             yield counter
+        yield from self._agents()
         up = GaugeMetricFamily("cowpoke_redis_up", "Whether Redis answered this scrape")
         try:
             known = list(self._known())
@@ -56,6 +60,21 @@ class BridgeCollector(Collector):
         up.add_metric([], 1)
         yield up
         yield from known
+
+    def _agents(self) -> Iterator[Metric]:
+        websockets = GaugeMetricFamily(
+            "cowpoke_websockets_open", "Whether an agent's websocket is open", labels=["agent"]
+        )
+        waiting = GaugeMetricFamily(
+            "cowpoke_agent_waiting",
+            "1 for what an agent without a websocket waits for",
+            labels=["agent", "reason"],
+        )
+        for agent, is_open in self._standing.open_websockets().items():
+            websockets.add_metric([agent.label], is_open)
+        for agent, wait in self._standing.waits().items():
+            waiting.add_metric([agent.label, wait], 1)
+        yield from (websockets, waiting)
 
     def _known(self) -> Iterator[Metric]:
         waiting = GaugeMetricFamily(

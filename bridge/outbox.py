@@ -15,9 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 import redis
 
 from bridge.configcontent import ConfigContent
-from bridge.errors import KeysRefusedError, PublishError, PublishRefusedError
+from bridge.errors import KeysRefusedError, PublishError
 from bridge.gate import Gate
-from bridge.publisher import Publisher
+from bridge.publisher import MOST_RETRY_AFTER_S, Publisher
+from bridge.refusals import Refusals
 from bridge.replies import reply, without_list
 from bridge.settings import AgentKeys
 from worker.contract.envelopes import outcome_of
@@ -238,27 +239,26 @@ class Outbox:
             # Nothing in the lane of pings reports progress.
             await self._wait_for_other_bridge(event_id)
         tries = 0
+        refusals = Refusals()
         while not self._is_late_ping(delivery):
             try:
                 async with self._slots, self._gate.passing():
                     if delivery.lane == Lane.CONTROL:
                         await self._leave_out_old_list(event_id, answer)
                     await self._publisher.publish(agent, answer)
-            except PublishRefusedError as refused:
-                self._gate.succeeded()
-                self.counts["refused"] += 1
-                _log.error("reply.refused", event_id=event_id, reason=refused.message)
-                return
-            except KeysRefusedError as refused:
-                # A host that was removed: cattle looks at the reply's name, whoever sends it.
-                self._gate.succeeded()
-                agent = self._next_agent[agent]
-                self.counts["retried"] += 1
-                tries += 1
-                _log.warning("reply.waits", event_id=event_id, tries=tries, reason=refused.message)
-                await asyncio.sleep(_pause_s(tries, None))
             except PublishError as problem:
-                self._gate.failed(delivery.outcome_id)
+                end = refusals.end(problem, now_s=time.monotonic(), left_s=self._left_s(delivery))
+                if end is not None or isinstance(problem, KeysRefusedError):
+                    # cattle is there, whatever it thinks of this reply.
+                    self._gate.succeeded()
+                    # A host that was removed: cattle looks at the reply's name, whoever sends it.
+                    agent = self._next_agent[agent]
+                else:
+                    self._gate.failed(delivery.outcome_id)
+                if end is not None:
+                    self.counts[end] += 1
+                    _log.error(f"reply.{end}", event_id=event_id, reason=problem.message)
+                    return
                 self.counts["retried"] += 1
                 tries += 1
                 _log.warning("reply.waits", event_id=event_id, tries=tries, reason=problem.message)
@@ -331,4 +331,5 @@ class Outbox:
 
 def _pause_s(tries: int, retry_after_s: float | None) -> float:
     grown_s: float = min(RETRY_FIRST_S * 2.0 ** min(tries - 1, 20), RETRY_MOST_S)
-    return max(grown_s, retry_after_s or 0) * random.uniform(0.5, 1.5)  # noqa: S311
+    asked_s = min((retry_after_s or 0) * random.uniform(1, 1.2), MOST_RETRY_AFTER_S)  # noqa: S311
+    return max(grown_s * random.uniform(0.5, 1.5), asked_s)  # noqa: S311

@@ -1,68 +1,124 @@
-"""POSTs replies to cattle through one pooled keep-alive client, and tells failures apart."""
+"""POSTs replies to cattle through one pooled keep-alive client, and classifies failures."""
 
+import time
 from collections.abc import Mapping
-from contextlib import suppress
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
 
-from bridge.errors import KeysRefusedError, PublishError, PublishRefusedError
+from bridge.awake import AwakeClock
+from bridge.client import finish, foreign_kind, read_body
+from bridge.errors import (
+    DoubtfulRefusalError,
+    KeysRefusedError,
+    KeysUnknownError,
+    PublishError,
+    PublishRefusedError,
+)
 from bridge.settings import AgentKeys
+from bridge.standing import Standing
 
 TIMEOUT_S = 60.0
+#: Longest wait that a server's Retry-After can ask for.
+MOST_RETRY_AFTER_S = 60.0
+SHOWN_CHARS = 300
 CREATED = 201
 UNAUTHORIZED = 401
-#: Wrong now, maybe right later: a proxy is overloaded, a request came too slowly.
-_TRY_AGAIN = frozenset({408, 421, 423, 425, 429})
+#: What cattle answers to a request that it cannot read, now or later.
+_FINAL = frozenset({400, 422})
+#: Wrong now, maybe right later: a proxy is overloaded or wants a login, a request came too slowly.
+_TRY_AGAIN = frozenset({407, 408, 421, 423, 425, 429})
 
 
 class Publisher:
     """Sends reply events as one or another agent."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, cattle_url: str, *, timeout_s: float = TIMEOUT_S
+        self,
+        session: aiohttp.ClientSession,
+        cattle_url: str,
+        *,
+        clock: AwakeClock,
+        standing: Standing,
+        timeout_s: float = TIMEOUT_S,
     ) -> None:
         self._session = session
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._clock = clock
+        self._standing = standing
+        self._timeout_s = timeout_s
         self._url = f"{cattle_url}/publish"
 
     async def publish(self, agent: AgentKeys, reply: Mapping[str, Any]) -> None:
-        """Send one reply; returns when cattle has put it on its bus.
+        """Send one reply; returns when cattle has put it on its bus as the agent's.
 
-        Errors: PublishError (try again), PublishRefusedError (will never change).
+        Errors: PublishError (try again), DoubtfulRefusalError (try again for a while),
+        PublishRefusedError (will never change), KeysRefusedError (other keys may do),
+        KeysUnknownError (accepted, but as another account's).
         """
         try:
-            async with self._session.post(
-                self._url,
-                json=reply,
-                headers=agent.headers,
-                timeout=self._timeout,
-                allow_redirects=False,
-            ) as response:
-                if response.status == CREATED:
-                    with suppress(aiohttp.ClientError, TimeoutError, OSError):
-                        # Read for the sake of the connection; cattle has the reply already.
-                        await response.read()
-                    return
-                raise await refusal(response, "a reply")
+            async with (
+                self._clock.timeout(self._timeout_s),
+                self._session.post(self._url, json=reply, headers=agent.headers) as response,
+            ):
+                if response.status != CREATED:
+                    raise await self._refused(response)
+                await finish(response, self._clock)
+                self._check_account(agent, response.headers)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise PublishError(
                 f"cattle did not take the reply: {type(error).__name__} {error}".strip()
             ) from error
 
+    async def _refused(self, response: aiohttp.ClientResponse) -> PublishError:
+        problem = await refusal(response, "a reply")
+        if isinstance(problem, DoubtfulRefusalError) and foreign_kind(response.headers):
+            return KeysUnknownError(problem.message)
+        return problem
+
+    def _check_account(self, agent: AgentKeys, headers: Mapping[str, str]) -> None:
+        """Raise KeysUnknownError when cattle took the reply as another account's.
+
+        The answer says whose the keys are; where it does not, the last subscription said it.
+        """
+        kind = foreign_kind(headers)
+        says = "X-API-ACCOUNT-KIND" in headers
+        if kind is None and (says or not self._standing.is_unknown(agent)):
+            return
+        raise KeysUnknownError(
+            f"cattle answered 201 to a reply with keys of agent {agent.label}, but took them for "
+            f"an account of kind {kind or 'other'}: it does not know the agent"
+        )
+
 
 async def refusal(response: aiohttp.ClientResponse, what: str) -> PublishError:
-    """What an answer that is no success means for whatever was sent."""
+    """Return what an answer that is no success means for what was sent."""
     # The body may be a proxy's HTML page or JSON of cattle's; its beginning is enough for a log.
-    body = (await response.content.read(300)).decode(errors="replace")
-    said = f"cattle answered {response.status} to {what}: {' '.join(body.split())}"
+    body = await read_body(response)
+    if "Content-Encoding" in response.headers:
+        body = b"(a compressed body)"
+    text = " ".join(body[: 4 * SHOWN_CHARS].decode(errors="replace").split())[:SHOWN_CHARS]
+    said = f"cattle answered {response.status} to {what}: {text}"
     status = response.status
     if status == UNAUTHORIZED:
         return KeysRefusedError(said)
-    if 400 <= status < 500 and status not in _TRY_AGAIN:  # noqa: PLR2004 -- HTTP's classes
+    if status in _FINAL:
         return PublishRefusedError(said)
-    return PublishError(said, retry_after_s=_seconds(response.headers.get("Retry-After")))
+    if 400 <= status < 500 and status not in _TRY_AGAIN:  # noqa: PLR2004 -- HTTP's classes
+        return DoubtfulRefusalError(said)
+    return PublishError(said, retry_after_s=_retry_after_s(response.headers.get("Retry-After")))
 
 
-def _seconds(text: str | None) -> float | None:
-    return float(text) if text is not None and text.isdecimal() else None
+def _retry_after_s(text: str | None) -> float | None:
+    """Return the wait that a server asks for, in seconds or until a date; None if unreadable."""
+    if text is None or not text.isascii():
+        return None
+    text = text.strip()
+    if text.isdecimal():
+        # More digits than the limit has are more than the limit.
+        return min(float(text[:9]), MOST_RETRY_AFTER_S)
+    try:
+        wait_s = parsedate_to_datetime(text).timestamp() - time.time()
+    except (ValueError, OverflowError, TypeError):
+        return None
+    return min(max(wait_s, 0.0), MOST_RETRY_AFTER_S)

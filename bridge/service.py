@@ -8,9 +8,10 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 
-import aiohttp
 import redis
 
+from bridge.awake import AwakeClock
+from bridge.client import open_session, open_websocket_session
 from bridge.configcontent import ConfigContent
 from bridge.hosts import LOOK_EVERY_S, Hosts
 from bridge.intake import Intake
@@ -19,9 +20,11 @@ from bridge.outbox import Outbox
 from bridge.pace import Pace
 from bridge.publisher import Publisher
 from bridge.settings import BridgeSettings
+from bridge.standing import Standing
 from bridge.stream import AgentStream
 from bridge.sweeping import sweep_forever
 from worker.contract.broker import connect
+from worker.contract.claims import Claims
 from worker.contract.leases import Leases
 from worker.contract.ledger import Ledger
 from worker.contract.seal import Sealer
@@ -47,23 +50,29 @@ async def run(settings: BridgeSettings) -> None:
     ledger = Ledger(client, sealer)
     leases = Leases(client)
     bridge_id = uuid.uuid4().hex[:16]
-    # One pool for everything: publishing keeps connections alive, each websocket is one.
-    connector = aiohttp.TCPConnector(
-        limit=0, limit_per_host=0, keepalive_timeout=30, ssl=tls(settings)
-    )
+    standing = Standing(settings.agents)
+    context = tls(settings)
     swept: Counter[str] = Counter()
     async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(
-            aiohttp.ClientSession(connector=connector, trust_env=False)
+        clock = await stack.enter_async_context(AwakeClock())
+        session = await stack.enter_async_context(open_session(context, settings.proxy))
+        websockets = await stack.enter_async_context(
+            open_websocket_session(context, settings.proxy)
         )
         intake = Intake(ledger, settings.intake_limit)
-        hosts = Hosts(leases, settings.agents)
+        hosts = Hosts(
+            leases,
+            settings.agents,
+            claims=Claims(client, sealer),
+            standing=standing,
+            clock=clock,
+        )
         outbox = Outbox(
             stream=OutcomeStream(client, bridge_id),
             ledger=ledger,
             sealer=sealer,
-            publisher=Publisher(session, settings.cattle_url),
-            config=ConfigContent(session, settings.cattle_url),
+            publisher=Publisher(session, settings.cattle_url, clock=clock, standing=standing),
+            config=ConfigContent(session, settings.cattle_url, clock=clock),
             agents=settings.agents,
             concurrency=settings.publish_concurrency,
             bridge_id=bridge_id,
@@ -71,7 +80,15 @@ async def run(settings: BridgeSettings) -> None:
         pace = Pace(len(settings.agents))
         streams = [
             AgentStream(
-                settings, agent, session=session, hosts=hosts, pace=pace, handle=intake.take_frame
+                settings,
+                agent,
+                session=websockets,
+                wake_session=session,
+                hosts=hosts,
+                standing=standing,
+                clock=clock,
+                pace=pace,
+                handle=intake.take_frame,
             )
             for agent in settings.agents
         ]
@@ -84,7 +101,11 @@ async def run(settings: BridgeSettings) -> None:
         ]
         if settings.metrics_port is not None:
             collector = BridgeCollector(
-                client, intake=intake.counts, outbox=outbox.counts, swept=swept
+                client,
+                intake=intake.counts,
+                outbox=outbox.counts,
+                swept=swept,
+                standing=standing,
             )
             runner = await serve(collector, settings.metrics_host, settings.metrics_port)
             stack.push_async_callback(runner.cleanup)

@@ -1,5 +1,6 @@
 """The bridge's settings: the environment, read once, checked whole, secrets never printed."""
 
+import hashlib
 import ssl
 import tomllib
 from collections import Counter
@@ -9,6 +10,7 @@ from typing import Annotated, Any
 import aiohttp
 from pydantic import (
     AfterValidator,
+    AliasChoices,
     AnyHttpUrl,
     BaseModel,
     BeforeValidator,
@@ -20,7 +22,8 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_settings import NoDecode
+from pydantic_settings import NoDecode, SettingsConfigDict
+from requests.utils import should_bypass_proxies
 
 from worker.contract.broker import BrokerSettings
 
@@ -42,6 +45,30 @@ def _api_url(text: object) -> object:
         # The agents' keys go into a header, and paths are put behind the url.
         raise ValueError(f"{wanted}, found one with some of them (not shown)")
     return url
+
+
+def _proxy_url(given: object) -> object:
+    """Return a proxy's url with its scheme; `host:port` is common too, as with curl."""
+    if not isinstance(given, str):
+        return given
+    url = given.strip()
+    url = url if "://" in url else f"http://{url}"
+    try:
+        parts = TypeAdapter(AnyHttpUrl).validate_python(url)
+    except ValidationError:
+        parts = None
+    if (
+        parts is None
+        or parts.scheme != "http"
+        or parts.path not in {None, "", "/"}
+        or parts.query
+        or parts.fragment
+    ):
+        raise ValueError(
+            "wanted http://[user:password@]host:port of an HTTP proxy, found something else (not "
+            "shown, it may hold a password)"
+        )
+    return url.rstrip("/")
 
 
 def _authorities(path: Path | None) -> Path | None:
@@ -75,6 +102,17 @@ class AgentKeys(BaseModel):
         return f"{event_name};agent={self.agent_id.removeprefix('1a')}"
 
     @property
+    def label(self) -> str:
+        """Return the agent's name for logs and metrics; holds no secret."""
+        return self.access_key if self.agent_id is None else f"{self.access_key}/{self.agent_id}"
+
+    @property
+    def hash(self) -> str:
+        """Return the agent's name for keys in Redis."""
+        number = (self.agent_id or "").removeprefix("1a")
+        return hashlib.sha256(f"{self.access_key}/{number}".encode()).hexdigest()[:32]
+
+    @property
     def headers(self) -> dict[str, str]:
         """What authenticates a request as this agent."""
         secret = self.secret_key.get_secret_value()
@@ -83,6 +121,9 @@ class AgentKeys(BaseModel):
 
 class BridgeSettings(BrokerSettings):
     """Everything the bridge may be told from outside."""
+
+    # Proxies are given in lower and in upper case, and the lower case wins, as with curl.
+    model_config = SettingsConfigDict(case_sensitive=True)
 
     cattle_url: Annotated[str, BeforeValidator(_api_url)] = Field(
         validation_alias="CATTLE_URL",
@@ -138,6 +179,23 @@ class BridgeSettings(BrokerSettings):
         validation_alias="CURL_CA_BUNDLE",
         description="PEM file of the authorities behind cattle's certificate; else the system's.",
     )
+    http_proxy: Annotated[SecretStr | None, BeforeValidator(_proxy_url)] = Field(
+        default=None,
+        validation_alias=AliasChoices("http_proxy", "HTTP_PROXY"),
+        description="HTTP proxy on the way to a cattle with an `http://` url, "
+        "`http://[user:password@]host:port`; websockets need its `CONNECT`.",
+    )
+    https_proxy: Annotated[SecretStr | None, BeforeValidator(_proxy_url)] = Field(
+        default=None,
+        validation_alias=AliasChoices("https_proxy", "HTTPS_PROXY"),
+        description="The same for a cattle with an `https://` url.",
+    )
+    no_proxy: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("no_proxy", "NO_PROXY"),
+        description="Hosts that are reached without a proxy: names, domains, addresses, networks "
+        "(`10.0.0.0/8`), with commas between, or `*`.",
+    )
     drain_timeout_s: float = Field(
         default=10,
         ge=0,
@@ -157,6 +215,16 @@ class BridgeSettings(BrokerSettings):
         description="Address on which `/metrics` listens.",
     )
     debug: bool = Field(default=False, validation_alias="CATTLE_DEBUG", description="Log more.")
+
+    @property
+    def proxy(self) -> str | None:
+        """Return the url of the proxy to cattle, or None; it may hold a password."""
+        is_tls = self.cattle_url.startswith("https")
+        proxy = self.https_proxy if is_tls else self.http_proxy
+        # An empty list, not None: that would read the environment.
+        if proxy is None or should_bypass_proxies(self.cattle_url, self.no_proxy or ""):
+            return None
+        return proxy.get_secret_value()
 
     @field_validator("agents", mode="before")
     @classmethod

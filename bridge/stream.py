@@ -1,23 +1,27 @@
 """The life of one agent's websocket: connect, read, notice silence, connect again, for ever.
 
 Reading does nothing but decode and hand over: cattle drops a subscriber that reads too slowly, and
-with it the events.
+with it the events. All times are by a clock that does not count pauses of the process: frames that
+arrived meanwhile are read before silence is judged.
 """
 
 import asyncio
 import random
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import aiohttp
+from multidict import CIMultiDict
 
+from bridge.awake import AwakeClock
+from bridge.client import UNREACHED, RedirectedError, foreign_kind
 from bridge.decode import MOST_BYTES
 from bridge.errors import StreamClosedError
 from bridge.hosts import Hosts
 from bridge.pace import Pace
-from bridge.reconnect import Ending, next_delay
+from bridge.reconnect import Ending, ending_of, next_delay
 from bridge.settings import AgentKeys, BridgeSettings
+from bridge.standing import Standing
 from bridge.waking import wake
 from worker.contract.routes import LANES
 from worker.log import logger
@@ -26,14 +30,6 @@ _log = logger(__name__)
 
 CONNECT_TIMEOUT_S = 20.0
 WEBSOCKET_PING_EVERY_S = 10.0
-#: Kinds of account that are a host's agent, or may speak for one. Anything else means that the
-#: server took our keys for somebody else's: with security off it takes bad keys for the admin's.
-_ACCOUNT_KINDS = frozenset({"agent", "service"})
-_REFUSALS = {
-    401: Ending.UNAUTHORIZED,
-    403: Ending.FORBIDDEN,
-    422: Ending.AMBIGUOUS,
-}
 _ADVICE = {
     Ending.UNAUTHORIZED: "cattle does not know these keys (401): check CATTLE_ACCESS_KEY and "
     "CATTLE_SECRET_KEY, or register the host again if it was removed",
@@ -60,14 +56,20 @@ class AgentStream:
         agent: AgentKeys,
         *,
         session: aiohttp.ClientSession,
+        wake_session: aiohttp.ClientSession,
         hosts: Hosts,
+        standing: Standing,
+        clock: AwakeClock,
         pace: Pace,
         handle: HandleFrame,
     ) -> None:
         self._settings = settings
         self._agent = agent
         self._session = session
+        self._wake_session = wake_session
         self._hosts = hosts
+        self._standing = standing
+        self._clock = clock
         self._pace = pace
         self._handle = handle
         self._socket: aiohttp.ClientWebSocketResponse
@@ -79,7 +81,7 @@ class AgentStream:
         while True:
             host_uuid = await self._hosts.wait_alive(self._agent)
             await self._pace.turn()
-            began_s = time.monotonic()
+            began_s = self._clock.now_s()
             try:
                 await self._listen(host_uuid)
                 ended = StreamClosedError("the server closed the websocket", Ending.CLOSED)
@@ -87,11 +89,12 @@ class AgentStream:
                 ended = error
             delay = next_delay(
                 ended.ending,
-                lived_s=time.monotonic() - began_s,
+                lived_s=self._clock.now_s() - began_s,
                 failures=failures,
                 jitter=random.random(),  # noqa: S311 -- spreads load, guards nothing
             )
             failures = delay.failures
+            self._standing.closed(self._agent, ended.ending)
             self._log.warning(
                 "stream.closed",
                 reason=ended.message,
@@ -102,7 +105,9 @@ class AgentStream:
 
     async def _listen(self, host_uuid: str) -> None:
         self._socket = await self._connect()
+        self._standing.opened(self._agent)
         self._log.info("stream.opened", host=host_uuid)
+        pinging = asyncio.create_task(self._ping_forever())
         away = asyncio.create_task(self._close_when_away(host_uuid))
         try:
             await self._read(host_uuid)
@@ -113,35 +118,36 @@ class AgentStream:
         except (aiohttp.ClientError, OSError) as error:
             raise StreamClosedError(f"the websocket broke: {error}") from error
         finally:
+            pinging.cancel()
             away.cancel()
             await _close(self._socket)
 
     async def _read(self, host_uuid: str) -> None:
-        """Hand on what comes; returns when the server closed in order."""
-        asked_s = time.monotonic()
+        """Pass on all frames; returns when the server closed in order."""
+        asked_s = self._clock.now_s()
         # Spread, so that agents given up together do not all come back together.
         patience_s = self._settings.unasked_timeout_s * random.uniform(1, 1.5)  # noqa: S311
         while True:
             message = await self._receive(self._settings.event_read_timeout_s)
             if message.type in {aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY}:
                 if await self._handle(message.data, self._agent, host_uuid):
-                    asked_s = time.monotonic()
+                    asked_s = self._clock.now_s()
             elif message.type is aiohttp.WSMsgType.ERROR:
                 raise StreamClosedError(f"the websocket broke: {self._socket.exception()}")
             elif self._socket.close_code in {1000, 1001}:
                 return
             else:
                 raise StreamClosedError(f"the websocket was cut (code {self._socket.close_code})")
-            if time.monotonic() - asked_s > patience_s:
+            if self._clock.now_s() - asked_s > patience_s:
                 await self._renew(host_uuid)
-                asked_s = time.monotonic()
+                asked_s = self._clock.now_s()
 
     async def _receive(self, within_s: float) -> aiohttp.WSMessage:
-        """The next message, by our own clock: aiohttp's begins anew with each pong.
+        """Return the next message; pongs do not count, as a proxy may answer pings by itself.
 
         Errors: TimeoutError.
         """
-        async with asyncio.timeout(within_s):
+        async with self._clock.timeout(within_s):
             return await self._socket.receive()
 
     async def _renew(self, host_uuid: str) -> None:
@@ -154,7 +160,7 @@ class AgentStream:
         fresh = await self._connect()
         try:
             # Both get everything from now on; what comes twice is accepted once.
-            async with asyncio.timeout(_OVERLAP_S):
+            async with self._clock.timeout(_OVERLAP_S):
                 while (message := await self._socket.receive()).type is aiohttp.WSMsgType.TEXT:
                     await self._handle(message.data, self._agent, host_uuid)
         except TimeoutError:
@@ -162,6 +168,16 @@ class AgentStream:
         finally:
             old, self._socket = self._socket, fresh
             await _close(old)
+
+    async def _ping_forever(self) -> None:
+        """Keep the connection alive in proxies that count only what the client sends.
+
+        aiohttp's own heartbeat would judge missing pongs by timers that count pauses.
+        """
+        with suppress(aiohttp.ClientError, OSError):
+            while True:
+                await asyncio.sleep(WEBSOCKET_PING_EVERY_S)
+                await self._socket.ping()
 
     async def _close_when_away(self, host_uuid: str) -> None:
         await self._hosts.wait_away(host_uuid)
@@ -172,36 +188,56 @@ class AgentStream:
         agent = self._agent
         base_url = self._settings.cattle_url.replace("http", "ws", 1)
         try:
-            socket = await asyncio.wait_for(
-                self._session.ws_connect(
+            async with self._clock.timeout(CONNECT_TIMEOUT_S):
+                socket = await self._session.ws_connect(
                     f"{base_url}/subscribe",
                     params=[("eventNames", agent.topic(name)) for name in LANES],
                     headers=agent.headers,
-                    heartbeat=WEBSOCKET_PING_EVERY_S,
                     max_msg_size=MOST_BYTES,
                     compress=0,
-                ),
-                CONNECT_TIMEOUT_S,
-            )
+                )
         except aiohttp.WSServerHandshakeError as error:
-            ending = _REFUSALS.get(error.status, Ending.LOST)
-            answered = f"cattle answered {error.status} to the subscription"
-            raise StreamClosedError(_ADVICE.get(ending, answered), ending) from error
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _refused(error) from error
+        except RedirectedError as error:
+            raise StreamClosedError(f"cattle cannot be subscribed to: {error}") from error
+        except UNREACHED as error:
             raise StreamClosedError(
-                f"{self._settings.cattle_url} cannot be reached: {type(error).__name__} {error}"
+                f"{self._settings.cattle_url} cannot be reached{self._by_way()}: "
+                f"{type(error).__name__} {error}"
             ) from error
         # aiohttp shows the headers of the upgrade nowhere else.
-        kind = socket._response.headers.get("X-API-ACCOUNT-KIND")  # noqa: SLF001
-        if kind is not None and kind not in _ACCOUNT_KINDS:
-            await socket.close()
-            raise StreamClosedError(
-                f"cattle took these keys for an account of kind {kind!r}, not an agent's: it does "
-                "not know them and its access control is off; register the host again",
-                Ending.WRONG_ACCOUNT,
-            )
-        await wake(self._session, self._settings.cattle_url, agent)
+        kind = foreign_kind(socket._response.headers)  # noqa: SLF001
+        if kind is not None:
+            await _close(socket)
+            raise StreamClosedError(_wrong_account(kind), Ending.WRONG_ACCOUNT)
+        await wake(self._wake_session, self._settings.cattle_url, agent, self._clock)
         return socket
+
+    def _by_way(self) -> str:
+        return " through the proxy" if self._settings.proxy else ""
+
+
+def _refused(error: aiohttp.WSServerHandshakeError) -> StreamClosedError:
+    headers = CIMultiDict(error.headers or {})
+    kind = foreign_kind(headers)
+    ending = ending_of(error.status, is_foreign=kind is not None)
+    answered = f"cattle answered {error.status} to the subscription"
+    if ending is Ending.WRONG_ACCOUNT:
+        return StreamClosedError(f"{answered}: {_wrong_account(str(kind))}", ending)
+    return StreamClosedError(_ADVICE.get(ending, answered), ending)
+
+
+def _wrong_account(kind: str) -> str:
+    if kind == "admin":
+        return (
+            "cattle took these keys for an account of kind 'admin': it does not know them, and its "
+            "access control is off; check CATTLE_ACCESS_KEY and CATTLE_SECRET_KEY, or register the "
+            "host again if it was removed"
+        )
+    return (
+        f"cattle took these keys for an account of kind {kind!r}; use the keys of the host's agent "
+        "or of a service account"
+    )
 
 
 async def _close(socket: aiohttp.ClientWebSocketResponse) -> None:

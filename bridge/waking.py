@@ -3,8 +3,12 @@
 An agent's own keys do so by subscribing; a service account's subscription wakes nobody.
 """
 
+import json
+
 import aiohttp
 
+from bridge.awake import AwakeClock
+from bridge.client import read_body
 from bridge.settings import AgentKeys
 from worker.log import logger
 
@@ -14,25 +18,29 @@ TIMEOUT_S = 15.0
 _GIVEN_UP = frozenset({"disconnecting", "disconnected"})
 
 
-async def wake(session: aiohttp.ClientSession, cattle_url: str, agent: AgentKeys) -> None:
-    """Have the agent reconnected if it is given up; what fails is logged, and tried again later."""
+async def wake(
+    session: aiohttp.ClientSession, cattle_url: str, agent: AgentKeys, clock: AwakeClock
+) -> None:
+    """Have the agent reconnected if cattle gave it up; a failure is logged and tried again."""
     if agent.agent_id is None:
         return
     url = f"{cattle_url}/agents/1a{agent.agent_id.removeprefix('1a')}"
-    patience = aiohttp.ClientTimeout(total=TIMEOUT_S)
     try:
-        async with session.get(url, headers=agent.headers, timeout=patience) as response:
+        async with (
+            clock.timeout(TIMEOUT_S),
+            session.get(url, headers=agent.headers) as response,
+        ):
             response.raise_for_status()
-            told = await response.json(content_type=None)
+            told = json.loads(await read_body(response))
         state = told.get("state") if isinstance(told, dict) else None
         if state not in _GIVEN_UP:
             return
-        params = {"action": "reconnect"}
-        async with session.post(
-            url, params=params, headers=agent.headers, timeout=patience
-        ) as response:
+        async with (
+            clock.timeout(TIMEOUT_S),
+            session.post(url, params={"action": "reconnect"}, headers=agent.headers) as response,
+        ):
             response.raise_for_status()
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as problem:
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError, RecursionError) as problem:
         _log.warning("agent.not_woken", agent_id=agent.agent_id, reason=str(problem))
     else:
         _log.info("agent.woken", agent_id=agent.agent_id, state=state)

@@ -7,17 +7,30 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from bridge.metrics import BridgeCollector
+from bridge.reconnect import Ending
+from bridge.settings import AgentKeys
+from bridge.standing import Standing, Wait
 from simulator.rig.redis_server import RedisServer
 from tests.ledgers import HOST, accept, start_process
 from worker.contract.broker import BrokerSettings, connect
 from worker.contract.leases import Leases
 from worker.contract.outcomes import error
 
+AGENTS = (
+    AgentKeys(access_key="a", secret_key="secret-of-a", host_uuid="host-a"),
+    AgentKeys(access_key="b", secret_key="secret-of-b", host_uuid="host-b", agent_id="1a5"),
+)
+
 
 @pytest.fixture
 def counts():
     """Counts as the bridge's parts keep them."""
-    return {"intake": Counter(queued=3), "outbox": Counter(sent=2), "swept": Counter(resend=1)}
+    return {
+        "intake": Counter(queued=3),
+        "outbox": Counter(sent=2),
+        "swept": Counter(resend=1),
+        "standing": Standing(AGENTS),
+    }
 
 
 def scrape(client, counts):
@@ -42,6 +55,10 @@ def test_a_scrape_shows_counts_hosts_and_what_waits(client, ledger, counts):
     found = scrape(client, counts)
     assert {key: found[key] for key in found if key[0] != "cowpoke_redis_up"} == {
         ("cowpoke_events_total", "queued"): 3,
+        ("cowpoke_websockets_open", "a"): 0,
+        ("cowpoke_websockets_open", "b/1a5"): 0,
+        ("cowpoke_agent_waiting", "a", "server"): 1,
+        ("cowpoke_agent_waiting", "b/1a5", "server"): 1,
         ("cowpoke_replies_total", "sent"): 2,
         ("cowpoke_swept_total", "resend"): 1,
         ("cowpoke_outcomes_waiting",): 1,
@@ -69,3 +86,26 @@ def test_without_redis_a_scrape_still_shows_the_bridges_own(counts):
         found = scrape(client, counts)
     assert found["cowpoke_redis_up",] == 0
     assert found["cowpoke_events_total", "queued"] == 3
+
+
+def test_scrape_shows_what_each_agent_waits_for(client, counts):
+    """W 29: a bridge without a websocket is not healthy, and says per agent why."""
+    first, second = AGENTS
+    standing = counts["standing"]
+    standing.opened(first)
+    standing.waits_for_host(second, Wait.HOST_AWAY)
+
+    def seen():
+        found = scrape(client, counts)
+        names = ("cowpoke_websockets_open", "cowpoke_agent_waiting")
+        return {key[1:]: value for key, value in found.items() if key[0] in names}
+
+    assert seen() == {("a",): 1, ("b/1a5",): 0, ("b/1a5", "host-away"): 1}
+    standing.closed(first, Ending.WRONG_ACCOUNT)
+    standing.waits_for_host(second, None)
+    assert seen() == {
+        ("a",): 0,
+        ("b/1a5",): 0,
+        ("a", "keys-refused"): 1,
+        ("b/1a5", "server"): 1,
+    }

@@ -17,6 +17,8 @@ Celery's own keys (`unacked*`, `_kombu.*`, `*.pidbox`).
 | `cowpoke:posting:<event id>` | set of bridge ids | bridge, sending progress | that bridge leaves it, else `POSTING_TTL_MS` |
 | `cowpoke:started:<host uuid>` | string, ms | settle of an activate | `STARTED_TTL_MS` |
 | `cowpoke:bridge:<bridge id>` | string | bridge | expires when not renewed |
+| `cowpoke:agent:<hash of an agent's keys>` | string, sealed JSON: its host's uuid | bridge that learned the host | `AGENT_TTL_MS` after a bridge last served the agent |
+| `cowpoke:served:<host uuid>` | string, the hash of the agent that a bridge serves for the host | bridge | expires when not renewed (`SERVED_TTL_MS`) |
 """  # noqa: E501 -- a table row is one line
 
 ANSWERED_TTL_MS = 10 * 60_000
@@ -30,6 +32,11 @@ POSTING_TTL_MS = 70_000
 
 #: Longer than any pong waits for cattle.
 STARTED_TTL_MS = 60_000
+
+#: A bridge that is down for a while still finds the host of its agent.
+AGENT_TTL_MS = 90 * 24 * 3_600_000
+#: Longer than any restart of a bridge: another agent must not take the host meanwhile.
+SERVED_TTL_MS = 120_000
 
 OUTCOMES = "cowpoke:outcomes"
 HOSTS = "cowpoke:hosts"
@@ -76,3 +83,13 @@ def started(host_uuid: str) -> str:
 def posting(event_id: str) -> str:
     """The bridges that are sending progress of an event right now."""
     return f"cowpoke:posting:{event_id}"
+
+
+def agent(agent_hash: str) -> str:
+    """The host that a bridge learned for an agent."""
+    return f"cowpoke:agent:{agent_hash}"
+
+
+def served(host_uuid: str) -> str:
+    """The agent for which a bridge serves a host."""
+    return f"cowpoke:served:{host_uuid}"

@@ -1,14 +1,17 @@
 """Items that no host fetched are reported to cattle before the reply."""
 
 import asyncio
+import ssl
 import time
 
-import aiohttp
 import pytest
 from aiohttp import web
 
+from bridge.awake import AwakeClock
+from bridge.client import open_session
 from bridge.configcontent import ConfigContent
 from bridge.settings import AgentKeys
+from tests.answering import answering
 from worker.contract.outcomes import Kind, error, success
 
 AGENT = AgentKeys(access_key="key", secret_key="secret")
@@ -25,17 +28,13 @@ def report(outcome, *statuses, within_s=10):
         return web.Response(status=next(answers, 200), text="words")
 
     async def run():
-        app = web.Application()
-        app.router.add_route("*", "/v1/configcontent/{item}", answer)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-            async with aiohttp.ClientSession() as session:
-                return await ConfigContent(session, url).reported(AGENT, outcome, within_s)
-        finally:
-            await runner.cleanup()
+        async with (
+            answering(answer) as url,
+            AwakeClock() as clock,
+            open_session(ssl.create_default_context(), None) as session,
+        ):
+            config = ConfigContent(session, f"{url}/v1", clock=clock)
+            return await config.reported(AGENT, outcome, within_s)
 
     return asyncio.run(run()), asked
 

@@ -43,6 +43,14 @@ def many_agents(settings, tmp_path):
     return with_file
 
 
+@pytest.fixture
+def clean_proxies(monkeypatch):
+    """No proxies of the machine's own."""
+    for name in ("http_proxy", "https_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
 def agent_table(access_key, host_uuid=None):
     """One agent of a file."""
     host = f'host_uuid = "{host_uuid}"\n' if host_uuid is not None else ""
@@ -201,3 +209,82 @@ def test_a_file_that_is_no_text_is_explained(settings, tmp_path):
     (tmp_path / "agents.toml").write_bytes(b"\xff\xfe")
     text = error_of(settings, BRIDGE_AGENTS_FILE=str(tmp_path / "agents.toml"))
     assert "cannot be read" in text
+
+
+PROXY = "http://proxy.example:3128"
+
+
+@pytest.mark.parametrize(
+    ("variables", "proxy"),
+    [
+        ({}, None),
+        ({"http_proxy": PROXY}, PROXY),
+        ({"HTTP_PROXY": PROXY}, PROXY),
+        ({"HTTP_PROXY": "http://other:1", "http_proxy": PROXY}, PROXY),
+        ({"http_proxy": f" {PROXY}/ "}, PROXY),
+        ({"http_proxy": "proxy.example:3128"}, PROXY),
+        ({"http_proxy": "", "HTTP_PROXY": PROXY}, PROXY),
+        ({"http_proxy": "http://user:word@proxy:1"}, "http://user:word@proxy:1"),
+        ({"https_proxy": PROXY}, None),
+        ({"https_proxy": PROXY, "CATTLE_URL": "https://cattle/v1"}, PROXY),
+        ({"HTTPS_PROXY": PROXY, "CATTLE_URL": "https://cattle/v1"}, PROXY),
+        ({"http_proxy": PROXY, "CATTLE_URL": "https://cattle/v1"}, None),
+    ],
+)
+def test_proxy_of_the_urls_scheme_is_used(one_agent, clean_proxies, variables, proxy):
+    """W 22: both spellings, the lower case first, and each scheme has its own."""
+    assert one_agent(**variables).proxy == proxy
+
+
+@pytest.mark.parametrize(
+    ("url", "no_proxy", "is_direct"),
+    [
+        ("http://cattle:8080/v1", "cattle", True),
+        ("http://cattle:8080/v1", "other, cattle", True),
+        ("http://cattle:8080/v1", "cattle:8080", True),
+        ("http://cattle:8080/v1", "cattle:8081", False),
+        ("http://cattle:8080/v1", "*", True),
+        ("http://cattle:8080/v1", "attle", False),
+        ("http://cattle.example.org/v1", "example.org", True),
+        ("http://cattle.example.org/v1", ".example.org", True),
+        ("http://cattle.example.org/v1", "example.com", False),
+        ("http://10.1.2.3:8080/v1", "10.0.0.0/8", True),
+        ("http://10.1.2.3:8080/v1", "10.1.2.3", True),
+        ("http://11.1.2.3:8080/v1", "10.0.0.0/8", False),
+        ("http://[fd00::1]:8080/v1", "fd00::1", True),
+        ("http://cattle:8080/v1", "", False),
+    ],
+)
+@pytest.mark.parametrize("name", ["no_proxy", "NO_PROXY"])
+def test_no_proxy_is_heeded(one_agent, clean_proxies, name, url, no_proxy, is_direct):
+    """W 22: names, domains, addresses, networks and everything."""
+    settings = one_agent(CATTLE_URL=url, http_proxy=PROXY, **{name: no_proxy})
+    assert (settings.proxy is None) is is_direct
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"socks5://user:{SECRET}@proxy:1080",
+        f"https://user:{SECRET}@proxy:1080",
+        f"http://user:{SECRET}@proxy:port",
+        f"http://user:{SECRET}@proxy:99999",
+        f"http://proxy:3128/?{SECRET}",
+        f"http://proxy:3128/{SECRET}",
+        f"user:{SECRET}@:80",
+        "http://",
+        "[",
+    ],
+)
+def test_proxy_that_cannot_be_used_is_refused_and_not_shown(one_agent, clean_proxies, name, url):
+    """W 22: one line that names the variable; the url may hold a password."""
+    text = error_of(one_agent, **{name: url})
+    assert text.startswith(f"{name}: wanted http://")
+    assert "\n" not in text
+
+
+def test_password_of_a_proxy_is_not_printed(one_agent, clean_proxies):
+    """W 22: settings may be logged as they are."""
+    settings = one_agent(http_proxy=f"http://user:{SECRET}@proxy:3128")
+    assert SECRET not in f"{settings!r}{settings!s}{settings.model_dump()}"

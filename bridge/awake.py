@@ -50,7 +50,7 @@ class AwakeClock:
         """Count the time since the last tick, and expire the timeouts that are over."""
         self._now_s += elapsed_s if elapsed_s <= PAUSE_S else TICK_S
         if elapsed_s > LONG_PAUSE_S:
-            _log.warning("bridge.was_paused", paused_s=round(elapsed_s, 1))
+            _log.warning("bridge.paused", paused_s=round(elapsed_s, 1))
             for limit, (_, within_s) in self._limits.items():
                 self._limits[limit] = (self._now_s + within_s, within_s)
         for limit, (expires_s, _) in tuple(self._limits.items()):

@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 from types import SimpleNamespace
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -16,13 +17,16 @@ from aiohttp_socks import (
     ProxyConnector,
     ProxyError,
     ProxyTimeoutError,
+    ProxyType,
 )
+from yarl import URL
 
 from bridge.awake import AwakeClock
 
 #: Most of an answer's body that is read, in bytes; the connection is closed when there is more.
 MOST_BODY_BYTES = 64 * 1024
 _FINISH_S = 2.0
+_PROXY_PORT = 80
 #: Kinds of account that are a host's agent, or may act for one.
 _ACCOUNT_KINDS = frozenset({"agent", "service"})
 
@@ -41,23 +45,46 @@ class RedirectedError(aiohttp.ClientError):
     """Raised when a request is answered with a redirect; none is followed."""
 
 
-def open_session(context: ssl.SSLContext, proxy: str | None) -> aiohttp.ClientSession:
-    """Open a pooled session for requests; keys and timeouts come with each request."""
-    connector = aiohttp.TCPConnector(limit=0, limit_per_host=0, keepalive_timeout=30, ssl=context)
-    return _session(connector, proxy)
+def open_session(
+    context: ssl.SSLContext, proxy: str | None = None, *, tunnel: bool = False
+) -> aiohttp.ClientSession:
+    """Open a pooled session for requests; keys and timeouts come with each request.
 
-
-def open_websocket_session(context: ssl.SSLContext, proxy: str | None) -> aiohttp.ClientSession:
-    """Open a session for websockets, which need a tunnel (CONNECT) also without TLS.
-
-    A proxy that forwards a plain request removes its `Upgrade` header.
+    Args:
+        context: How certificates are checked.
+        proxy: The url of an HTTP proxy. Its password is given to no url that aiohttp knows, since
+            those are part of errors.
+        tunnel: Go through the proxy by CONNECT, as TLS and websockets need: a proxy that forwards
+            a request removes its `Upgrade` header.
     """
+    pool: dict[str, Any] = {"limit": 0, "keepalive_timeout": 30, "ssl": context}
     if proxy is None:
-        return open_session(context, None)
-    return _session(ProxyConnector.from_url(proxy, limit=0, ssl=context), None)
+        return _session(aiohttp.TCPConnector(**pool))
+    url = URL(proxy)
+    if tunnel:
+        return _session(
+            ProxyConnector(
+                proxy_type=ProxyType.HTTP,
+                host=str(url.host),
+                port=url.port or _PROXY_PORT,
+                username=url.user,
+                password=url.password,
+                **pool,
+            )
+        )
+    login = {}
+    if url.user is not None:
+        text = aiohttp.encode_basic_auth(url.user, url.password or "", "utf-8")
+        login = {"Proxy-Authorization": text}
+    return _session(aiohttp.TCPConnector(**pool), proxy=url.with_user(None), headers=login)
 
 
-def _session(connector: aiohttp.BaseConnector, proxy: str | None) -> aiohttp.ClientSession:
+def _session(
+    connector: aiohttp.BaseConnector,
+    *,
+    proxy: URL | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> aiohttp.ClientSession:
     tracing = aiohttp.TraceConfig()
     tracing.on_request_redirect.append(_refuse_redirect)
     return aiohttp.ClientSession(
@@ -67,7 +94,7 @@ def _session(connector: aiohttp.BaseConnector, proxy: str | None) -> aiohttp.Cli
         auto_decompress=False,
         # Agents share the session, and a cookie of one must not be sent with another's keys.
         cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"Accept-Encoding": "identity"},
+        headers={"Accept-Encoding": "identity", **(headers or {})},
         # Timeouts are the callers', by a clock that does not count pauses.
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
         trace_configs=[tracing],

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import aiohttp
 
 from bridge.awake import AwakeClock
-from bridge.client import finish
+from bridge.client import UNREACHED, finish
 from bridge.errors import PublishError, PublishRefusedError
 from bridge.publisher import refusal
 from bridge.settings import AgentKeys
@@ -80,7 +80,7 @@ class ConfigContent:
                 if response.status >= 300:  # noqa: PLR2004 -- HTTP's classes
                     raise await refusal(response, f"the report that {item} is up to date")
                 await finish(response, self._clock)
-        except (aiohttp.ClientError, TimeoutError, OSError) as problem:
+        except UNREACHED as problem:
             raise PublishError(
                 f"cattle did not take the report that {item} is up to date: "
                 f"{type(problem).__name__} {problem}".strip()

@@ -103,7 +103,8 @@ class Hosts:
         self._claimed_s = float("-inf")
         self._neighbors_s = float("-inf")
         self._changed = asyncio.Condition()
-        self._complaints: dict[AgentKeys, str] = {}
+        #: What was logged last of each agent.
+        self._reasons: dict[AgentKeys, str] = {}
 
     async def look(self) -> None:
         """Read the leases once, and wake those who wait for a change.
@@ -118,8 +119,8 @@ class Hosts:
             await self._learn(learner, alive)
         for agent in self._hosts:
             if agent.host_uuid is not None:
-                is_here = agent.host_uuid in alive
-                self._standing.waits_for_host(agent, None if is_here else Wait.HOST_AWAY)
+                wait = None if agent.host_uuid in alive else Wait.HOST_AWAY
+                self._note(agent, Choice(host_uuid=agent.host_uuid, wait=wait))
         if now_s - self._claimed_s >= CLAIM_EVERY_S:
             await asyncio.to_thread(self._claim, alive)
             self._claimed_s = now_s
@@ -155,7 +156,7 @@ class Hosts:
             is_gone=known is not None and self._is_gone(known),
             neighbors=learner.neighbors,
         )
-        self._standing.waits_for_host(agent, choice.wait)
+        self._note(agent, choice, free=alive - of_others)
         found = choice.host_uuid
         if found is not None and found != known:
             if not await asyncio.to_thread(self._claims.claim_free, found, agent.hash):
@@ -167,37 +168,53 @@ class Hosts:
                 _log.info("host.learned", host=found, agent=agent.label)
             else:
                 _log.warning("host.replaced", host=found, former_host=known, agent=agent.label)
-        self._complain(agent, choice, alive - of_others)
 
-    def _complain(self, agent: AgentKeys, choice: Choice, alive: set[str]) -> None:
-        """Log once what the agent waits for."""
-        named = ", ".join(sorted(alive)[:10])
-        texts = {
-            Wait.NO_WORKER: "no worker has announced itself; start one with: python -m worker",
-            Wait.SEVERAL_HOSTS: f"several hosts have workers ({named}), and none of them is known "
-            "to be this agent's; set host_uuid in BRIDGE_AGENTS_FILE",
-            Wait.OTHER_AGENTS_HOST: "all hosts with workers are served for other agents; start a "
-            "worker of this agent's host, or set host_uuid in BRIDGE_AGENTS_FILE",
-            Wait.HOST_AWAY: f"host {choice.host_uuid} has no worker; if another host replaces it, "
-            f"that is taken over after {self._away_after_s:g} s, unless it lived beside this one",
-        }
-        text = texts[choice.wait] if choice.wait is not None else ""
-        if text != self._complaints.get(agent, ""):
-            self._complaints[agent] = text
-            if text:
-                _log.warning("host.unknown", agent=agent.label, wait=choice.wait, reason=text)
+    def _note(self, agent: AgentKeys, choice: Choice, free: AbstractSet[str] = frozenset()) -> None:
+        """Keep what the agent waits for, and log it once.
+
+        The host of an agent with an open websocket has a grace time, so it is not logged yet.
+        """
+        self._standing.waits_for_host(agent, choice.wait)
+        reason = self._reason(agent, choice, free) if choice.wait is not None else ""
+        if reason == self._reasons.get(agent, "") or self._standing.is_open(agent):
+            return
+        self._reasons[agent] = reason
+        if reason:
+            _log.warning("host.unknown", agent=agent.label, wait=choice.wait, reason=reason)
+
+    def _reason(self, agent: AgentKeys, choice: Choice, free: AbstractSet[str]) -> str:
+        if choice.wait is Wait.NO_WORKER:
+            return "no worker has announced itself; start one with: python -m worker"
+        if choice.wait is Wait.SEVERAL_HOSTS:
+            named = ", ".join(sorted(free)[:10])
+            return (
+                f"several hosts have workers ({named}), and none of them is known to be this "
+                "agent's; set host_uuid in BRIDGE_AGENTS_FILE"
+            )
+        if choice.wait is Wait.OTHER_AGENTS_HOST:
+            return (
+                "all hosts with workers are served for other agents; start a worker of this "
+                "agent's host, or set host_uuid in BRIDGE_AGENTS_FILE"
+            )
+        text = f"host {choice.host_uuid} has no worker; start one there with: python -m worker"
+        if agent.host_uuid is None:
+            text += (
+                f"; a host that appears now replaces it {self._away_after_s:g} s after its last "
+                "sign of life"
+            )
+        return text
 
     def _claim(self, alive: set[str]) -> None:
-        self._claims.renew(
-            {
-                host_uuid: agent.hash
-                for agent, host_uuid in self._hosts.items()
-                if host_uuid is not None and host_uuid in alive
-            }
-        )
-        for learner in self._learners:
-            if learner.host_uuid is not None:
-                self._claims.remember(learner.agent.hash, learner.host_uuid)
+        """Renew claims and memories; keys that cattle does not know hold no host back."""
+        served = {
+            agent: host_uuid
+            for agent, host_uuid in self._hosts.items()
+            if host_uuid is not None and not self._standing.is_refused(agent)
+        }
+        self._claims.renew({host: agent.hash for agent, host in served.items() if host in alive})
+        for agent, host_uuid in served.items():
+            if agent.host_uuid is None:
+                self._claims.remember(agent.hash, host_uuid)
 
     async def wait_alive(self, agent: AgentKeys) -> str:
         """Return the agent's host, once it is known and has a worker."""

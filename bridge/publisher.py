@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 
 from bridge.awake import AwakeClock
-from bridge.client import finish, foreign_kind, read_body
+from bridge.client import UNREACHED, finish, foreign_kind, read_body
 from bridge.errors import (
     DoubtfulRefusalError,
     KeysRefusedError,
@@ -65,7 +65,7 @@ class Publisher:
                     raise await self._refused(response)
                 await finish(response, self._clock)
                 self._check_account(agent, response.headers)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except UNREACHED as error:
             raise PublishError(
                 f"cattle did not take the reply: {type(error).__name__} {error}".strip()
             ) from error

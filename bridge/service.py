@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 import redis
 
 from bridge.awake import AwakeClock
-from bridge.client import open_session, open_websocket_session
+from bridge.client import open_session
 from bridge.configcontent import ConfigContent
 from bridge.hosts import LOOK_EVERY_S, Hosts
 from bridge.intake import Intake
@@ -55,9 +55,11 @@ async def run(settings: BridgeSettings) -> None:
     swept: Counter[str] = Counter()
     async with AsyncExitStack() as stack:
         clock = await stack.enter_async_context(AwakeClock())
-        session = await stack.enter_async_context(open_session(context, settings.proxy))
+        session = await stack.enter_async_context(
+            open_session(context, settings.proxy, tunnel=settings.cattle_url.startswith("https"))
+        )
         websockets = await stack.enter_async_context(
-            open_websocket_session(context, settings.proxy)
+            open_session(context, settings.proxy, tunnel=True)
         )
         intake = Intake(ledger, settings.intake_limit)
         hosts = Hosts(

@@ -58,6 +58,14 @@ class Standing:
         """Return whether cattle last took the agent's keys for another account's."""
         return self._ending.get(agent) is Ending.WRONG_ACCOUNT
 
+    def is_refused(self, agent: AgentKeys) -> bool:
+        """Return whether cattle last did not know the agent's keys at all."""
+        return self._ending.get(agent) in {Ending.UNAUTHORIZED, Ending.WRONG_ACCOUNT}
+
+    def is_open(self, agent: AgentKeys) -> bool:
+        """Return whether the agent's websocket is open."""
+        return self._open[agent]
+
     def open_websockets(self) -> dict[AgentKeys, bool]:
         """Return whether each agent's websocket is open."""
         return dict(self._open)

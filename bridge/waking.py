@@ -8,7 +8,7 @@ import json
 import aiohttp
 
 from bridge.awake import AwakeClock
-from bridge.client import read_body
+from bridge.client import UNREACHED, read_body
 from bridge.settings import AgentKeys
 from worker.log import logger
 
@@ -40,7 +40,7 @@ async def wake(
             session.post(url, params={"action": "reconnect"}, headers=agent.headers) as response,
         ):
             response.raise_for_status()
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError, RecursionError) as problem:
+    except (*UNREACHED, ValueError, RecursionError) as problem:
         _log.warning("agent.not_woken", agent_id=agent.agent_id, reason=str(problem))
     else:
         _log.info("agent.woken", agent_id=agent.agent_id, state=state)

@@ -18,10 +18,10 @@ class ForwardProxy(socketserver.ThreadingTCPServer):
     block_on_close = False
     allow_reuse_address = True
 
-    def __init__(self, login: str | None) -> None:
+    def __init__(self, login: str) -> None:
         super().__init__(("127.0.0.1", 0), _Forward)
         self.requests: list[str] = []
-        encoded = base64.b64encode((login or "").encode()).decode()
+        encoded = base64.b64encode(login.encode()).decode()
         self.authorization = f"basic {encoded}" if login else None
 
     @property
@@ -101,7 +101,7 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
 
 
 @contextmanager
-def forward_proxy(login: str | None = None) -> Iterator[ForwardProxy]:
+def forward_proxy(login: str = "") -> Iterator[ForwardProxy]:
     """Run a proxy; with a login (`user:password`) it lets nobody else pass."""
     with ForwardProxy(login) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)

@@ -33,7 +33,7 @@ def test_frozen_bridge_takes_the_events_that_arrived_meanwhile(rig):
         ids = send_many(rig, 10)
     assert states(rig, ids) == {"success"}
     assert "stream.closed" not in bridge.output()
-    assert "bridge.was_paused" in bridge.output()
+    assert "bridge.paused" in bridge.output()
     assert rig.counted("connects") == 1
 
 

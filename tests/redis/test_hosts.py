@@ -5,9 +5,11 @@ import json
 from dataclasses import dataclass
 
 import pytest
+from structlog.testing import capture_logs
 
 from bridge.awake import AwakeClock
 from bridge.hosts import Choice, Hosts, choose
+from bridge.reconnect import Ending
 from bridge.settings import AgentKeys
 from bridge.standing import Standing, Wait
 from tests.ledgers import HOST, end_process, start_process
@@ -78,19 +80,20 @@ class Looking:
 
 @pytest.fixture
 def bridge(client, sealer):
-    """Start the view of a bridge with one agent, soon tired of an absent host."""
+    """Start the view of a bridge, soon tired of an absent host; its agent is the first one."""
 
-    def start(agent=LEARNING):
-        clock, standing = AwakeClock(), Standing((agent,))
+    def start(*agents):
+        agents = agents or (LEARNING,)
+        clock, standing = AwakeClock(), Standing(agents)
         hosts = Hosts(
             Leases(client),
-            (agent,),
+            agents,
             claims=Claims(client, sealer),
             standing=standing,
             clock=clock,
             away_after_s=AWAY_AFTER_S,
         )
-        return Looking(hosts, clock, standing, agent)
+        return Looking(hosts, clock, standing, agents[0])
 
     return start
 
@@ -190,6 +193,38 @@ def test_host_with_new_keys_is_learned_when_the_old_bridge_is_gone(client, bridg
     again = bridge(OTHER)
     again.look()
     assert again.host == "a"
+
+
+@pytest.mark.parametrize(
+    ("ending", "is_kept"),
+    [(Ending.UNAUTHORIZED, False), (Ending.WRONG_ACCOUNT, False), (Ending.LOST, True)],
+)
+def test_keys_that_cattle_does_not_know_hold_no_host(client, bridge, ending, is_kept):
+    """W 29: a bridge that still runs with the keys of a removed agent lets the new one through."""
+    start_host(client, "a")
+    old = bridge()
+    old.look()
+    client.delete(keys.served("a"))
+    old.standing.closed(LEARNING, ending)
+    old.look(20)
+    assert client.exists(keys.served("a")) == is_kept
+
+
+def test_absent_hosts_of_many_agents_are_each_named(client, bridge):
+    """W 29: once each, and not while a websocket is open."""
+    agents = [AgentKeys(access_key=n, secret_key="s", host_uuid=f"host-{n}") for n in "abcd"]
+    looking = bridge(*agents)
+    start_host(client, "host-a")
+    looking.standing.opened(agents[1])
+    with capture_logs() as logs:
+        looking.look()
+        looking.look()
+    assert looking.standing.waits() == {
+        agents[0]: Wait.SERVER,
+        agents[2]: Wait.HOST_AWAY,
+        agents[3]: Wait.HOST_AWAY,
+    }
+    assert [entry["agent"] for entry in logs if entry["event"] == "host.unknown"] == ["c", "d"]
 
 
 def test_replaced_host_is_taken_over(client, bridge):

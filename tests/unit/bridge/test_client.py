@@ -2,13 +2,14 @@
 
 import asyncio
 import ssl
+from urllib.parse import unquote
 
 import aiohttp
 import pytest
 from aiohttp import web
 from multidict import CIMultiDict
 
-from bridge.client import foreign_kind, open_session, open_websocket_session
+from bridge.client import UNREACHED, foreign_kind, open_session
 from simulator.rig.certificates import make_certificate
 from tests.answering import answering
 from tests.forward_proxy import forward_proxy
@@ -32,8 +33,8 @@ def ask(server_context, client_context, proxy):
         async with answering(answer, ssl_context=server_context) as served:
             url = f"{served}/v1".replace("127.0.0.1", "localhost")
             async with (
-                open_websocket_session(client_context, proxy) as websockets,
-                open_session(client_context, proxy) as session,
+                open_session(client_context, proxy, tunnel=True) as websockets,
+                open_session(client_context, proxy, tunnel=server_context is not None) as session,
             ):
                 async with websockets.ws_connect(url.replace("http", "ws", 1)) as websocket:
                     word = await websocket.receive_str()
@@ -59,10 +60,10 @@ def test_both_ways_work_without_a_proxy(contexts):
     assert ask(*contexts, None)[1:] == ("word", "POST")
 
 
-@pytest.mark.parametrize("login", [None, "user:word"])
+@pytest.mark.parametrize("login", [None, "user:word", "us%40er:w%2Ford"])
 def test_both_ways_work_through_a_proxy(contexts, login):
     """W 22: with and without TLS; names are the proxy's to resolve."""
-    with forward_proxy(login) as proxy:
+    with forward_proxy(unquote(login or "")) as proxy:
         prefix = f"{login}@" if login else ""
         address, word, posted = ask(*contexts, f"http://{prefix}{proxy.address}")
     assert (word, posted) == ("word", "POST")
@@ -70,6 +71,48 @@ def test_both_ways_work_through_a_proxy(contexts, login):
     plain = [f"POST http://{address}/v1 HTTP/1.1"]
     with_tls = contexts[0] is not None
     assert proxy.requests == (tunnels * 2 if with_tls else [*tunnels, *plain])
+
+
+@pytest.mark.parametrize("proxy", ["http://proxy.test", "http://[::1]", "http://u@[::1]:8080"])
+@pytest.mark.parametrize("tunnel", [True, False])
+def test_url_of_a_proxy_may_be_short(proxy, tunnel):
+    """W 22: without a port, with an IPv6 address, with a user alone."""
+
+    async def scenario():
+        async with open_session(ssl.create_default_context(), proxy, tunnel=tunnel):
+            pass
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_password_of_a_proxy_is_in_no_error(scheme, is_there):
+    """W 22: a login that the proxy refuses, or a proxy that is not there, in both sessions."""
+    context = ssl.create_default_context()
+
+    async def texts(proxy):
+        async with (
+            open_session(context, proxy, tunnel=True) as websockets,
+            open_session(context, proxy, tunnel=scheme == "https") as session,
+        ):
+            with pytest.raises(UNREACHED) as refused:
+                await websockets.ws_connect(f"{scheme.replace('http', 'ws')}://cattle.test/v1")
+            yield str(refused.value)
+            try:
+                async with session.post(f"{scheme}://cattle.test/v1") as response:
+                    yield f"{response.status}"
+            except UNREACHED as error:
+                yield str(error)
+
+    async def scenario(proxy):
+        return [text async for text in texts(proxy)]
+
+    with forward_proxy("user:right") as server:
+        address = server.address if is_there else "127.0.0.1:9"
+        found = asyncio.run(asyncio.wait_for(scenario(f"http://user:hunter2@{address}"), 20))
+    assert len(found) == 2
+    assert all(text and "hunter2" not in text for text in found)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -84,7 +127,7 @@ def test_redirect_of_a_websocket_is_refused(status):
     async def scenario():
         async with (
             answering(redirect) as url,
-            open_websocket_session(ssl.create_default_context(), None) as session,
+            open_session(ssl.create_default_context()) as session,
         ):
             with pytest.raises(aiohttp.ClientError, match="redirects to /elsewhere"):
                 await session.ws_connect(f"{url}/v1/subscribe")
@@ -104,7 +147,7 @@ def test_cookies_are_not_kept():
     async def scenario():
         async with (
             answering(set_cookie) as url,
-            open_session(ssl.create_default_context(), None) as session,
+            open_session(ssl.create_default_context()) as session,
         ):
             for _ in range(2):
                 async with session.get(url.replace("127.0.0.1", "localhost")):

@@ -18,20 +18,26 @@ AGENT = AgentKeys(access_key="key", secret_key="secret")
 SKIPPED = success({"upToDate": ["host-config", "pyagent"]})
 
 
-def report(outcome, *statuses, within_s=10):
-    """The outcome after reporting to a cattle that answers so, and what it was asked."""
-    answers = iter(statuses)
+def report(outcome, *answered, within_s=10):
+    """Return the outcome after reporting to a cattle that answers so, and what it was asked.
+
+    An answer is a status or a function of the request.
+    """
+    answers = iter(answered)
     asked = []
 
     async def answer(request):
         asked.append((request.method, request.path_qs, request.headers["Authorization"]))
-        return web.Response(status=next(answers, 200), text="words")
+        one = next(answers, 200)
+        if not isinstance(one, int):
+            return await one(request)
+        return web.Response(status=one, text="words")
 
     async def run():
         async with (
             answering(answer) as url,
             AwakeClock() as clock,
-            open_session(ssl.create_default_context(), None) as session,
+            open_session(ssl.create_default_context()) as session,
         ):
             config = ConfigContent(session, f"{url}/v1", clock=clock)
             return await config.reported(AGENT, outcome, within_s)
@@ -78,3 +84,25 @@ def test_a_refusal_is_an_error_at_once():
     outcome, asked = report(SKIPPED, 404)
     assert outcome.kind is Kind.ERROR
     assert len(asked) == 1
+
+
+def test_redirected_report_is_an_error_that_names_the_place():
+    """W 30: the report goes to no other server."""
+
+    async def redirect(request):
+        return web.Response(status=302, headers={"Location": "http://elsewhere.example/v1"})
+
+    outcome, asked = report(SKIPPED, redirect, redirect, within_s=1)
+    assert "redirects to http://elsewhere.example/v1" in outcome.message
+    assert asked
+
+
+def test_archive_in_the_answer_is_read_up_to_a_limit():
+    """W 30: a real server answers with an archive of any size, which nobody needs."""
+
+    async def archive(request):
+        return web.Response(body=b"x" * 5_000_000)
+
+    outcome, asked = report(SKIPPED, archive, archive)
+    assert outcome == SKIPPED
+    assert len(asked) == 2

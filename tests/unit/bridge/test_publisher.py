@@ -50,7 +50,7 @@ def publish(*answers, is_unknown=False, timeout_s=PATIENCE_S):
         async with (
             answering(handle) as url,
             AwakeClock() as clock,
-            open_session(ssl.create_default_context(), None) as session,
+            open_session(ssl.create_default_context()) as session,
         ):
             publisher = Publisher(
                 session, f"{url}/v1", clock=clock, standing=standing, timeout_s=timeout_s

@@ -21,6 +21,8 @@ _log = logger(__name__)
 LOOK_EVERY_S = 0.5
 #: Longer than any restart of a worker, shorter than cattle's 180 s to disconnected.
 AWAY_AFTER_S = 120.0
+#: A longer time between two looks is an outage of Redis.
+OUTAGE_AFTER_S = 3.0
 #: How often claims are renewed; a small part of their lifetime.
 CLAIM_EVERY_S = 10.0
 #: How often the hosts that are not ours are looked at while ours is alive.
@@ -98,7 +100,7 @@ class Hosts:
         self._hosts: dict[AgentKeys, str | None] = {agent: agent.host_uuid for agent in agents}
         # With many agents each has a host in the settings.
         self._learners = [_Learner(agent) for agent in agents if agent.host_uuid is None]
-        self._began_s = clock.now_s()
+        self._began_s = self._looked_s = clock.now_s()
         self._seen_s: dict[str, float] = {}
         self._claimed_s = float("-inf")
         self._neighbors_s = float("-inf")
@@ -113,6 +115,7 @@ class Hosts:
         """
         alive = await asyncio.to_thread(self._read)
         now_s = self._clock.now_s()
+        self._skip_outage(now_s)
         for host_uuid in alive:
             self._seen_s[host_uuid] = now_s
         for learner in self._learners:
@@ -126,6 +129,14 @@ class Hosts:
             self._claimed_s = now_s
         async with self._changed:
             self._changed.notify_all()
+
+    def _skip_outage(self, now_s: float) -> None:
+        """Do not count a time without Redis as absence of hosts: their leases expired in it."""
+        outage_s, self._looked_s = now_s - self._looked_s, now_s
+        if outage_s > OUTAGE_AFTER_S:
+            self._began_s += outage_s
+            for host_uuid in self._seen_s:
+                self._seen_s[host_uuid] += outage_s
 
     def _read(self) -> set[str]:
         """Return the live hosts: ours, and all others when a host is to be learned."""

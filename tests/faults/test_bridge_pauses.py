@@ -60,7 +60,7 @@ def test_replies_on_their_way_outlast_a_pause(rig):
     wait_until(lambda: rig.outcomes_left() == 5, 10, "five outcomes")
     with frozen(bridge, at_least_s=8):
         rig.cattle.faults_off()
-        assert states(rig, ids) == {"success"}
+    assert states(rig, ids) == {"success"}
     wait_until(lambda: rig.outcomes_left() == 0, 20, "an empty stream")
     assert rig.counted("duplicates") == 0
 

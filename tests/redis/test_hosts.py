@@ -55,10 +55,16 @@ class Looking:
     agent: AgentKeys
 
     def look(self, after_s=0.0):
-        """Look at the leases, some time later."""
+        """Look at the leases, and for some time on."""
+        asyncio.run(self.hosts.look())
         for _ in range(round(after_s / 0.5)):
             self.clock.advance(0.5)
-        asyncio.run(self.hosts.look())
+            asyncio.run(self.hosts.look())
+
+    def lose_redis(self, for_s):
+        """Let time pass without a look."""
+        for _ in range(round(for_s / 0.5)):
+            self.clock.advance(0.5)
 
     @property
     def host(self):
@@ -138,6 +144,21 @@ def test_paused_bridge_takes_no_host_for_away(client, bridge):
     looking.clock.advance(3600)
     looking.look()
     assert looking.hosts.is_alive(HOST)
+
+
+def test_outage_of_redis_takes_no_host_for_away_or_replaced(client, bridge):
+    """W 29: leases expire meanwhile, and another host may renew its own first."""
+    start_host(client, "a")
+    looking = bridge()
+    looking.look()
+    end_host(client, "a")
+    looking.lose_redis(3600)
+    start_host(client, "b")
+    looking.look()
+    assert looking.wait is Wait.HOST_AWAY
+    start_host(client, "a")
+    looking.look()
+    assert looking.host == "a"
 
 
 def test_only_host_is_learned_and_remembered(client, bridge):
@@ -236,7 +257,7 @@ def test_replaced_host_is_taken_over(client, bridge):
     start_host(client, "new")
     looking.look(AWAY_AFTER_S)
     assert looking.wait is Wait.HOST_AWAY
-    looking.look(AWAY_AFTER_S)
+    looking.look(AWAY_AFTER_S / 2)
     assert looking.host == "new"
     end_host(client, "new")
     start_host(client, "a")

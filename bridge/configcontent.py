@@ -12,7 +12,7 @@ from urllib.parse import quote
 import aiohttp
 
 from bridge.awake import AwakeClock
-from bridge.client import UNREACHED, finish
+from bridge.client import UNREACHED, finish, foreign_kind
 from bridge.errors import PublishError, PublishRefusedError
 from bridge.publisher import refusal
 from bridge.settings import AgentKeys
@@ -80,6 +80,11 @@ class ConfigContent:
                 if response.status >= 300:  # noqa: PLR2004 -- HTTP's classes
                     raise await refusal(response, f"the report that {item} is up to date")
                 await finish(response, self._clock)
+                if kind := foreign_kind(response.headers):
+                    raise PublishRefusedError(
+                        f"cattle took the report that {item} is up to date for one of an account "
+                        f"of kind {kind!r}: it does not know agent {agent.label}"
+                    )
         except UNREACHED as problem:
             raise PublishError(
                 f"cattle did not take the report that {item} is up to date: "

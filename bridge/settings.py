@@ -4,6 +4,7 @@ import hashlib
 import ssl
 import tomllib
 from collections import Counter
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -216,7 +217,7 @@ class BridgeSettings(BrokerSettings):
     )
     debug: bool = Field(default=False, validation_alias="CATTLE_DEBUG", description="Log more.")
 
-    @property
+    @cached_property
     def proxy(self) -> str | None:
         """Return the url of the proxy to cattle, or None; it may hold a password."""
         is_tls = self.cattle_url.startswith("https")

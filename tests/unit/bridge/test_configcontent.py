@@ -106,3 +106,14 @@ def test_archive_in_the_answer_is_read_up_to_a_limit():
     outcome, asked = report(SKIPPED, archive, archive)
     assert outcome == SKIPPED
     assert len(asked) == 2
+
+
+def test_report_that_cattle_took_for_the_admins_is_an_error():
+    """W 6: without access control, keys of a removed agent get a 200 that says nothing."""
+
+    async def taken(request):
+        return web.Response(headers={"X-API-ACCOUNT-KIND": "admin"})
+
+    outcome, asked = report(SKIPPED, taken)
+    assert (outcome.kind, "admin" in outcome.message) == (Kind.ERROR, True)
+    assert len(asked) == 1

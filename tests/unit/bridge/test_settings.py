@@ -287,4 +287,5 @@ def test_proxy_that_cannot_be_used_is_refused_and_not_shown(one_agent, clean_pro
 def test_password_of_a_proxy_is_not_printed(one_agent, clean_proxies):
     """W 22: settings may be logged as they are."""
     settings = one_agent(http_proxy=f"http://user:{SECRET}@proxy:3128")
+    assert SECRET in settings.proxy
     assert SECRET not in f"{settings!r}{settings!s}{settings.model_dump()}"

@@ -247,7 +247,8 @@ class Outbox:
                         await self._leave_out_old_list(event_id, answer)
                     await self._publisher.publish(agent, answer)
             except PublishError as problem:
-                end = refusals.end(problem, now_s=time.monotonic(), left_s=self._left_s(delivery))
+                left_s = self._left_s(delivery) if delivery.deadline_ms else 0.0
+                end = refusals.end(problem, now_s=time.monotonic(), left_s=left_s)
                 if end is not None or isinstance(problem, KeysRefusedError):
                     # cattle is there, whatever it thinks of this reply.
                     self._gate.succeeded()

@@ -36,10 +36,19 @@ class Refusals:
         self._ends_s: float | None = None
 
     def end(self, problem: PublishError, *, now_s: float, left_s: float) -> End | None:
-        """Return how the reply ends with this failure, or None when it is to be sent again."""
+        """Return how the reply ends with this failure, or None when it is to be sent again.
+
+        Args:
+            problem: The failure.
+            now_s: The time of a steady clock.
+            left_s: Seconds until the event's deadline; 0 for an event without one.
+        """
         if not isinstance(problem, DoubtfulRefusalError | KeysUnknownError):
             self._ends_s = None
             return "refused" if isinstance(problem, PublishRefusedError) else None
+        if isinstance(problem, KeysUnknownError) and left_s < -MOST_S:
+            # Also a reply that was given back to other bridges in between ends some time.
+            return "unconfirmed"
         if self._ends_s is None:
             self._ends_s = now_s + patience_s(left_s)
         if now_s < self._ends_s:

@@ -45,6 +45,15 @@ def test_patience_begins_with_the_first_refusal_in_a_row():
 
 
 @pytest.mark.parametrize(
+    ("left_s", "end"), [(-MOST_S - 1, "unconfirmed"), (-MOST_S + 1, None), (0, None)]
+)
+def test_unknown_keys_are_given_up_long_after_the_deadline(left_s, end):
+    """W 6: also where the reply was given back in between, and begins anew here."""
+    assert ends((0, KeysUnknownError), left_s=left_s) == [end]
+    assert ends((0, DoubtfulRefusalError), left_s=left_s) == [None]
+
+
+@pytest.mark.parametrize(
     ("left_s", "wanted_s"), [(-9000, LEAST_S), (0, LEAST_S), (200, 260), (86_400, MOST_S)]
 )
 def test_patience_follows_the_deadline_within_limits(left_s, wanted_s):

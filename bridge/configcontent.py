@@ -13,7 +13,7 @@ import aiohttp
 
 from bridge.awake import AwakeClock
 from bridge.client import UNREACHED, finish, foreign_kind
-from bridge.errors import PublishError, PublishRefusedError
+from bridge.errors import KeysUnknownError, PublishError, PublishRefusedError
 from bridge.publisher import refusal
 from bridge.settings import AgentKeys
 from worker.contract.outcomes import UP_TO_DATE, Kind, Outcome, error
@@ -58,7 +58,7 @@ class ConfigContent:
                 try:
                     await self._report(item, agent)
                     break
-                except PublishRefusedError:
+                except (KeysUnknownError, PublishRefusedError):
                     raise
                 except PublishError:
                     if time.monotonic() + delay_s >= ends_s:
@@ -81,7 +81,7 @@ class ConfigContent:
                     raise await refusal(response, f"the report that {item} is up to date")
                 await finish(response, self._clock)
                 if kind := foreign_kind(response.headers):
-                    raise PublishRefusedError(
+                    raise KeysUnknownError(
                         f"cattle took the report that {item} is up to date for one of an account "
                         f"of kind {kind!r}: it does not know agent {agent.label}"
                     )

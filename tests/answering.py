@@ -17,8 +17,15 @@ async def answering(
     answer: Answer, *, ssl_context: ssl.SSLContext | None = None
 ) -> AsyncIterator[str]:
     """Answer all requests, and give the url of the server, without a path."""
+    transports: set[asyncio.BaseTransport] = set()
+
+    async def answered(request: web.Request) -> web.StreamResponse:
+        if request.transport is not None:
+            transports.add(request.transport)
+        return await answer(request)
+
     app = web.Application()
-    app.router.add_route("*", "/{path:.*}", answer)
+    app.router.add_route("*", "/{path:.*}", answered)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     try:
@@ -27,6 +34,12 @@ async def answering(
         yield f"{scheme}://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
+        # TLS would wait for the peer's farewell, longer than the loop of a test runs.
+        for transport in transports:
+            if isinstance(transport, asyncio.WriteTransport):
+                transport.abort()
+        for _ in range(3):
+            await asyncio.sleep(0)
 
 
 @contextmanager

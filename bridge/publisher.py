@@ -18,6 +18,7 @@ from bridge.errors import (
 )
 from bridge.settings import AgentKeys
 from bridge.standing import Standing
+from worker.contract.scrubbing import Scrubber, scrub, scrubbing
 
 TIMEOUT_S = 60.0
 #: Longest wait that a server's Retry-After can ask for.
@@ -62,7 +63,9 @@ class Publisher:
                 self._session.post(self._url, json=reply, headers=agent.headers) as response,
             ):
                 if response.status != CREATED:
-                    raise await self._refused(response)
+                    # cattle may quote what it refuses, a container's environment among it.
+                    with scrubbing(Scrubber.of(reply)):
+                        raise await self._refused(response)
                 await finish(response, self._clock)
                 self._check_account(agent, response.headers)
         except UNREACHED as error:
@@ -97,7 +100,8 @@ async def refusal(response: aiohttp.ClientResponse, what: str) -> PublishError:
     body = await read_body(response)
     if "Content-Encoding" in response.headers:
         body = b"(a compressed body)"
-    text = " ".join(body[: 4 * SHOWN_CHARS].decode(errors="replace").split())[:SHOWN_CHARS]
+    text = scrub(body[: 4 * SHOWN_CHARS].decode(errors="replace"))
+    text = " ".join(text.split())[:SHOWN_CHARS]
     said = f"cattle answered {response.status} to {what}: {text}"
     status = response.status
     if status == UNAUTHORIZED:

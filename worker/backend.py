@@ -10,14 +10,14 @@ from typing import Any
 
 import redis
 from celery import states
-from celery.backends.base import Backend
+from celery.backends.base import BaseBackend
 
 from worker.contract.broker import BrokerSettings, connect
 from worker.contract.ledger import Ledger
 from worker.contract.outcomes import Outcome, error, progress, success
 from worker.contract.routes import LANES
 from worker.contract.seal import Sealer
-from worker.errors import WorkerError
+from worker.errors import EventFailedError
 from worker.log import logger
 
 _log = logger(__name__)
@@ -26,8 +26,12 @@ _log = logger(__name__)
 PROGRESS = "PROGRESS"
 
 
-class OutcomesBackend(Backend):  # type: ignore[misc]  # celery has no types
-    """Stores what Celery calls results in the ledger and the stream of outcomes."""
+class OutcomesBackend(BaseBackend):  # type: ignore[misc]  # celery has no types
+    """Stores what Celery calls results in the ledger and the stream of outcomes.
+
+    Celery makes an `AsyncResult` for every retry, and that one calls the methods for pending
+    results, which only `BaseBackend` has.
+    """
 
     persistent = True
 
@@ -93,7 +97,7 @@ def outcome_of(result: object, state: str) -> Outcome | None:
             return success(result if isinstance(result, dict) else {})
         case states.REVOKED:
             return error("event-revoked", "the event's task was revoked by an operator")
-        case states.FAILURE if isinstance(result, WorkerError):
+        case states.FAILURE if isinstance(result, EventFailedError):
             return error(result.code, result.message)
         case states.FAILURE:
             # The text of an unforeseen error may hold anything, a secret included.

@@ -40,6 +40,25 @@ class WorkerError(Exception):
         self.message = message
 
 
+class EventFailedError(Exception):
+    """Raised instead of an event's error where Celery gets it: its text is the code only.
+
+    Celery writes the text, the representation and the traceback of an error to Redis in clear.
+    The sentence in ``message`` goes into the sealed outcome.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.code
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.code!r})"
+
+
 class RetryableError(WorkerError):
     """A mix-in: what fails for a moment is tried again from the queue within its deadline."""
 

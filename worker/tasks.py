@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import redis
 import structlog
 from celery import Celery, Task
-from celery.exceptions import Ignore, Retry
+from celery.exceptions import Ignore, Reject, Retry
 from celery.utils.time import get_exponential_backoff_interval
 
 from worker.backend import PROGRESS
@@ -23,6 +23,7 @@ from worker.contract.outcomes import WARNINGS
 from worker.contract.routes import LANES, Lane, queue_for
 from worker.contract.seal import SealBrokenError
 from worker.errors import (
+    EventFailedError,
     ImageNeededError,
     InternalError,
     RetryableError,
@@ -61,14 +62,14 @@ class EventTask(Task):  # type: ignore[misc]  # celery has no types
     ignore_result = False
     max_retries = None
     #: Their message is the answer, and stands in our log: no traceback is wanted.
-    throws = (WorkerError,)
+    throws = (EventFailedError,)
     #: Celery's events go through Redis in clear: they tell that a task succeeded, not with what.
     resultrepr_maxsize = 0
 
     def run(self, event_id: str) -> dict[str, Any]:
         """Run the event if it is still to be run; the result is the reply's `data`.
 
-        Errors: WorkerError, which becomes the error reply; Retry and Ignore are Celery's.
+        Errors: EventFailedError, which becomes the error reply; Retry and Ignore are Celery's.
         """
         if self.request.id != event_id or any(getattr(self.request, key) for key in _NEVER_OURS):
             # The result would be stored as another event's, or be handed on in clear.
@@ -76,10 +77,16 @@ class EventTask(Task):  # type: ignore[misc]  # celery has no types
             raise Ignore
         runtime = current()
         with structlog.contextvars.bound_contextvars(event_id=event_id, event_name=self.name):
-            take = _take(runtime, event_id)
-            if take.verdict is not Verdict.TAKEN:
-                self._drop(take.verdict)
-            return _Run(self, runtime, event_id, take).reply_data()
+            try:
+                take = _take(runtime, event_id)
+                if take.verdict is not Verdict.TAKEN:
+                    self._drop(take.verdict)
+                return _Run(self, runtime, event_id, take).reply_data()
+            except (Ignore, Retry, EventFailedError):
+                raise
+            except Exception as error:  # noqa: BLE001 -- the outermost frame of ours
+                _log_unforeseen(error)
+                raise _failed(_unforeseen(error)) from None
 
     def _drop(self, verdict: Verdict) -> None:
         """End without an outcome: somebody else has or had it, or cattle waits no longer."""
@@ -120,20 +127,18 @@ class _Run:
                 # It would end after cattle's patience: answer in time.
                 outcome = "error"
                 _log.warning("event.failed", code=code, reason=error.message)
-                raise _unchained(error) from None
+                raise _failed(error) from None
             self._retry(error, delay_s=min(self._backoff_s(), left_s), lane=self._runtime.lane)
         except WorkerError as error:
             code = error.code
             _log.warning("event.failed", code=code, reason=error.message)
-            raise _unchained(error) from None
+            raise _failed(error) from None
         except (Ignore, Retry):
             outcome, code = "retried", ""
             raise
         except Exception as error:  # noqa: BLE001 -- the outermost frame of ours
             _log_unforeseen(error)
-            raise InternalError(
-                f"an unforeseen {type(error).__name__}; the worker's log has it under this event"
-            ) from None
+            raise _failed(_unforeseen(error)) from None
         finally:
             _log.info(
                 "event.done",
@@ -210,14 +215,27 @@ class _Run:
         )
         if not released:
             raise Ignore
-        # A countdown of None would mean Celery's default delay of three minutes.
-        raise self._task.retry(exc=_unchained(error), countdown=delay_s, queue=queue) from None
+        try:
+            # A countdown of None would mean Celery's default delay of three minutes.
+            again = self._task.retry(
+                exc=_failed(error), countdown=delay_s, queue=queue, throw=False
+            )
+        except Reject:
+            # The sweeper sends the event again: the ledger has it as queued, without a message.
+            _log.warning("retry.not_sent", code=error.code, advice="the sweeper sends it again")
+            raise Ignore from None
+        raise again from None
 
 
-def _unchained(error: WorkerError) -> WorkerError:
-    """The error without its causes: Celery's events and logs would quote them, secrets and all."""
-    error.__cause__ = error.__context__ = None
-    return error
+def _failed(error: WorkerError) -> EventFailedError:
+    """Return the error as Celery may have it, without its causes: Celery would quote them."""
+    return EventFailedError(error.code, error.message)
+
+
+def _unforeseen(error: Exception) -> InternalError:
+    return InternalError(
+        f"an unforeseen {type(error).__name__}; the worker's log has it under this event"
+    )
 
 
 def _log_unforeseen(error: Exception) -> None:

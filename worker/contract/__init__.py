@@ -13,4 +13,6 @@ In the order an event meets them:
 - `leases`: which worker processes and bridges are alive.
 - `sweeper`: what must be sent again or answered by us, as a pure decision.
 - `outcomes`: what became of an event, on its way back to cattle.
+- `secrets`: which keys of cattle's JSON are secret; `urls`: which parts of an url.
+- `scrubbing`: takes secret values out of every text that leaves an event.
 """

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
+from worker.contract.scrubbing import clipped
 from worker.engine.client import Call, Engine
 from worker.engine.json_lines import failure_in, json_lines
 from worker.engine.layers import Layers
@@ -116,9 +117,9 @@ class _Output:
             self.is_step = False
             if not self._base.read(line):
                 return False
-            self.text = self._base.text[:_SHOWN_CHARACTERS]
+            self.text = clipped(self._base.text, _SHOWN_CHARACTERS)
             return True
-        if text := str(line["stream"]).strip()[:_SHOWN_CHARACTERS]:
+        if text := clipped(str(line["stream"]).strip(), _SHOWN_CHARACTERS):
             self.text = text
             self._last.append(text)
         step = _STEP.match(text)

@@ -12,6 +12,7 @@ import docker.errors
 import requests.exceptions
 import urllib3.exceptions
 
+from worker.contract.scrubbing import clipped
 from worker.errors import (
     ContainerMissingError,
     EngineError,
@@ -54,6 +55,7 @@ TRANSLATIONS: Mapping[type[Exception], type[EngineError]] = MappingProxyType(
 
 _FIRST_SERVER_ERROR = 500
 _MOST_WORDS = 2000
+_MOST_CAUSE_CHARACTERS = 200
 
 
 def translated(error: Exception) -> type[EngineError]:
@@ -91,7 +93,8 @@ def _refused(wanted: str, error: docker.errors.APIError, refusal: Refusal | None
     if kind is None:
         unavailable = status >= _FIRST_SERVER_ERROR
         kind = EngineUnavailableError if unavailable else translated(error)
-    return kind(f"wanted to {wanted}, the Docker Engine answered {status}: {words[:_MOST_WORDS]}")
+    reason = clipped(words, _MOST_WORDS)
+    return kind(f"wanted to {wanted}, the Docker Engine answered {status}: {reason}")
 
 
 def _reason(error: Exception) -> str:
@@ -101,7 +104,7 @@ def _reason(error: Exception) -> str:
         return f"the Docker Engine cannot be reached ({_root(error)}); is dockerd running?"
     if isinstance(error, requests.exceptions.RequestException | urllib3.exceptions.HTTPError):
         return f"the Docker Engine broke off ({_root(error)})"
-    return str(error)[:_MOST_WORDS]
+    return clipped(str(error), _MOST_WORDS)
 
 
 def _root(error: BaseException) -> str:
@@ -109,4 +112,5 @@ def _root(error: BaseException) -> str:
     inner = error.__cause__ or error.__context__
     if inner is not None and inner is not error:
         return _root(inner)
-    return (getattr(error, "strerror", None) or str(error) or type(error).__name__)[:200]
+    words = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return clipped(words, _MOST_CAUSE_CHARACTERS)

@@ -23,6 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from worker.contract.scrubbing import scrub
 from worker.engine.progress import Report, Told
 from worker.errors import ImageBuildError, ImagePullError, LockHeldError
 from worker.files import write_whole
@@ -168,7 +169,8 @@ class Board:
     """The progress of shared work: reported to its own event, written for those who wait.
 
     The file is written a few times a second. Nothing is reported before the work moves: an Engine
-    that does not answer must not keep an event alive.
+    that does not answer must not keep an event alive. The texts in the file are scrubbed here:
+    readers do not have the secrets of the writer's event.
     """
 
     def __init__(self, write: Callable[[WorkState], None], told: Report, began: WorkState) -> None:
@@ -188,7 +190,7 @@ class Board:
         A step is written at once, other movements only if the last write is not recent: nobody
         knows how long a step lasts, and those who wait must not wait for the next line.
         """
-        text, moves = text or self._state.text, self._state.moves + 1
+        text, moves = scrub(text or self._state.text), self._state.moves + 1
         self._state = replace(self._state, text=text, percent=percent, moves=moves)
         self._told(text, percent)
         if is_step or time.monotonic() - self._written_s >= _POLL_S:
@@ -196,7 +198,8 @@ class Board:
 
     def end(self, error: str | None) -> None:
         """It is over, well unless there is an error."""
-        self._state = replace(self._state, finished_s=time.time(), error=error)
+        scrubbed = None if error is None else scrub(error)
+        self._state = replace(self._state, finished_s=time.time(), error=scrubbed)
         self._write_now()
 
     def _write_now(self) -> None:

@@ -5,11 +5,14 @@ twice is harmless. It gets the event and the host and returns the reply's `data`
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from worker.contract.events import Event
-from worker.errors import OperationError
+from worker.contract.scrubbing import Scrubber, scrubbing
+from worker.errors import OperationError, WorkerError
 from worker.operations.activate import activate
 from worker.operations.config_update import update_config
 from worker.operations.context import Host
@@ -50,11 +53,36 @@ _WITHOUT_DOCKER = frozenset({"ping", "config.update"})
 
 
 def operation_of(name: str, settings: WorkerSettings) -> Operation | None:
-    """The operation of an event's name; one that refuses where Docker is switched off."""
+    """Return the operation of an event's name, or None.
+
+    The operation shows no secret of its event in its errors, its progress or its log lines. It
+    refuses events that need Docker where Docker is switched off.
+    """
     operation = OPERATIONS.get(name)
-    if operation is None or settings.docker_enabled or name in _WITHOUT_DOCKER:
-        return operation
-    return _refuse
+    if operation is None:
+        return None
+    if not settings.docker_enabled and name not in _WITHOUT_DOCKER:
+        operation = _refuse
+    return partial(_run_scrubbed, operation)
+
+
+def _run_scrubbed(operation: Operation, event: Event, host: Host) -> dict[str, Any]:
+    """Run an operation; every text that leaves it passes the scrubber of its event."""
+    scrubber = Scrubber.of(event.data)
+
+    def report_progress(text: str, percent: int | None) -> None:
+        host.report_progress(scrubber(text), percent)
+
+    def warn(text: str) -> None:
+        host.warn(scrubber(text))
+
+    with scrubbing(scrubber):
+        try:
+            return operation(event, replace(host, report_progress=report_progress, warn=warn))
+        except WorkerError as error:
+            scrubbed = type(error)(scrubber(error.message))
+        # Raised outside the handler: the causes may quote the secrets.
+        raise scrubbed
 
 
 def _refuse(event: Event, _: Host) -> dict[str, Any]:

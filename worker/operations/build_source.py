@@ -11,8 +11,11 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
+from worker.contract.scrubbing import Scrubber
+from worker.contract.secrets import secrets_of_url
+from worker.contract.urls import shown_url
 from worker.errors import PayloadError
 from worker.payload.image import Build
 
@@ -26,7 +29,7 @@ _GITHUB_PATH = re.compile(r"/[^/]+/[^/]+")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """An url to build from; its login and its query never show."""
+    """An url to build from; its login and what follows `?`, `#` or `;` never show."""
 
     url: str = field(repr=False)
     #: The Engine clones it; else we fetch a tar file.
@@ -35,19 +38,11 @@ class Source:
     @property
     def shown(self) -> str:
         """The url without its secrets."""
-        parts = urlsplit(self.url)
-        host = parts.netloc.rpartition("@")[2]
-        return urlunsplit((parts.scheme, host, parts.path, "", parts.fragment))
+        return shown_url(self.url)
 
     def scrub(self, text: str) -> str:
-        """The text without the url's secrets, should the Engine or git quote them."""
-        parts = urlsplit(self.url)
-        login = parts.netloc.rpartition("@")[0]
-        secret = parts.password or (parts.username if login else "") or ""
-        for one in (parts.query, login, secret, unquote(secret)):
-            if one:
-                text = text.replace(one, "***")
-        return text
+        """Return the text without the url's secrets, in case the Engine or git quotes them."""
+        return Scrubber(secrets_of_url(self.url))(text)
 
 
 def source_of(build: Build) -> Source:

@@ -11,6 +11,7 @@ from typing import Any
 from worker import scripts
 from worker.contract.events import Event
 from worker.contract.outcomes import UP_TO_DATE
+from worker.contract.scrubbing import Scrubber, scrub
 from worker.errors import LockHeldError, OperationError
 from worker.log import logger
 from worker.operations.context import Host
@@ -51,7 +52,7 @@ def _run(names: list[str], host: Host) -> dict[str, Any]:
             environment=_environment(settings),
             timeout_s=settings.script_timeout_s,
         )
-    output = _without_secret(finished.output, settings)
+    output = _scrubbed(finished.output, settings)
     if finished.exit_code == LOCK_FAILED and "Lock failed" in output:
         raise LockHeldError(f"another run of {script} is under way")
     if finished.exit_code != 0:
@@ -78,7 +79,6 @@ def _environment(settings: WorkerSettings) -> dict[str, str]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _without_secret(output: str, settings: WorkerSettings) -> str:
-    if settings.secret_key is None:
-        return output
-    return output.replace(settings.secret_key.get_secret_value(), "***")
+def _scrubbed(output: str, settings: WorkerSettings) -> str:
+    """The output without the secrets that the script got, and without those of the event."""
+    return scrub(Scrubber.of_settings(settings)(output))

@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 from worker.contract.events import Event
+from worker.contract.scrubbing import clipped_end, scrub
 from worker.engine import containers, execs
 from worker.engine.containers import Inspect
 from worker.errors import ContainerMissingError, OperationError, PayloadError
@@ -47,7 +48,7 @@ def delegate(event: Event, host: Host) -> dict[str, Any]:
         timeout_s=host.settings.script_timeout_s,
     )
     if executed.exit_code != 0:
-        said = (executed.stderr or executed.stdout).strip()[-_SHOWN_OUTPUT_CHARACTERS:]
+        said = clipped_end((executed.stderr or executed.stdout).strip(), _SHOWN_OUTPUT_CHARACTERS)
         raise OperationError(
             f"{script} in container {found['Id'][:12]} ended with code {executed.exit_code}: "
             f"{said or 'without output'}"
@@ -74,11 +75,11 @@ def _container(request: Delegation, host: Host) -> Inspect:
 
 
 def _data(executed: execs.Executed) -> dict[str, Any]:
-    """The object the script printed; any other output as it is."""
+    """Return the object that the script printed; any other output is text, and is scrubbed."""
     try:
         told = json.loads(executed.stdout)
     except ValueError:
         told = None
     if isinstance(told, dict):
         return told
-    return {"exitCode": executed.exit_code, "output": executed.stdout}
+    return {"exitCode": executed.exit_code, "output": scrub(executed.stdout)}

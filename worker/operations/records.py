@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from worker.contract.scrubbing import scrub
 from worker.files import write_whole
 
 
@@ -24,7 +25,7 @@ class Records:
 
         Errors: OSError when it cannot be written.
         """
-        record = {"name": name, "reason": reason, "time_s": int(time.time())}
+        record = {"name": name, "reason": scrub(reason), "time_s": int(time.time())}
         write_whole(self._path(name), json.dumps(record))
 
     def forget(self, name: str) -> None:

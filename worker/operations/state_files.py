@@ -1,8 +1,8 @@
 """What cattle said of each instance that runs here, one file per container, for Rancher's host-api.
 
 `containers/DOCKER_ID` in the state folder, where python-agent had it (A 3.12), but for the owner
-only and without what is secret. Nothing of ours reads it back: a file that cannot be written is no
-reason to fail an event.
+only and without the secrets that `worker.contract.secrets` lists. Nothing of ours reads it back: a
+file that cannot be written is no reason to fail an event.
 """
 
 import json
@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from worker.contract.secrets import without_secrets
 from worker.log import logger
 
 _log = logger(__name__)
@@ -22,8 +23,6 @@ FOLDER = "containers"
 _UNFINISHED = "tmp-"
 # A name that cattle gave must not lead out of the folder.
 _NAME = re.compile(rf"(?:{_UNFINISHED})?[0-9a-f]{{64}}")
-#: Where passwords stand: (the key above, or any), the key.
-_SECRET = frozenset({("", "registryCredential"), ("fields", "environment"), ("Config", "Env")})
 
 
 class StateFiles:
@@ -37,7 +36,7 @@ class StateFiles:
         path = self._folder / container_id
         unfinished = self._folder / f"{_UNFINISHED}{container_id}"
         try:
-            instance = _without_secrets(data["instanceHostMap"]["instance"])
+            instance = without_secrets(data["instanceHostMap"]["instance"])
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with open(unfinished, "w", encoding="utf-8", opener=_owner_only) as file:
                 json.dump(instance, file)
@@ -69,15 +68,3 @@ class StateFiles:
 
 def _owner_only(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
-
-
-def _without_secrets(value: Any, above: str = "") -> Any:  # noqa: ANN401 - cattle's JSON
-    if isinstance(value, dict):
-        return {
-            key: _without_secrets(inner, key)
-            for key, inner in value.items()
-            if ("", key) not in _SECRET and (above, key) not in _SECRET
-        }
-    if isinstance(value, list):
-        return [_without_secrets(inner, above) for inner in value]
-    return value

@@ -20,29 +20,11 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 
+from worker.contract.secrets import is_below_secret
 from worker.errors import PayloadError
 
 #: What the Engine can hold in a number.
 INT64_MAX = 2**63 - 1
-
-#: Below these keys users keep secrets: errors name the type of what was found, never the value.
-SECRET_KEYS = frozenset(
-    {
-        "environment",
-        "registryCredential",
-        "secretValue",
-        "publicValue",
-        "command",
-        "commandArgs",
-        "entryPoint",
-        "healthCmd",
-        "labels",
-        "config",
-        "driverOpts",
-        "build",
-        "token",
-    }
-)
 
 _SHOWN_CHARACTERS = 40
 _WHOLE = re.compile(r"[+-]?[0-9]{1,19}")
@@ -227,6 +209,6 @@ def _clause(error: ErrorDetails, where: str) -> str:
     message = str(error["msg"]).removeprefix("Value error, ")
     value = error["input"]
     found = found_word(value)
-    if isinstance(value, str | int | float) and SECRET_KEYS.isdisjoint(steps):
+    if isinstance(value, str | int | float) and not is_below_secret([*where.split("."), *steps]):
         found = repr(value)[:_SHOWN_CHARACTERS]
     return f"{path}: {message}, found {found}"

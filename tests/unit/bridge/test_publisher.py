@@ -28,7 +28,7 @@ PATIENCE_S = 0.6
 KIND = "X-API-ACCOUNT-KIND"
 
 
-def publish(*answers, is_unknown=False, timeout_s=PATIENCE_S):
+def publish(*answers, reply=None, is_unknown=False, timeout_s=PATIENCE_S):
     """POST a reply to a server that gives these answers in turn; return how each POST ended.
 
     An answer is a status, a function of the request, or None for none at all.
@@ -57,7 +57,7 @@ def publish(*answers, is_unknown=False, timeout_s=PATIENCE_S):
             )
             for _ in answers:
                 try:
-                    await publisher.publish(AGENT, {"name": "reply.1"})
+                    await publisher.publish(AGENT, reply or {"name": "reply.1"})
                     ended.append(None)
                 except PublishError as problem:
                     ended.append(problem)
@@ -223,3 +223,17 @@ def test_refusal_to_another_account_means_the_keys(status):
 
     (problem,) = publish(refused)
     assert type(problem) is KeysUnknownError
+
+
+@pytest.mark.parametrize("status", [422, 500])
+def test_refusal_that_quotes_the_reply_shows_no_secret(status):
+    """W 37: a reply carries the container's environment, which cattle needs and no log does."""
+    secret = "s3cr3t-Value"
+    inspect = {"Config": {"Env": [f"PASSWORD={secret}"]}}
+
+    async def quoting(request):
+        return web.Response(status=status, text=await request.text())
+
+    (refused,) = publish(quoting, reply={"data": {"dockerInspect": inspect}})
+    assert "PASSWORD=***" in refused.message
+    assert secret not in refused.message

@@ -1,0 +1,75 @@
+"""Urls that may hold a login, a token or a signature: what of them may be shown, and what not.
+
+An url is what a user typed. It may be in git's short form (`user:password@host:path`), and a
+password may contain the characters that end the host's part of a proper url.
+"""
+
+import re
+from collections.abc import Iterator
+from urllib.parse import unquote
+
+_LOGIN = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://)([^\s/?#]*)@")
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]*\]|[^:\[\]\s]+)(?::[0-9]*)?")
+_AUTHORITY = re.compile(r"[^/?#;]*")
+_HIDDEN_TAIL = re.compile(r"[?#;]")
+
+
+def shown_url(url: str) -> str:
+    """The url without its login, and without what follows `?`, `#` or `;`."""
+    scheme, _, rest = _parted(url)
+    return scheme + _HIDDEN_TAIL.split(rest, maxsplit=1)[0]
+
+
+def login_secrets(url: str) -> Iterator[str]:
+    """The password or the token in an url, encoded and not."""
+    _, login, _ = _parted(url)
+    return _of_login(login)
+
+
+def tail_secrets(url: str) -> Iterator[str]:
+    """What follows `?`, `#` or `;` in an url, whole and in parts."""
+    _, _, rest = _parted(url)
+    mark = _HIDDEN_TAIL.search(rest)
+    if mark is None:
+        return
+    tail = rest[mark.end() :]
+    yield tail
+    for piece in re.split(r"[&;?#]", tail):
+        name, equals, value = piece.partition("=")
+        for secret in (value,) if equals else name.split(":"):
+            yield secret
+            yield unquote(secret)
+
+
+def url_logins(text: str) -> Iterator[str]:
+    """The passwords and tokens of all urls in a text."""
+    for found in _LOGIN.finditer(text):
+        yield from _of_login(found[2])
+
+
+def without_logins(text: str) -> str:
+    """The text with every url in it freed of its login."""
+    return _LOGIN.sub(r"\1", text)
+
+
+def _of_login(login: str) -> Iterator[str]:
+    user, colon, password = login.partition(":")
+    for secret in (login, password) if colon else (user,):
+        yield secret
+        yield unquote(secret)
+
+
+def _parted(url: str) -> tuple[str, str, str]:
+    """Scheme with `://`, login, and the rest."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        scheme, rest = "", url
+    authority = _AUTHORITY.match(rest)
+    assert authority is not None
+    host = authority[0]
+    end = host.rfind("@")
+    is_whole = _HOST.fullmatch(host) and rest[len(host) : len(host) + 1] not in ("?", "#", ";")
+    if end < 0 and not is_whole:
+        # The host seems to end inside a password, if an @ follows.
+        end = rest.rfind("@")
+    return scheme + separator, rest[: max(end, 0)], rest[end + 1 :]

@@ -7,6 +7,7 @@ import click
 from cryptography.fernet import Fernet
 
 from bridge import service
+from bridge.errors import MetricsPortError
 from bridge.settings import BridgeSettings
 from worker import log
 from worker.contract.environment import BadEnvironmentError, read
@@ -25,14 +26,20 @@ def main(context: click.Context) -> None:
 @main.command()
 def run() -> None:
     """Run until SIGTERM (the default)."""
+    # Before anything can go wrong: all that this program prints is log lines.
+    log.set_up_program()
     try:
         settings = read(BridgeSettings)
     except BadEnvironmentError as error:
         sys.exit(f"bridge: the environment is not complete\n{error}\nREADME has the table.")
-    log.set_up(debug=settings.debug)
+    log.read_settings(settings, debug=settings.debug)
     if settings.queue_key is None:
         _log.warning("queue.not_sealed", advice="payloads lie in Redis in clear; set QUEUE_KEY")
-    asyncio.run(service.run(settings))
+    try:
+        asyncio.run(service.run(settings))
+    except MetricsPortError as error:
+        _log.critical("bridge.not_started", reason=error.message, advice=error.advice)
+        sys.exit(1)
 
 
 @main.command()

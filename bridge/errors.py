@@ -8,6 +8,7 @@ BridgeError
      |   +- DoubtfulRefusalError  other 4xx, maybe of a proxy: given up after a while
      +- KeysRefusedError      from these keys (401): another agent's may do
          +- KeysUnknownError      cattle took it as another account's: nobody may get it
+ +- MetricsPortError     the address of `/metrics` cannot be listened on
 """
 
 from bridge.reconnect import Ending
@@ -66,3 +67,14 @@ class KeysUnknownError(KeysRefusedError):
 
     Without access control it answers 201 to keys of a removed agent.
     """
+
+
+class MetricsPortError(BridgeError):
+    """Raised when the bridge cannot listen on the address of `/metrics`.
+
+    `advice` names the setting to change.
+    """
+
+    def __init__(self, message: str, advice: str) -> None:
+        super().__init__(message)
+        self.advice = advice

@@ -4,6 +4,8 @@ Celery's own figures (tasks by name and end, run times) are Flower's, at its `/m
 """
 
 import asyncio
+import errno
+import os
 from collections.abc import Iterator, Mapping
 
 import redis
@@ -12,6 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from bridge.errors import MetricsPortError
 from bridge.standing import Standing
 from worker.contract import keys
 from worker.contract.leases import Leases
@@ -108,7 +111,7 @@ class BridgeCollector(Collector):
 async def serve(collector: BridgeCollector, host: str, port: int) -> web.AppRunner:
     """Answer scrapes until the runner is cleaned up.
 
-    Errors: OSError when the address cannot be listened on.
+    Errors: MetricsPortError when the address cannot be listened on.
     """
     registry = CollectorRegistry(auto_describe=False)
     registry.register(collector)
@@ -122,7 +125,22 @@ async def serve(collector: BridgeCollector, host: str, port: int) -> web.AppRunn
     app.router.add_get("/metrics", metrics)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, host, port).start()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        await runner.cleanup()
+        raise _port_error(error, host, port) from error
     _, chosen, *_ = runner.addresses[0]
     _log.info("metrics.ready", address=f"http://{host}:{chosen}/metrics")
     return runner
+
+
+def _port_error(error: OSError, host: str, port: int) -> MetricsPortError:
+    """Return the error with the setting to change: the port's, unless the host is the problem."""
+    is_port = error.errno in (errno.EADDRINUSE, errno.EACCES)
+    setting = "BRIDGE_METRICS_PORT" if is_port else "BRIDGE_METRICS_HOST"
+    reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+    return MetricsPortError(
+        f"cannot listen on {host}:{port} for /metrics: {reason.lower()}",
+        f"change {setting}, or unset BRIDGE_METRICS_PORT",
+    )

@@ -79,6 +79,17 @@ async def run(settings: BridgeSettings) -> None:
             concurrency=settings.publish_concurrency,
             bridge_id=bridge_id,
         )
+        # Before any subscription: a bridge that cannot listen leaves without taking an event.
+        if settings.metrics_port is not None:
+            collector = BridgeCollector(
+                client,
+                intake=intake.counts,
+                outbox=outbox.counts,
+                swept=swept,
+                standing=standing,
+            )
+            runner = await serve(collector, settings.metrics_host, settings.metrics_port)
+            stack.push_async_callback(runner.cleanup)
         pace = Pace(len(settings.agents))
         streams = [
             AgentStream(
@@ -101,16 +112,6 @@ async def run(settings: BridgeSettings) -> None:
             asyncio.create_task(_look_forever(hosts)),
             asyncio.create_task(sweep_forever(leases, Sweeper(client, ledger), swept)),
         ]
-        if settings.metrics_port is not None:
-            collector = BridgeCollector(
-                client,
-                intake=intake.counts,
-                outbox=outbox.counts,
-                swept=swept,
-                standing=standing,
-            )
-            runner = await serve(collector, settings.metrics_host, settings.metrics_port)
-            stack.push_async_callback(runner.cleanup)
         _log.info("bridge.ready", agents=len(settings.agents), bridge=bridge_id)
         await _until(stop, [*listening, *background])
         _log.info("bridge.stopping")

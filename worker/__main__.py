@@ -34,8 +34,10 @@ def main(context: click.Context) -> None:
 )
 def run(lanes: tuple[str, ...] = ()) -> None:
     """Run until SIGTERM (the default)."""
+    # Before anything can go wrong: all that this program prints is log lines.
+    log.set_up_program()
     settings = _settings()
-    log.set_up(debug=settings.debug)
+    log.read_settings(settings, debug=settings.debug)
     # Imported after the settings are known to be good: it reads them, and brings Celery.
     from worker.identity import identify  # noqa: PLC0415
     from worker.lane import run_lane  # noqa: PLC0415
@@ -51,7 +53,8 @@ def run(lanes: tuple[str, ...] = ()) -> None:
             _need_engine(settings)
         refuse_twin(settings, identity)
     except WorkerError as error:
-        sys.exit(f"worker: {error.message}")
+        _log.critical("worker.not_started", code=error.code, reason=error.message)
+        sys.exit(1)
     _log.info("worker.ready", host=identity.host_uuid, sealed=settings.queue_key is not None)
     if settings.queue_key is None:
         _log.warning("queue.not_sealed", advice="payloads lie in Redis in clear; set QUEUE_KEY")

@@ -5,18 +5,17 @@ back here does not count as a death, as it would if the supervisor had to kill t
 """
 
 import os
-import sys
 import threading
 import time
 
 import redis
 
+from worker import log
 from worker.contract.leases import Leases
 from worker.contract.ledger import State
-from worker.log import logger
 from worker.runtime import Runtime
 
-_log = logger(__name__)
+_log = log.logger(__name__)
 
 
 class Drain(threading.Thread):
@@ -44,5 +43,5 @@ class Drain(threading.Thread):
             _log.warning("lane.gave_nothing_back", reason=str(problem))
             return
         _log.info("lane.gave_back", lane=runtime.lane, events=given)
-        sys.stdout.flush()
+        log.flush()
         os._exit(0)

@@ -3,7 +3,6 @@
 import hashlib
 import itertools
 import os
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,16 +10,16 @@ from contextlib import contextmanager
 from celery.platforms import SecurityWarning
 from celery.signals import worker_ready, worker_shutting_down
 
+from worker import log
 from worker.app import app
 from worker.consumer import Watch
 from worker.contract.routes import Lane, queue_for
 from worker.drain import Drain
 from worker.janitor import Janitor
-from worker.log import logger
 from worker.runtime import LeaseKeeper, Runtime, start
 from worker.settings import WorkerSettings
 
-_log = logger(__name__)
+_log = log.logger(__name__)
 
 
 def run_lane(settings: WorkerSettings, lane: Lane) -> int:
@@ -84,7 +83,7 @@ def _run(runtime: Runtime, lane: Lane, node: str) -> int:
     worker.start()
     keeper.stop()
     _log.info("lane.stopped", lane=lane)
-    sys.stdout.flush()
+    log.flush()
     return int(worker.exitcode or 0)
 
 

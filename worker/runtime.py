@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import redis
 
+from worker import log
 from worker.consumer import Watch
 from worker.contract.broker import connect
 from worker.contract.leases import RENEW_EVERY_S, Lease, Leases
@@ -22,11 +23,10 @@ from worker.contract.sweeper import Sweeper
 from worker.engine.client import Engine
 from worker.identity import Identity, identify
 from worker.locks import Locks
-from worker.log import logger
 from worker.operations.orphan_volumes import OrphanVolumes
 from worker.settings import WorkerSettings
 
-_log = logger(__name__)
+_log = log.logger(__name__)
 
 STUCK_EXIT_CODE = 70
 #: A lane without Redis starts all the same: it has nothing to take.
@@ -119,6 +119,7 @@ class LeaseKeeper(threading.Thread):
             self._renew_until_over()
         except Exception:  # noqa: BLE001 -- the outermost loop of this thread
             _log.exception("lease.crashed", advice="the lane is started again")
+            log.flush()
             os._exit(STUCK_EXIT_CODE)
 
     def _renew_until_over(self) -> None:
@@ -135,6 +136,7 @@ class LeaseKeeper(threading.Thread):
                     if self._watch.is_stuck():
                         # The supervisor starts the lane again; what is taken here is given back.
                         _log.error("lane.stuck", advice="the lane is started again")
+                        log.flush()
                         os._exit(STUCK_EXIT_CODE)
                     if away:
                         _log.info("redis.back")

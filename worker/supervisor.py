@@ -8,15 +8,14 @@ import gc
 import os
 import random
 import signal
-import sys
 import time
 from collections.abc import Callable
 from types import FrameType
 
+from worker import log
 from worker.contract.routes import Lane
-from worker.log import logger
 
-_log = logger(__name__)
+_log = log.logger(__name__)
 
 #: A lane that dies at once is started again, but not in a tight loop.
 RESPAWN_FIRST_S = 0.2
@@ -58,7 +57,6 @@ class Supervisor:
         return self._drain()
 
     def _spawn(self, lane: Lane) -> None:
-        sys.stdout.flush()
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
@@ -74,7 +72,7 @@ class Supervisor:
                 # The parent starts the lane again.
                 _log.exception("lane.crashed", lane=lane)
             finally:
-                sys.stdout.flush()
+                log.flush()
                 os._exit(code)
         self._pids[pid] = lane
         self._started_s[lane] = time.monotonic()

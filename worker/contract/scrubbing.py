@@ -23,10 +23,27 @@ MASK = "***"
 #: A shorter value is hidden only beside its name or between quotes: `1` is in every text.
 LEAST_CHARACTERS = 6
 LEAST_PASSWORD_CHARACTERS = 4
+#: Of a longer value, the begin is looked for: nothing that leaves an event quotes more.
+MOST_VALUE_CHARACTERS = 16 * 1024
+#: Values beyond this in one event are looked for in two forms only, which bounds time and memory.
+MOST_FORMS_CHARACTERS = 128 * 1024
 #: A part of a secret this long is hidden where a text was cut in the middle of the secret.
 _LEAST_PART = 6
 _LEAST_QUOTED = 3
+_HEAD = 3
 _LEAST_LINE = 12
+_GO_SPECIAL = re.compile(r"[\x00-\x1f\x7f\\\"]")
+_GO_SHORT = {
+    "\\": "\\\\",
+    '"': '\\"',
+    "\n": "\\n",
+    "\r": "\\r",
+    "\t": "\\t",
+    "\a": "\\a",
+    "\b": "\\b",
+    "\f": "\\f",
+    "\v": "\\v",
+}
 _ORDINARY = frozenset({"true", "false", "null", "none", "yes", "off"})
 
 
@@ -43,9 +60,18 @@ class Scrubber:
         names = tuple(public)
         #: What to look for, and how many characters may be shown at its begin and its end.
         self.needles: dict[str, tuple[int, int]] = {} if base is None else dict(base.needles)
+        left_characters = MOST_FORMS_CHARACTERS
         for secret in secrets:
             if secret.value and secret.value != MASK:
-                self._add(secret, names)
+                left_characters -= len(secret.value)
+                self._add(secret, names, in_all_forms=left_characters >= 0)
+        # By their first and last characters: a text is read once, however many secrets there are.
+        self._by_head: dict[str, list[str]] = {}
+        self._by_tail: dict[str, list[str]] = {}
+        for needle, (before, _) in self.needles.items():
+            self._by_head.setdefault(needle[:_HEAD], []).append(needle)
+            if len(needle) > _LEAST_PART and not before:
+                self._by_tail.setdefault(needle[-_LEAST_PART:], []).append(needle)
 
     @classmethod
     def of(cls, data: object) -> "Scrubber":
@@ -64,44 +90,61 @@ class Scrubber:
 
     def __call__(self, text: str) -> str:
         """The text with each secret replaced; a secret that was cut at an end as well."""
-        spans = list(self._spans(text))
-        if not spans:
+        if not self.needles:
             return text
-        spans.sort()
         pieces: list[str] = []
         shown = 0
-        begin, end = spans[0]
-        for next_begin, next_end in [*spans[1:], (len(text) + 1, 0)]:
-            if next_begin <= end:
-                end = max(end, next_end)
-                continue
+        for begin, end in _merged(sorted([*self._spans(text), *self._cut_at_begin(text)])):
             pieces += [text[shown:begin], MASK]
-            shown, begin, end = end, next_begin, next_end
+            shown = end
         return "".join([*pieces, text[shown:]])
 
     def _spans(self, text: str) -> Iterator[tuple[int, int]]:
-        for needle, (before, after) in self.needles.items():
-            at = text.find(needle)
-            while at >= 0:
-                yield at + before, at + len(needle) - after
-                at = text.find(needle, at + 1)
-            if not before:
-                yield from _cut(text, needle)
+        """Where secrets are, and where the text ends inside one."""
+        for at in range(len(text) - _HEAD + 1):
+            for needle in self._by_head.get(text[at : at + _HEAD], ()):
+                before, after = self.needles[needle]
+                if text.startswith(needle, at):
+                    yield at + before, at + len(needle) - after
+                elif len(text) - at >= _LEAST_PART + before and needle.startswith(text[at:]):
+                    yield at + before, len(text)
 
-    def _add(self, secret: Secret, public: tuple[str, ...]) -> None:
-        value = secret.value
+    def _cut_at_begin(self, text: str) -> Iterator[tuple[int, int]]:
+        """Where the text begins inside a secret."""
+        for end in range(_LEAST_PART, len(text) + 1):
+            for needle in self._by_tail.get(text[end - _LEAST_PART : end], ()):
+                if needle.endswith(text[:end]):
+                    yield 0, end
+
+    def _add(self, secret: Secret, public: tuple[str, ...], *, in_all_forms: bool) -> None:
+        value = secret.value[:MOST_VALUE_CHARACTERS]
         least = LEAST_PASSWORD_CHARACTERS if secret.is_password else LEAST_CHARACTERS
         is_public = not secret.is_password and any(value in name for name in public)
         if len(value.strip()) >= least and not is_public:
-            for form in _forms(value):
+            for form in _forms(value) if in_all_forms else {value, _go_quoted(value)}:
                 self.needles[form] = (0, 0)
-        elif len(value) >= _LEAST_QUOTED and not is_public and value.lower() not in _ORDINARY:
+            return
+        if len(value) >= _LEAST_QUOTED and not is_public and value.lower() not in _ORDINARY:
             for mark in "\"'`":
                 self.needles[f"{mark}{value}{mark}"] = (1, 1)
-        if secret.name is not None:
+        if secret.name is not None and len(secret.name) + len(value) >= _HEAD - 1:
             for name in {secret.name, _go_quoted(secret.name)}:
                 for form in {value, _go_quoted(value)}:
                     self.needles.setdefault(f"{name}={form}", (len(name) + 1, 0))
+
+
+def _merged(spans: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Sorted spans, those that overlap or touch as one."""
+    begin = end = -1
+    for next_begin, next_end in spans:
+        if next_begin <= end:
+            end = max(end, next_end)
+            continue
+        if end >= 0:
+            yield begin, end
+        begin, end = next_begin, next_end
+    if end >= 0:
+        yield begin, end
 
 
 class _Process:
@@ -187,12 +230,7 @@ def _go_json(text: str) -> str:
 
 def _go_quoted(text: str) -> str:
     """Go's `%q`, without the quotes around it."""
-    quoted = (
-        f"\\x{ord(one):02x}" if not one.isprintable() and ord(one) < ord("\x80") else one
-        for one in text.replace("\\", "\\\\").replace('"', '\\"')
-    )
-    short = {"\\x0a": "\\n", "\\x0d": "\\r", "\\x09": "\\t", "\\x07": "\\a", "\\x08": "\\b"}
-    return "".join(short.get(one, one) for one in quoted)
+    return _GO_SPECIAL.sub(lambda found: _GO_SHORT.get(found[0], f"\\x{ord(found[0]):02x}"), text)
 
 
 def _lower_hex(text: str) -> str:
@@ -219,16 +257,3 @@ def _in_base64(text: str) -> Iterator[str]:
         if len(core) >= LEAST_CHARACTERS:
             yield core
             yield core.replace("+", "-").replace("/", "_")
-
-
-def _cut(text: str, needle: str) -> Iterator[tuple[int, int]]:
-    """Where a text begins or ends inside a secret."""
-    if len(needle) <= _LEAST_PART:
-        return
-    tail = max(0, len(text) - len(needle) + 1)
-    at = text.find(needle[:_LEAST_PART], tail)
-    if at >= 0 and needle.startswith(text[at:]):
-        yield at, len(text)
-    at = text.rfind(needle[-_LEAST_PART:], 0, len(needle) - 1)
-    if at >= 0 and needle.endswith(text[: at + _LEAST_PART]):
-        yield 0, at + _LEAST_PART

@@ -159,6 +159,15 @@ def test_the_names_of_the_event_stay_readable():
     assert Scrubber.of(data)(text) == text
 
 
+def test_a_huge_event_costs_little_and_keeps_its_secrets():
+    """W 37: the forms of megabytes of values are not all held, the values themselves are."""
+    variables = {f"K{number}": f"{number}-" + "x" * 4096 for number in range(1000)}
+    scrubber = Scrubber.of(event(**variables, LAST='pass"word-of-the-end'))
+    assert sum(map(len, scrubber.needles)) < 4 * sum(map(len, variables.values()))
+    assert scrubber('it said pass\\"word-of-the-end!') == f"it said {MASK}!"
+    assert scrubber(f"it said {variables['K999'][:2000]}") == f"it said {MASK}"
+
+
 def test_an_event_without_secrets_changes_no_text():
     """W 37: the common case."""
     assert Scrubber.of({"options": {}})("wanted to start container abc") == (

@@ -57,6 +57,14 @@ def test_the_engines_words_are_scrubbed(engine, host, fields, call):
     assert caught.value.__context__ is None
 
 
+def test_the_engines_warnings_are_scrubbed(engine, host):
+    """W 37: they reach the reply's message."""
+    engine.script("POST", CREATE, Answer(201, {"Id": "a" * 64, "Warnings": [f"{WORDS} {SECRET}"]}))
+    engine.add_container("a" * 64, name="other")
+    host.run(ACTIVATE, factories.instance_data({"environment": {"A": SECRET}}))
+    assert host.warned == [f"{WORDS} {MASK}"]
+
+
 def test_words_that_are_cut_in_a_secret_show_no_part_of_it(engine, host):
     """W 37: the limit of an error's length may be in the middle of a value."""
     secret = "0123456789abcdef" * 20

@@ -12,6 +12,7 @@ _LOGIN = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://)([^\s/?#]*)@")
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]*\]|[^:\[\]\s]+)(?::[0-9]*)?")
 _AUTHORITY = re.compile(r"[^/?#;]*")
 _HIDDEN_TAIL = re.compile(r"[?#;]")
+_PIECE = re.compile(r"([?#;&])([^?#;&]*)")
 
 
 def shown_url(url: str) -> str:
@@ -27,16 +28,19 @@ def login_secrets(url: str) -> Iterator[str]:
 
 
 def tail_secrets(url: str) -> Iterator[str]:
-    """What follows `?`, `#` or `;` in an url, whole and in parts."""
+    """What follows `?`, `#` or `;` in an url: all of it with its mark, then the parts of it.
+
+    A branch or a folder after `#` is no part: git names them when it does not find them.
+    """
     _, _, rest = _parted(url)
     mark = _HIDDEN_TAIL.search(rest)
     if mark is None:
         return
-    tail = rest[mark.end() :]
-    yield tail
-    for piece in re.split(r"[&;?#]", tail):
-        name, equals, value = piece.partition("=")
-        for secret in (value,) if equals else name.split(":"):
+    yield rest[mark.start() :]
+    for sign, piece in _PIECE.findall(rest[mark.start() :]):
+        _, equals, value = piece.partition("=")
+        if equals or sign != "#":
+            secret = value if equals else piece
             yield secret
             yield unquote(secret)
 

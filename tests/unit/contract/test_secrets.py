@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.factories import image, instance_data, link
+from worker.contract.scrubbing import Scrubber
 from worker.contract.secrets import is_below_secret, secrets_in, secrets_of_url, without_secrets
 from worker.contract.urls import shown_url
 from worker.errors import PayloadError
@@ -122,6 +123,15 @@ def test_an_unreadable_value_below_a_secret_key_is_not_quoted(fields, more):
 def test_a_path_tells_whether_its_value_may_be_quoted(steps, hidden):
     """W 38: positions in lists do not count."""
     assert is_below_secret(steps) is hidden
+
+
+def test_a_branch_alone_is_no_secret():
+    """W 38: git names a branch that it does not find; the url that is quoted whole is scrubbed."""
+    url = "https://git.example/a.git#feature-branch"
+    scrubber = Scrubber(secrets_of_url(url))
+    assert scrubber(f"cannot clone {url}") == "cannot clone https://git.example/a.git***"
+    said = "couldn't find remote ref feature-branch"
+    assert scrubber(said) == said
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ same facts come as colored lines, none of them folded.
 """
 
 import logging
+import re
 import sys
 import threading
 from collections.abc import Mapping, MutableMapping, Sequence
@@ -21,10 +22,23 @@ from structlog.typing import Processor
 from worker.contract import scrubbing
 from worker.log_lines import FoldingHandler, Printed
 
+_FACT = re.compile(r"[a-z]+\.[a-z_-]+")
+_OUR_FIELDS = frozenset({"level", "logger", "code", "lane", "outcome", "ending", "event_name"})
+
 
 def _scrubbed(_: object, __: str, fact: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Take the secrets out of every text of a fact."""
-    return {key: _without_secrets(value) for key, value in fact.items()}
+    """Take the secrets out of every text of a fact but our own words."""
+    return {
+        key: value if _is_ours(key, value) else _without_secrets(value)
+        for key, value in fact.items()
+    }
+
+
+def _is_ours(key: str, value: object) -> bool:
+    """Whether a field is a word of the program: a password that is a common word hides none."""
+    if key == "event":
+        return isinstance(value, str) and _FACT.fullmatch(value) is not None
+    return key in _OUR_FIELDS
 
 
 def _without_secrets(value: Any) -> Any:  # noqa: ANN401 -- whatever a caller logs

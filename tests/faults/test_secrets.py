@@ -168,6 +168,24 @@ def test_a_log_line_of_an_event_is_scrubbed(engine, host, monkeypatch):
     assert SECRET not in stream.getvalue()
 
 
+def test_a_password_that_is_a_common_word_spoils_no_log_line(make_program, redis_url, tmp_path):
+    """W 37: facts, levels and codes are the program's own words."""
+    program = make_program(
+        "worker",
+        environment={
+            "REDIS_URL": redis_url,
+            "CATTLE_HOME": str(tmp_path),
+            "DOCKER_HOST": f"unix://{tmp_path}/none.sock",
+            "CATTLE_DOCKER_REQUIRED": "true",
+            "CATTLE_SECRET_KEY": "engine-unavailable",
+            "http_proxy": "http://me:worker@proxy:3128",
+        },
+    )
+    assert program.wait() == 1
+    (fact,) = map(json.loads, program.output().splitlines())
+    assert (fact["event"], fact["code"]) == ("worker.not_started", "engine-unavailable")
+
+
 def test_a_state_file_has_no_secret(host, tmp_path):
     """W 38: whatever the list of secret keys names, in the instance or in one beside it."""
     fields = {

@@ -84,9 +84,8 @@ class Scrubber:
     @classmethod
     def of_settings(cls, settings: BaseModel) -> "Scrubber":
         """The scrubber of a program's settings."""
-        return cls(
-            Secret(value=value, is_password=True) for value in _secrets_of_settings(settings)
-        )
+        # Not as passwords: a short one, such as `redis`, is in many of our own words.
+        return cls(Secret(value=value) for value in _secrets_of_settings(settings))
 
     def __call__(self, text: str) -> str:
         """The text with each secret replaced; a secret that was cut at an end as well."""

@@ -116,11 +116,10 @@ def test_a_builds_url_shows_no_secret(engine, host, remote):
     refused = Answer(500, {"message": f"{WORDS}: cannot clone {remote}"})
     engine.script("POST", "/build", refused)
     build = {"build": {"remote": remote}}
-    docker_image = {"fullName": "example/built:1"}
-    image = factories.image(data={"dockerImage": docker_image, "fields": build})
+    image = {"dockerImage": {"fullName": factories.IMAGE}, "fields": build}
     engine.images.clear()
     with pytest.raises(WorkerError) as caught:
-        host.run(IMAGE, factories.image_data(**{key: image[key] for key in ("data", "uuid")}))
+        host.run(IMAGE, factories.image_data(data=image))
     assert "127.0.0.1" in caught.value.message
     for text in (caught.value.message, str(host.told)):
         assert "S3cr3t" not in text

@@ -41,7 +41,9 @@ _SECRET_NAME = re.compile(_NAME, re.IGNORECASE)
 _OPTION = re.compile(rf"({_NAME})(?:\s*=\s*|\s+|:\s*)(\"[^\"]*\"|'[^']*'|[^\s,]+)", re.IGNORECASE)
 
 #: What names things in our own texts; a user's variable that repeats it hides nothing.
-_PUBLIC_KEYS = frozenset({"name", "uuid", "hostname", "fullName", "imageUuid", "externalId"})
+_PUBLIC_KEYS = frozenset(
+    {"name", "uuid", "hostname", "fullName", "server", "imageUuid", "externalId"}
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

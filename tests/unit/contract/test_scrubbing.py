@@ -59,7 +59,9 @@ FORMS = {
     "for a shell with backslashes": lambda text: text.replace("'", "'\\''"),
     "base64": lambda text: base64.b64encode(text.encode()).decode(),
     "login in base64": lambda text: base64.b64encode(f"user:{text}".encode()).decode(),
-    "registry header": lambda text: Credential(username="u", password=text).header,
+    "registry header": lambda text: (
+        Credential(username="u", password=text, server_address="registry.example").header
+    ),
 }
 
 

@@ -96,7 +96,6 @@ def test_what_is_no_secret_stays():
         ({"labels": SECRET}, {}),
         ({"environment": SECRET}, {}),
         ({}, {"image": image(data={"fields": {"build": SECRET}})}),
-        ({}, {"image": image(registryCredential=SECRET)}),
         ({}, {"volumes": [{"data": {"fields": {"driverOpts": SECRET}}}]}),
         ({}, {"instanceLinks": [link(targetInstance={"data": {"dockerInspect": SECRET}})]}),
     ],

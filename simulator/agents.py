@@ -8,10 +8,12 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from aiohttp import web
+
 from simulator.wire import CattleRefusalError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from simulator.settings import AgentSettings, AgentState
 
@@ -47,12 +49,14 @@ class Account:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What cattle tells every caller: the place to notice being taken for admin."""
+        """Return the headers that name the account; admin, whom unknown keys become, has a name."""
         external = f"1a{self.account_id}"
+        name = {"X-API-ACCOUNT-NAME": "admin"} if self.kind == "admin" else {}
         return {
             "X-API-ACCOUNT-ID": external,
             "X-API-ACCOUNT-KIND": self.kind,
             "X-API-USER-ID": external,
+            **name,
         }
 
 
@@ -86,6 +90,10 @@ class Agent:
             "resources": self.resources,
             "config_versions": self.config_versions,
         }
+
+
+ACCOUNT = web.RequestKey("account", Account)
+"""Where a request keeps the account of its keys."""
 
 
 class Agents:
@@ -148,20 +156,24 @@ class Agents:
             )
         return found[0]
 
-    def authenticate(self, headers: Mapping[str, str]) -> Account:
-        """The account behind a request's Basic keys.
+    def authenticate(self, request: web.Request) -> Account:
+        """Return the account of a request's Basic keys and keep it for the answer's headers.
 
-        Errors: 401. With security off (a fresh cattle) bad keys are taken for admin instead,
-        unless the request forbids it with X-ENFORCE-AUTHENTICATION.
+        Errors: 401. With access control off (a fresh cattle) unknown keys become admin's instead,
+        unless the request forbids that with X-ENFORCE-AUTHENTICATION.
         """
+        headers = request.headers
         access_key, secret_key = _basic_keys(headers.get("Authorization", ""))
         account = self._accounts.get(access_key)
-        if account and hmac.compare_digest(account.secret_key.encode(), secret_key.encode()):
-            return account
-        enforced = headers.get("X-ENFORCE-AUTHENTICATION", "").lower() == "true"
-        if self._security_enabled or enforced:
-            raise CattleRefusalError("Unauthorized", 401, "Unauthorized")
-        return self._admin
+        if account is None or not hmac.compare_digest(
+            account.secret_key.encode(), secret_key.encode()
+        ):
+            enforced = headers.get("X-ENFORCE-AUTHENTICATION", "").lower() == "true"
+            if self._security_enabled or enforced:
+                raise CattleRefusalError("Unauthorized", 401, "Unauthorized")
+            account = self._admin
+        request[ACCOUNT] = account
+        return account
 
     def usable_agent(self, account: Account) -> Agent:
         """The one live agent of an account; merely asking wakes it up when it is disconnected.

@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from simulator.wire import CattleRefusalError
+from simulator.wire import CattleRefusalError, api_url
 
 if TYPE_CHECKING:
     from simulator.agents import Agent, Agents
+
+
+RECONNECTABLE = ("disconnecting", "disconnected", "active", "activating")
+SETTLED = ("inactive", "active", "disconnected", "removed")
 
 
 class Api:
@@ -20,43 +24,42 @@ class Api:
 
     async def root(self, request: web.Request) -> web.Response:
         """What this version offers; its headers say who the caller is taken for."""
-        account = self._agents.authenticate(request.headers)
+        self._agents.authenticate(request)
         version = request.match_info["version"]
-        base = f"{request.scheme}://{request.host}/{version}"
+        base = api_url(request)
         links = {name: f"{base}/{name}" for name in ("subscribe", "publish", "agents")}
         body = {"type": "apiVersion", "id": version, "links": links}
-        return web.json_response(body, headers=account.headers)
+        return web.json_response(body)
 
     async def agents(self, request: web.Request) -> web.Response:
         """An agent sees exactly itself, a service account sees all."""
-        account = self._agents.authenticate(request.headers)
+        account = self._agents.authenticate(request)
         shown = account.agents if account.kind == "agent" else list(self._agents)
         body = {
             "type": "collection",
             "resourceType": "agent",
-            "data": [_resource(agent) for agent in shown],
+            "data": [_resource(request, agent) for agent in shown],
         }
-        return web.json_response(body, headers=account.headers)
+        return web.json_response(body)
 
     async def agent(self, request: web.Request) -> web.Response:
         """One agent; an agent sees itself only."""
-        account = self._agents.authenticate(request.headers)
+        account = self._agents.authenticate(request)
         agent = self._agent_of(request)
         if account.kind == "agent" and agent not in account.agents:
             raise CattleRefusalError("Not Found", 404, "NotFound")
-        return web.json_response(_resource(agent), headers=account.headers)
+        return web.json_response(_resource(request, agent))
 
     async def reconnect(self, request: web.Request) -> web.Response:
         """The action a RAW subscriber needs, as its subscribing wakes nobody up."""
-        account = self._agents.authenticate(request.headers)
+        account = self._agents.authenticate(request)
         if account.kind == "agent":
             raise CattleRefusalError("Access Denied", 403, "Forbidden")
         agent = self._agent_of(request)
-        reconnectable = ("disconnecting", "disconnected", "active", "activating")
-        if request.query.get("action") != "reconnect" or agent.state not in reconnectable:
+        if request.query.get("action") != "reconnect" or agent.state not in RECONNECTABLE:
             raise CattleRefusalError("Action is not available", 422, "ActionNotAvailable")
         self._agents.reconnect(agent)
-        return web.json_response(_resource(agent), status=202, headers=account.headers)
+        return web.json_response(_resource(request, agent), status=202)
 
     def _agent_of(self, request: web.Request) -> Agent:
         try:
@@ -65,5 +68,26 @@ class Api:
             raise CattleRefusalError("Not Found", 404, "NotFound") from None
 
 
-def _resource(agent: Agent) -> dict[str, Any]:
-    return {"type": "agent", "id": agent.external_id, "state": agent.state}
+def _resource(request: web.Request, agent: Agent) -> dict[str, Any]:
+    """Return an agent as cattle's API shows it; an action is listed where it is possible."""
+    url = f"{api_url(request)}/agents/{agent.external_id}"
+    links = ("account", "configItemStatuses", "hosts", "instances", "physicalHosts", "storagePools")
+    possible = {"reconnect": agent.state in RECONNECTABLE}
+    actions = [name for name, can in possible.items() if can]
+    return {
+        "id": agent.external_id,
+        "type": "agent",
+        "links": {"self": url, **{name: f"{url}/{name.lower()}" for name in links}},
+        "actions": {name: f"{url}/?action={name}" for name in actions},
+        "baseType": "agent",
+        "name": None,
+        "state": agent.state,
+        "accountId": f"1a{agent.account.account_id}",
+        "description": None,
+        "kind": "registeredAgent",
+        "managedConfig": True,
+        "removed": None,
+        "transitioning": "no" if agent.state in SETTLED else "yes",
+        "transitioningMessage": None,
+        "transitioningProgress": None,
+    }

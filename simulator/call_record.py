@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from simulator.processes import replays
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
@@ -43,7 +45,10 @@ class CallRecord:
     event: Event | None
     retries_new_id: int = 0
     backoff_s: float | None = None
+    as_process: bool = False
     attempt: int = 1
+    tries: int = 1
+    lent_address: bool = False
     kept: bool = True
     state: CallState = "waiting"
     sent_ms: list[float] = field(default_factory=list)
@@ -55,6 +60,8 @@ class CallRecord:
     replies: list[Reply] = field(default_factory=list)
     retry_of: str | None = None
     next: CallRecord | None = None
+    followed_by: CallRecord | None = None
+    will_retry: bool = False
     timer: asyncio.TimerHandle | None = None
     on_end: list[Callable[[CallRecord], None]] = field(default_factory=list)
 
@@ -68,10 +75,10 @@ class CallRecord:
         """Whether nothing more is awaited, a retry with a new id included."""
         return self.state != "waiting" and not self.will_retry
 
-    @property
-    def will_retry(self) -> bool:
-        """Whether cattle's process layer sends this again under a new id."""
-        return self.state == "timeout" and self.attempt <= self.retries_new_id
+    def decide_retry(self) -> None:
+        """Decide, when the call just ended, whether its event is sent again with a new id."""
+        allowed = self.state == "timeout" and self.attempt <= self.retries_new_id
+        self.will_retry = allowed or (self.as_process and replays(self))
 
     @property
     def final(self) -> Event | None:
@@ -106,6 +113,7 @@ class CallRecord:
             "attempt": self.attempt,
             "retry_of": self.retry_of,
             "retried_as": self.next.id if self.next else None,
+            "followed_by": self.followed_by.id if self.followed_by else None,
             "final": self.final if data else None,
             "replies": [reply.to_json(data=data) for reply in matching],
             "progress": shown("progress"),

@@ -4,8 +4,11 @@
     waiting -(N sends, each unanswered for its time)-> timeout -(asked for)-> a new call, new id
     one_way                            an event that wants no reply
 
+With `as_process` a call is played on as cattle's process layer does, see processes.py.
+
 A reply counts when its name is the call's reply address and the first of its previousIds is the
-event's id. The first final wins. Progress prolongs the wait only where cattle listens for it.
+event's id. The first final wins. Nothing but progress prolongs the wait, and only where cattle
+listens for it. Reply addresses are used again for later calls, as cattle pools them.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from typing import TYPE_CHECKING
 
 from simulator.agents import CALLABLE, Agent
 from simulator.call_record import CallRecord, Reply, ReplyKind
+from simulator.contexts import context_of
+from simulator.processes import check_host, follow_up, retry_wait_s, without_call
 from simulator.wire import Event, epoch_ms, new_event_id, new_reply_address
 
 if TYPE_CHECKING:
@@ -25,14 +30,8 @@ if TYPE_CHECKING:
     from simulator.subscriptions import Subscriptions
 
 PROLONGED_BY_PROGRESS = frozenset({"storage.image.activate", "config.update"})
-RETRY_WAIT_MAX_S = 120.0
 FORGET_AFTER_TIMEOUTS = 2
 """Calls that are not kept (pings) are remembered this many timeouts, to tell late from unknown."""
-
-
-def retry_wait_s(attempt: int) -> float:
-    """How long cattle waits before it replays a process that timed out."""
-    return float(min(RETRY_WAIT_MAX_S, 2 + 2 ** (attempt - 1) * 0.1))
 
 
 def _wake(moved: asyncio.Future[None], _: CallRecord) -> None:
@@ -53,6 +52,7 @@ class Calls:
         self._by_key: dict[tuple[str, str | None], CallRecord] = {}
         self._latest: dict[str, CallRecord] = {}
         self._kept: list[CallRecord] = []
+        self._free_addresses: list[str] = []
 
     def start(  # noqa: PLR0913  one argument per property of cattle's call options
         self,
@@ -64,9 +64,15 @@ class Calls:
         one_way: bool = False,
         retries_new_id: int = 0,
         backoff_s: float | None = None,
+        as_process: bool = False,
         kept: bool = True,
     ) -> CallRecord:
-        """Send an event and wait for its reply in the background; what it lacks is filled in."""
+        """Send an event and wait for its reply in the background; what it lacks is filled in.
+
+        Errors: NoHealthyHostError, of processes alone.
+        """
+        if as_process:
+            check_host(agent, event)
         filled = self._filled(event, timeout_s, one_way=one_way)
         record = CallRecord(
             id=filled["id"],
@@ -78,6 +84,8 @@ class Calls:
             event=filled,
             retries_new_id=retries_new_id,
             backoff_s=backoff_s,
+            as_process=as_process,
+            lent_address=not one_way and event.get("replyTo") is None,
             kept=kept,
             state="one_way" if one_way else "waiting",
         )
@@ -137,7 +145,12 @@ class Calls:
             "time": int(epoch_ms()) + self._clock_offset_ms,
         }
         if not one_way:
-            made |= {"replyTo": new_reply_address(), "timeoutMillis": round(timeout_s * 1000)}
+            made["timeoutMillis"] = round(timeout_s * 1000)
+            if event.get("replyTo") is None:
+                free = self._free_addresses
+                made["replyTo"] = free.pop() if free else new_reply_address()
+            if (context := context_of(event)) is not None:
+                made["context"] = context
         given = {
             key: value
             for key, value in event.items()
@@ -188,18 +201,31 @@ class Calls:
         record.state = "timeout"
         if record.kept:
             self._stats.timeouts += 1
-        loop = asyncio.get_running_loop()
-        if record.will_retry:
+        self._conclude(record)
+
+    def _conclude(self, record: CallRecord) -> None:
+        """Do what follows the end of a call: send it again, undo it, or only close it."""
+        if record.lent_address and record.reply_to is not None:
+            self._free_addresses.append(record.reply_to)
+        record.decide_retry()
+        if not record.will_retry:
+            undoing = follow_up(record) if record.as_process else None
+            if undoing is not None:
+                record.followed_by = self.start(
+                    record.agent, undoing, timeout_s=record.timeout_s, as_process=True
+                )
+            self._close(record)
+        elif record.state == "error":  # back to back
+            self._retry(record)
+        else:
             wait_s = retry_wait_s(record.attempt) if record.backoff_s is None else record.backoff_s
+            loop = asyncio.get_running_loop()
             record.timer = loop.call_later(wait_s, self._retry, record)
-            return
-        self._close(record)
 
     def _retry(self, record: CallRecord) -> None:
         """Cattle's process layer plays it again: the same resource, a new id, a new address."""
         assert record.event is not None
-        fresh = {k: v for k, v in record.event.items() if k not in ("id", "time", "replyTo")}
-        event = self._filled(fresh, record.timeout_s, one_way=False)
+        event = self._filled(without_call(record.event), record.timeout_s, one_way=False)
         again = CallRecord(
             id=event["id"],
             reply_to=event["replyTo"],
@@ -210,7 +236,10 @@ class Calls:
             event=event,
             retries_new_id=record.retries_new_id,
             backoff_s=record.backoff_s,
+            as_process=record.as_process,
+            lent_address=True,
             attempt=record.attempt + 1,
+            tries=record.tries + 1 if record.state == "error" else 1,
             retry_of=record.id,
         )
         record.next = again
@@ -249,7 +278,7 @@ class Calls:
         record.elapsed_ms = round(elapsed_s * 1000, 3)
         if record.timer is not None:
             record.timer.cancel()
-        self._close(record)
+        self._conclude(record)
 
     def _close(self, record: CallRecord) -> None:
         """The call is over: drop the payload, tell who waits, forget a ping after a while."""

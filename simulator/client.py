@@ -82,12 +82,16 @@ class Cattle:
         sends: int = 1,
         retries_new_id: int = 0,
         backoff_ms: float | None = None,
+        as_process: bool = False,
         one_way: bool = False,
         raw_event: dict[str, Any] | None = None,
         wait_s: float = 60,
         agent: str | int | None = None,
     ) -> Call:
-        """Send an event and wait for its end; `raw_event` is sent as it is, the rest fills gaps."""
+        """Send an event and wait for its end; `raw_event` is sent as it is, the rest fills gaps.
+
+        With `as_process` the answer is the last of the calls that cattle's process makes of it.
+        """
         named = {
             "name": name or None,
             "data": data,
@@ -104,6 +108,7 @@ class Cattle:
             "sends": sends,
             "retries_new_id": retries_new_id,
             "backoff_ms": backoff_ms,
+            "as_process": as_process,
             "one_way": one_way,
             "wait_s": wait_s,
         }

@@ -36,16 +36,19 @@ class ConfigContent:
         return web.Response(body=body, content_type="application/octet-stream")
 
     async def put(self, request: web.Request) -> web.Response:
-        """The agent applied a version; `latest` marks the item in sync."""
-        agent, item = self._agent_and_item(request)
+        """The agent applied a version; `latest` marks the item in sync.
+
+        Without a version nothing is recorded and the answer is that of a GET.
+        """
         version = request.query.get("version", "")
         if not version:
-            raise CattleRefusalError("version is required", 422, "MissingRequired", "version")
+            return await self.get(request)
+        agent, item = self._agent_and_item(request)
         agent.config_versions[item] = version
         return web.Response(status=200)
 
     def _agent_and_item(self, request: web.Request) -> tuple[Agent, str]:
-        account = self._agents.authenticate(request.headers)
+        account = self._agents.authenticate(request)
         agent = self._agents.usable_agent(account)
         item = request.match_info["item"]
         if item not in ITEMS:

@@ -41,6 +41,9 @@ class EventRequest(BaseModel):
     sends: int = Field(1, gt=0)
     retries_new_id: int = Field(0, ge=0)
     backoff_ms: float | None = Field(None, ge=0, description="null waits as cattle does")
+    as_process: bool = Field(
+        default=False, description="replay, undo and remove as cattle's processes do"
+    )
     one_way: bool = False
     wait_s: float = Field(0, ge=0)
 
@@ -97,6 +100,7 @@ class Control:
             timeout_s=asked.timeout_ms / 1000,
             sends=asked.sends,
             one_way=asked.one_way,
+            as_process=asked.as_process,
             retries_new_id=asked.retries_new_id,
             backoff_s=None if asked.backoff_ms is None else asked.backoff_ms / 1000,
         )

@@ -1,9 +1,8 @@
 """`make demo`: the main job once, for real, on this machine, with every step shown.
 
-Redis, a simulated cattle server, the bridge and one worker are started; cattle asks for a container
-as it does in its own order; the container answers on its published port; it is stopped and removed
-through events; and everything that was started goes away again. Any failure ends it with a non-zero
-code and says where.
+The demo starts Redis, a simulated cattle server, the bridge and one worker. cattle sends the events
+of a container in its own order. The container answers on its published port, and events stop and
+remove it. Everything that was started ends. A failure names its step and exits with a code.
 """
 
 import json
@@ -233,10 +232,9 @@ class _Demo:
             # A busy machine may have given the free port away meanwhile, to another demo say.
             if call.state != "error" or "port is already allocated" not in (call.message or ""):
                 break
-        answered = _checked(call)
-        instance = answered.data["instanceHostMap"]["instance"]
-        fields = instance["+data"]["+fields"]
-        say("cattle", f"container {instance['externalId'][:12]}, ports {fields['dockerPorts']}")
+        self._instance = sample.after(self._instance, _checked(call).data)
+        ports = self._instance.fields["dockerPorts"]
+        say("cattle", f"container {str(self._instance.external_id)[:12]}, ports {ports}")
         return port
 
     def _look(self, client: docker.APIClient, port: int) -> None:
@@ -262,7 +260,6 @@ class _Demo:
 
     def _remove(self, cattle: Cattle) -> None:
         self._call(cattle, sample.instance_deactivate(self._instance))
-        self._call(cattle, sample.instance_remove(self._instance))
         self._call(cattle, sample.volume_remove(self._instance))
 
     def _gone(self, client: docker.APIClient) -> None:
@@ -284,7 +281,7 @@ def _ask_once(cattle: Cattle, event: sample.SampleEvent) -> Call:
         event.data,
         resource_type=event.resource_type,
         resource_id=event.resource_id,
-        timeout_ms=45_000,
+        as_process=True,
     )
     # The bridge's own lines about it come first: they are on their way through a pipe.
     time.sleep(0.12)

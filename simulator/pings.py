@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from simulator.contexts import context_of
 from simulator.wire import Event, epoch_ms
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ class Pings:
             "resourceId": agent.external_id,
             "data": {"options": options, "resources": []},
         }
+        if agent.state == "reconnecting" and (context := context_of(event, "agent.reconnect")):
+            event["context"] = context
         self._stats.pings_sent += 1
         return self._calls.start(agent, event, timeout_s=timeout_s, sends=sends, kept=False)
 

@@ -1,7 +1,8 @@
-"""POST /publish: one reply event per request, validated as cattle does, then 201.
+"""POST /publish: one reply event per request, validated as cattle does, then 201 without a body.
 
 201 only means "put on the bus": a late or unknown reply gets it as well. Nobody checks that a reply
-belongs to the caller's agent; knowing the address is enough.
+belongs to the caller's agent; knowing the address is enough. cattle accepts fractions in integer
+fields, a text as `previousIds` and any word in `transitioning`; `strict_publish` refuses them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 NOT_NULLABLE = ("name", "previousIds", "id", "time", "publisher", "transitioning")
 INTEGERS = ("time", "transitioningProgress")
+TRANSITIONING = ("yes", "no", "error")
 FIELDS = (
     *NOT_NULLABLE,
     "data",
@@ -39,7 +41,10 @@ BAD_GATEWAY = 502
 class Publish:
     """The handler of /publish and the faults that hit it."""
 
-    def __init__(self, agents: Agents, calls: Calls, faults: Faults, stats: Stats) -> None:
+    def __init__(
+        self, agents: Agents, calls: Calls, faults: Faults, stats: Stats, *, strict: bool
+    ) -> None:
+        self._strict = strict
         self._agents = agents
         self._calls = calls
         self._faults = faults
@@ -66,13 +71,12 @@ class Publish:
 
         Errors: 401, 400 InvalidBodyContent, 422 MissingRequired/NotNullable/InvalidFormat, 403.
         """
-        account = self._agents.authenticate(request.headers)
-        event = _validated(raw)
+        account = self._agents.authenticate(request)
+        event = _validated(raw, strict=self._strict)
         if not account.raw and not event["name"].startswith("reply."):
             raise CattleRefusalError("Access Denied", 403, "Forbidden")
         self._calls.receive(event)
-        body = {"type": "publish", "links": {}, "actions": {}, **event}
-        return web.json_response(body, status=201, headers=account.headers)
+        return web.Response(status=201)
 
     async def _broken(self, request: web.Request, raw: bytes) -> web.Response | None:
         """Break this post as the knobs say; None lets it through after all."""
@@ -90,7 +94,7 @@ class Publish:
         return web.Response(status=500)  # goes nowhere: the connection is cut
 
 
-def _validated(raw: bytes) -> Event:
+def _validated(raw: bytes, *, strict: bool) -> Event:
     """The reply event in a body; fields the schema does not know are dropped without a word."""
     try:
         body: Any = json.loads(raw)
@@ -105,12 +109,24 @@ def _validated(raw: bytes) -> Event:
         raise CattleRefusalError("name is required", 422, "MissingRequired", "name")
     for field in INTEGERS:
         number = body.get(field)
-        if number is not None and (isinstance(number, bool) or not isinstance(number, int)):
+        kinds = int if strict else int | float
+        if number is not None and (isinstance(number, bool) or not isinstance(number, kinds)):
             raise CattleRefusalError(f"{field} is no integer", 422, "InvalidFormat", field)
     if not isinstance(body["name"], str):
         raise CattleRefusalError("name is no string", 422, "InvalidFormat", "name")
+    if strict:
+        _refuse_luck(body)
     defaults = {"id": new_event_id(), "time": int(epoch_ms())}
     return {**defaults, **{field: body[field] for field in FIELDS if field in body}}
+
+
+def _refuse_luck(body: Event) -> None:
+    """Refuse what cattle accepts although no agent may send it."""
+    ids = body.get("previousIds", [])
+    if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
+        raise CattleRefusalError("no list of ids", 422, "InvalidFormat", "previousIds")
+    if body.get("transitioning", "no") not in TRANSITIONING:
+        raise CattleRefusalError("no such state", 422, "InvalidOption", "transitioning")
 
 
 def _failure(status: int) -> web.Response:

@@ -1,12 +1,23 @@
-"""Events as cattle v1.6 sends them for one small instance: for the demo, the bench and the chaos.
+"""Events as cattle 1.6 sends them for one small instance: for the demo, the bench and the chaos.
 
-The shapes are cattle's (instanceHostMap, imageStoragePoolMap, volumeStoragePoolMap); the values are
-ours.
+The rows and their columns are cattle's, the values are ours. An event of an instance that ran
+before carries what the replies reported of it: `instance = after(instance, reply_data)`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+from simulator.rows import (
+    host_row,
+    image_row,
+    instance_row,
+    map_row,
+    nic_row,
+    pool_row,
+    port_row,
+    volume_row,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,6 +29,11 @@ class Instance:
     image: str
     id: int = 50
     host_id: int = 5
+    start_count: int = 0
+    external_id: str | None = None
+    #: What replies added to the instance's `data` column, its `fields` apart.
+    data: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    fields: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,29 +42,57 @@ class SampleEvent:
 
     name: str
     resource_type: str
-    resource_id: str
+    resource_id: str | None
     data: dict[str, Any]
 
 
+def after(instance: Instance, reply_data: Mapping[str, Any]) -> Instance:
+    """Return the instance as cattle stores it after a reply to one of its activates."""
+    reported = reply_data["instanceHostMap"]["instance"]
+    data = dict(reported["+data"])
+    fields = data.pop("+fields", {})
+    # What cattle makes of the inspected container by itself.
+    labels = ((data.get("dockerInspect") or {}).get("Config") or {}).get("Labels")
+    ports = [text.removeprefix("0.0.0.0:") for text in fields.get("dockerPorts") or []]
+    derived = {"labels": dict(labels or {}), "ports": ports, "userPorts": ports}
+    return replace(
+        instance,
+        start_count=instance.start_count + 1,
+        external_id=reported["externalId"],
+        data={**instance.data, **data},
+        fields={**derived, **instance.fields, **fields},
+    )
+
+
 def image_activate(instance: Instance) -> SampleEvent:
-    """The image is wanted in the host's pool."""
-    data = {"image": _image(instance), "storagePool": _pool(), "type": "imageStoragePoolMap"}
+    """Return the event that asks for the image in the host's pool."""
+    links = {
+        "imageId": instance.id + 2,
+        "storagePoolId": 1,
+        "storagePool": pool_row(instance),
+        "image": {**image_row(instance), "registryCredential": None},
+    }
+    pool_map = map_row(instance, "imageStoragePoolMap", state="activating", **links)
     return SampleEvent(
         name="storage.image.activate",
         resource_type="imageStoragePoolMap",
         resource_id=f"1ispm{instance.id}",
-        data={"imageStoragePoolMap": data},
+        data={"imageStoragePoolMap": pool_map},
     )
 
 
 def volume_activate(instance: Instance) -> SampleEvent:
-    """The root volume is wanted."""
-    return _volume_event("storage.volume.activate", instance)
+    """Return the event that asks for the root volume."""
+    body = instance_row(instance, _fields(instance), state="starting")
+    volume = volume_row(instance, body, state="activating", format_=None)
+    return _volume_event("storage.volume.activate", instance, volume, state="activating")
 
 
 def volume_remove(instance: Instance) -> SampleEvent:
-    """The root volume is wanted no more."""
-    return _volume_event("storage.volume.remove", instance)
+    """Return the event that removes the root volume: how cattle 1.6 removes a container."""
+    body = instance_row(instance, _fields(instance), state="removed")
+    volume = volume_row(instance, body, state="removed", format_="docker")
+    return _volume_event("storage.volume.remove", instance, volume, state="removing")
 
 
 def instance_activate(
@@ -59,111 +103,127 @@ def instance_activate(
     labels: Mapping[str, str] | None = None,
     **fields: Any,  # noqa: ANN401 -- whatever cattle's data.fields may hold
 ) -> SampleEvent:
-    """The instance is to run; `ports` is private -> public."""
-    body = _instance(instance)
-    body["data"]["fields"].update(fields)
-    body["data"]["fields"]["labels"] = dict(labels or {})
+    """Return the event that starts the instance; `ports` is private -> public."""
+    asked = dict(fields)
     if command is not None:
-        body["data"]["fields"]["command"] = list(command)
+        asked["command"] = list(command)
+    if labels:
+        asked["labels"] = {**instance.fields.get("labels", {}), **labels}
+    if ports:
+        asked["ports"] = [
+            f"{public}:{private}/tcp" if public else f"{private}/tcp"
+            for private, public in ports.items()
+        ]
+    body = _instance(instance, asked, state="starting")
     body["ports"] = [
-        {"protocol": "tcp", "privatePort": private, "publicPort": public, "type": "port"}
-        for private, public in (ports or {}).items()
+        port_row(instance, number, private, public)
+        for number, (private, public) in enumerate((ports or {}).items(), 1)
     ]
-    return _map_event("compute.instance.activate", instance, body)
+    return _host_event("compute.instance.activate", instance, body, state="activating")
 
 
 def instance_deactivate(instance: Instance, *, stop_timeout_s: int = 10) -> SampleEvent:
-    """The instance is to stop."""
-    event = _map_event("compute.instance.deactivate", instance, _instance(instance))
+    """Return the event that stops the instance."""
+    body = _instance(instance, {}, state="stopping")
+    event = _host_event("compute.instance.deactivate", instance, body, state="deactivating")
     event.data["processData"] = {"timeout": stop_timeout_s}
     return event
 
 
 def instance_remove(instance: Instance) -> SampleEvent:
-    """The instance is to go."""
-    return _map_event("compute.instance.remove", instance, _instance(instance))
+    """Return the event that removes the instance; cattle 1.6 sends `volume_remove` instead."""
+    body = _instance(instance, {}, state="removed")
+    return _host_event("compute.instance.remove", instance, body, state="removing")
 
 
-def _map_event(name: str, instance: Instance, body: dict[str, Any]) -> SampleEvent:
-    host = {"id": instance.host_id, "kind": "docker", "type": "host", "data": {"fields": {}}}
-    data = {
-        "id": instance.id,
+def image_pull(
+    instance: Instance, *, tag: str = "pull-1", mode: str = "all", complete: bool = False
+) -> SampleEvent:
+    """Return the event that pulls the instance's image for a pull task of a user."""
+    image = {"data": image_row(instance)["data"]}
+    pull = {"mode": mode, "image": image, "kind": "docker", "tag": tag, "complete": complete}
+    return SampleEvent(
+        name="compute.instance.pull",
+        resource_type="resourcePull",
+        resource_id=None,
+        data={"instancePull": pull},
+    )
+
+
+def instance_inspect(container_id: str) -> SampleEvent:
+    """Return the event that asks for a container which cattle does not know yet."""
+    return SampleEvent(
+        name="compute.instance.inspect",
+        resource_type="instanceInspect",
+        resource_id=None,
+        data={"instanceInspect": {"kind": "docker", "id": container_id}},
+    )
+
+
+def _fields(instance: Instance, asked: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return what the user asked for, as `data.fields` holds it."""
+    return {
+        "networkMode": "bridge",
+        **dict.fromkeys(("privileged", "publishAllPorts", "runInit", "stdinOpen", "tty"), False),
+        "readOnly": False,
+        "startOnCreate": True,
+        "imageUuid": f"docker:{instance.image}",
+        "networkIds": [8],
+        "dataVolumes": [],
+        "dataVolumeMounts": {},
         "hostId": instance.host_id,
-        "instanceId": instance.id,
-        "type": "instanceHostMap",
-        "host": host,
-        "instance": body,
+        **instance.fields,
+        **(asked or {}),
     }
+
+
+def _instance(instance: Instance, asked: Mapping[str, Any], *, state: str) -> dict[str, Any]:
+    fields = _fields(instance, asked)
+    bare = instance_row(instance, fields, state=state)
+    return {
+        **bare,
+        "volumes": [volume_row(instance, bare, state="active", format_="docker")],
+        "image": {**image_row(instance), "registryCredential": None},
+        "ports": [],
+        "nics": [nic_row(instance)],
+        "instanceLinks": [],
+        "networkContainer": None,
+    }
+
+
+def _host_event(name: str, instance: Instance, body: dict[str, Any], *, state: str) -> SampleEvent:
+    host_map = map_row(
+        instance,
+        "instanceHostMap",
+        state=state,
+        instanceId=instance.id,
+        hostId=instance.host_id,
+        instance=body,
+        host=host_row(instance),
+    )
     return SampleEvent(
         name=name,
         resource_type="instanceHostMap",
         resource_id=f"1ihm{instance.id}",
-        data={"instanceHostMap": data},
+        data={"instanceHostMap": host_map},
     )
 
 
-def _volume_event(name: str, instance: Instance) -> SampleEvent:
-    volume = {
-        "id": instance.id,
-        "deviceNumber": 0,
-        "type": "volume",
-        "uuid": f"volume-{instance.uuid}",
-        "name": None,
-        "data": {},
-        "instance": _instance(instance),
-    }
-    data = {"volume": volume, "storagePool": _pool(), "type": "volumeStoragePoolMap"}
+def _volume_event(
+    name: str, instance: Instance, volume: dict[str, Any], *, state: str
+) -> SampleEvent:
+    pool_map = map_row(
+        instance,
+        "volumeStoragePoolMap",
+        state=state,
+        storagePoolId=1,
+        volumeId=instance.id,
+        volume=volume,
+        storagePool=pool_row(instance),
+    )
     return SampleEvent(
         name=name,
         resource_type="volumeStoragePoolMap",
         resource_id=f"1vspm{instance.id}",
-        data={"volumeStoragePoolMap": data},
+        data={"volumeStoragePoolMap": pool_map},
     )
-
-
-def _instance(instance: Instance) -> dict[str, Any]:
-    return {
-        "id": instance.id,
-        "uuid": instance.uuid,
-        "name": instance.name,
-        "hostname": None,
-        "kind": "container",
-        "type": "instance",
-        "nativeContainer": False,
-        "systemContainer": None,
-        "data": {"fields": {"imageUuid": f"docker:{instance.image}", "startOnCreate": True}},
-        "image": _image(instance),
-        "nics": [
-            {
-                "deviceNumber": 0,
-                "macAddress": None,
-                "ipAddresses": [],
-                "network": {"kind": "dockerBridge", "networkServices": []},
-            }
-        ],
-        "ports": [],
-        "instanceLinks": [],
-        "volumes": [],
-    }
-
-
-def _image(instance: Instance) -> dict[str, Any]:
-    repository, _, tag = instance.image.rpartition(":")
-    docker_image = {
-        "fullName": instance.image,
-        "qualifiedName": repository,
-        "repository": repository.rpartition("/")[2],
-        "tag": tag,
-    }
-    return {
-        "id": 14,
-        "uuid": f"docker:{instance.image}",
-        "name": instance.image,
-        "type": "image",
-        "data": {"dockerImage": docker_image},
-        "registryCredential": None,
-    }
-
-
-def _pool() -> dict[str, Any]:
-    return {"id": 6, "kind": "docker", "type": "storagePool", "uuid": "pool"}

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from simulator.agents import Agents
+from simulator.agents import ACCOUNT, Agents
 from simulator.api import Api
 from simulator.calls import Calls
 from simulator.configcontent import ConfigContent
-from simulator.control import Control, loopback_only
+from simulator.control import PREFIX, Control, loopback_only
 from simulator.faults import Faults
 from simulator.pings import Pings
 from simulator.publish import Publish
 from simulator.settings import SimulatorSettings
 from simulator.stats import Stats
 from simulator.subscriptions import Subscriptions
-from simulator.wire import CattleRefusalError, Event
+from simulator.wire import CattleRefusalError, Event, answer_headers
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
@@ -103,12 +103,14 @@ class CattleServer:
 
     def _application(self) -> web.Application:
         api, content = Api(self.agents), ConfigContent(self.agents)
-        publish = Publish(self.agents, self.calls, self.faults, self.stats)
+        strict = self.settings.strict_publish
+        publish = Publish(self.agents, self.calls, self.faults, self.stats, strict=strict)
         control = Control(self.agents, self.subscriptions, self.calls, self.faults, self.stats)
         version = "/{version:v1|v2-beta}"
         application = web.Application(
             middlewares=[cattle_errors, loopback_only], client_max_size=BODY_MAX_BYTES
         )
+        application.on_response_prepare.append(add_cattle_headers)
         application.add_routes(
             [
                 web.get(version, api.root),
@@ -132,3 +134,13 @@ async def cattle_errors(request: web.Request, handler: Handler) -> web.StreamRes
         return await handler(request)
     except CattleRefusalError as refusal:
         return refusal.response()
+
+
+async def add_cattle_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Add the headers that cattle's API gives every answer; the control API has none of them."""
+    if request.path.startswith(f"{PREFIX}/"):
+        return
+    response.headers.update(answer_headers(request))
+    account = request.get(ACCOUNT)
+    if account is not None:
+        response.headers.update(account.headers)

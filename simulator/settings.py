@@ -36,6 +36,7 @@ class AgentSettings(BaseModel):
     state: AgentState = "active"
 
 
+FIRST_HEARTBEAT_FACTOR = 1.2
 DEFAULT_AGENT = AgentSettings(
     access_key="simulated-agent", secret_key=SecretStr("only-on-loopback")
 )
@@ -50,9 +51,21 @@ class SimulatorSettings(BaseSettings):
     port: int = Field(0, ge=0, le=65535, description="0 takes a free port")
     agents: tuple[AgentSettings, ...] = Field((DEFAULT_AGENT,), description="JSON list of agents")
     security_enabled: bool = Field(
-        default=True, description="false serves bad keys as `admin`, as a fresh cattle does"
+        default=True, description="false takes unknown keys for admin's, as a fresh cattle does"
+    )
+    strict_publish: bool = Field(
+        default=False,
+        description="true refuses replies that cattle accepts by luck: fractions in integer"
+        " fields, a text in place of the list previousIds, unknown words in transitioning."
+        " The tests of bridge and worker turn it on, because none of these may leave the bridge",
     )
     heartbeat_s: float = Field(5, gt=0)
+    first_heartbeat_s: float = Field(
+        default_factory=lambda data: FIRST_HEARTBEAT_FACTOR * data["heartbeat_s"],
+        gt=0,
+        description="time from the opening of a socket to its first heartbeat; 6 s at cattle,"
+        " and 6/5 of heartbeat_s when not given",
+    )
     max_heartbeats: int = Field(8640, gt=0, description="then the socket is closed (12 h)")
     frame_limit: int = Field(100, gt=0, description="unflushed frames a socket may have")
     ping_interval_s: float = Field(5, ge=0, description="0 sends no pings")

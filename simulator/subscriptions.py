@@ -157,20 +157,20 @@ class Subscriptions:
     async def subscribe(self, request: web.Request) -> web.StreamResponse:
         """GET /subscribe: one socket's whole life.
 
-        Errors: 401 keys, 403 no live agent, 422 several, 404 for an admin in v2-beta.
+        Errors: 401 keys, 404 for an admin, 403 no live agent, 422 several.
         """
         try:
-            account = self._agents.authenticate(request.headers)
-            self._check_refusal()
+            account = self._agents.authenticate(request)
+            self._check_refusal(account)
             if request.headers.get("Upgrade", "").lower() != "websocket":
                 empty = {"type": "collection", "resourceType": "subscribe", "data": []}
-                return web.json_response(empty, headers=account.headers)
+                return web.json_response(empty)
             topics = self._topics_of(request, account)
         except CattleRefusalError:
             self._stats.refused_subscribes += 1
             raise
         socket = Subscription(account, topics, self._settings.frame_limit)
-        socket.ws.headers.update(account.headers)
+        socket.ws.content_type = "text/plain"
         await socket.ws.prepare(request)
         socket.transport = request.transport
         if socket.transport is not None:
@@ -180,22 +180,19 @@ class Subscriptions:
             await self._serve(socket)
         return socket.ws
 
-    def _check_refusal(self) -> None:
+    def _check_refusal(self, account: Account) -> None:
         status = self._faults.knobs.refuse_subscribe_status
         if status is not None:
             raise CattleRefusalError("Refused on purpose", status, "Refused")
+        if account.kind == "admin":
+            # Unknown keys while access control is off: admin's schema has no `subscribe`.
+            raise CattleRefusalError("Not Found", 404, "NotFound")
 
     def _topics_of(self, request: web.Request, account: Account) -> frozenset[str]:
         """The topics behind the names asked for: verbatim when RAW, else of one's own only."""
         names = request.query.getall("eventNames", [])
         if account.raw:
             return frozenset(names)
-        if account.kind == "admin":
-            # The trap of a server with security off: in v1 the socket opens and stays silent.
-            if request.match_info["version"] != "v1":
-                raise CattleRefusalError("Not Found", 404, "NotFound")
-            bare = (name.split(";", 1)[0] for name in names)
-            return frozenset(f"{name};account={account.account_id}" for name in bare)
         agent = self._agents.usable_agent(account)
         return frozenset(topic(name, agent.agent_id) for name in names)
 
@@ -231,14 +228,15 @@ class Subscriptions:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _heartbeats(self, socket: Subscription) -> None:
-        """A heartbeat now and at each interval; the last one, or an overflow, ends the socket."""
+        """Send heartbeats at intervals; the last one, or an overflow, ends the socket."""
+        await asyncio.sleep(self._settings.first_heartbeat_s)
         for _ in range(self._settings.max_heartbeats):
+            if socket.overflowed:
+                break
             if not self._faults.knobs.accept_but_hang:
                 time_ms = int(epoch_ms()) + self._settings.clock_offset_ms
                 socket.offer(heartbeat_frame(time_ms), heartbeat=True)
             await asyncio.sleep(self._settings.heartbeat_s)
-            if socket.overflowed:
-                break
         await socket.close()
 
     def _enqueue(self, socket: Subscription, text: str) -> None:

@@ -33,6 +33,22 @@ class CattleRefusalError(Exception):
         return web.json_response(body, status=self.status, headers=headers)
 
 
+def api_url(request: web.Request) -> str:
+    """Return the API's address in the version that a request used."""
+    version = request.match_info.get("version", "v1")
+    return f"{request.scheme}://{request.host}/{version}"
+
+
+def answer_headers(request: web.Request) -> dict[str, str]:
+    """Return the headers of every answer of the API, except those that name the account."""
+    return {
+        "Set-Cookie": "PL=rancher;Path=/",
+        "Expires": "Thu, 01 Jan 1970 00:00:00 GMT",
+        "X-API-Schemas": f"{api_url(request)}/schemas",
+        "X-API-Client-IP": request.remote or "",
+    }
+
+
 def epoch_ms() -> float:
     """The host's clock, in milliseconds since 1970."""
     return round(time.time() * 1000, 3)

@@ -111,7 +111,8 @@ class BridgeRig:
         self.redis = server
         self.key = Fernet.generate_key().decode()
         self._stack = ExitStack()
-        self._settings = {"agents": [AGENT], "ping_interval_s": 0, "heartbeat_s": 0.3, **simulator}
+        quiet = {"agents": [AGENT], "ping_interval_s": 0, "heartbeat_s": 0.3}
+        self._settings = {**quiet, "strict_publish": True, **simulator}
 
     def __enter__(self) -> Self:
         with ExitStack() as starting:

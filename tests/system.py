@@ -36,7 +36,11 @@ class System:
         self.queue_key = Fernet.generate_key().decode()
         self._state_dir = state_dir
         self._engine_environment = engine_environment
-        self._simulator_extra = {"SIMULATOR_PING_INTERVAL_S": "0", **(simulator or {})}
+        self._simulator_extra = {
+            "SIMULATOR_PING_INTERVAL_S": "0",
+            "SIMULATOR_STRICT_PUBLISH": "true",
+            **(simulator or {}),
+        }
         self._bridge_extra = bridge or {}
         self._worker_extra = worker or {}
 

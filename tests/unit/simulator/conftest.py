@@ -14,7 +14,10 @@ from simulator.server import CattleServer
 from simulator.settings import AgentSettings, SimulatorSettings
 
 KEYS = ("k", "s")
-ALL_NAMES = ("ping", "compute.instance.activate", "storage.image.activate", "config.update")
+ALL_NAMES = (
+    *("ping", "config.update", "compute.instance.activate", "compute.instance.deactivate"),
+    *("storage.image.activate", "storage.volume.activate", "storage.volume.remove"),
+)
 DEADLINE_S = 5
 
 
@@ -24,8 +27,13 @@ def agent_spec(access_key="k", secret_key="s", **more):
 
 
 def settings(**changes):
-    """Quiet settings: one agent, no pings, rare heartbeats."""
-    defaults = {"agents": (agent_spec(),), "ping_interval_s": 0, "heartbeat_s": 60}
+    """Quiet settings: one agent, no pings, one heartbeat at once and no second one."""
+    defaults = {
+        "agents": (agent_spec(),),
+        "ping_interval_s": 0,
+        "heartbeat_s": 60,
+        "first_heartbeat_s": 0.001,
+    }
     return SimulatorSettings(**{**defaults, **changes})
 
 

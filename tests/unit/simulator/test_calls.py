@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from simulator.calls import retry_wait_s
+from simulator.processes import retry_wait_s
 
 ACTIVATE = {
     "name": "compute.instance.activate",
@@ -45,6 +45,25 @@ def test_a_frame_has_all_a_receiver_needs(run, cattle, next_event):
     assert set(event) == {
         *("id", "name", "replyTo", "resourceId", "resourceType", "data", "time", "timeoutMillis")
     }
+
+
+def test_reply_addresses_are_used_again(run, cattle, next_event):
+    """W 9: the address of a call that ended serves the next call; open calls have their own."""
+
+    async def scenario():
+        async with cattle() as (server, agent), agent.subscribe() as stream:
+            known = server.agents.find(None)
+            server.calls.start(known, dict(ACTIVATE))
+            server.calls.start(known, dict(ACTIVATE))
+            first, second = await next_event(stream), await next_event(stream)
+            await agent.reply(first, data={})
+            third = server.calls.start(known, dict(ACTIVATE))
+            await agent.reply(await next_event(stream), data={"n": 3})
+            return first["replyTo"], second["replyTo"], third.reply_to, third.final["data"]
+
+    first, second, third, data = run(scenario())
+    assert first != second
+    assert (third, data) == (first, {"n": 3})
 
 
 def test_given_id_and_reply_address_are_kept(run, cattle, next_event):
@@ -130,7 +149,7 @@ def test_a_resend_is_the_same_event(run, cattle, next_event):
 
 
 def test_a_process_retry_has_a_new_id(run, cattle, next_event):
-    """After a timeout the process layer sends the same resource under a new id and address."""
+    """After a timeout the process layer sends the same resource under a new id."""
 
     async def scenario():
         async with cattle() as (server, agent), agent.subscribe() as stream:
@@ -143,7 +162,6 @@ def test_a_process_retry_has_a_new_id(run, cattle, next_event):
 
     first, second, last, original = run(scenario())
     assert first["id"] != second["id"]
-    assert first["replyTo"] != second["replyTo"]
     assert (first["resourceId"], first["data"]) == (second["resourceId"], second["data"])
     assert (last.id, last.state, last.retry_of) == (second["id"], "success", first["id"])
     assert (original.state, original.to_json()["retried_as"]) == ("timeout", second["id"])

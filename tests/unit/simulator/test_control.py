@@ -174,6 +174,22 @@ def test_config_versions_are_kept_per_agent(run, cattle):
     assert run(scenario()) == (200, {"pyagent": "latest"})
 
 
+def test_a_put_without_a_version_is_answered_with_the_archive(run, cattle):
+    """W 9: 200, the item's archive, and nothing is recorded."""
+
+    async def scenario():
+        async with cattle() as (_server, agent):
+            async with agent.ask("PUT", "/configcontent/pyagent") as response:
+                status, body = response.status, await response.read()
+            _, agents = await agent.control("GET", "/agents")
+            return status, body, agents[0]["config_versions"]
+
+    status, body, versions = run(scenario())
+    with tarfile.open(fileobj=io.BytesIO(body)) as archive:
+        assert "pyagent-1-simulated/version" in archive.getnames()
+    assert (status, versions) == (200, {})
+
+
 def test_config_content_is_an_archive(run, cattle):
     """A GET gives a gzip tar under item and version; unknown items are 404."""
 

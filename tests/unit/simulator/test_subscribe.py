@@ -8,6 +8,8 @@ import json
 import aiohttp
 import pytest
 
+from simulator.settings import SimulatorSettings
+
 ACTIVATE = {"name": "compute.instance.activate", "resourceType": "instanceHostMap"}
 
 
@@ -40,29 +42,55 @@ def test_bad_keys_are_401(run, cattle):
     assert run(scenario()) == (401, 1)
 
 
-def test_bad_keys_become_admin_with_security_off(run, cattle):
-    """A fresh cattle takes bad keys for admin: the stream opens but carries no agent's events."""
+@pytest.mark.parametrize("version", ["v1", "v2-beta"])
+def test_unknown_keys_are_404_with_access_control_off(run, cattle, version):
+    """W 9: a fresh cattle takes unknown keys for admin's, whose schema has no subscribe."""
 
     async def scenario():
-        bad = ("nobody", "x")
+        async with cattle(security_enabled=False) as (server, agent):
+            with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+                async with agent.subscribe(auth=("nobody", "x"), version=version):
+                    pass
+            kind = caught.value.headers["X-API-ACCOUNT-KIND"]
+            return caught.value.status, kind, server.stats.refused_subscribes
+
+    assert run(scenario()) == (404, "admin", 1)
+
+
+def test_known_keys_subscribe_with_access_control_off(run, cattle):
+    """W 9: access control that is off changes nothing for an agent's own keys."""
+
+    async def scenario():
+        async with cattle(security_enabled=False) as (_, agent), agent.subscribe() as stream:
+            return stream._response.headers["X-API-ACCOUNT-KIND"]
+
+    assert run(scenario()) == "agent"
+
+
+@pytest.mark.parametrize(
+    ("given", "first_s"),
+    [({}, 6), ({"heartbeat_s": 1}, 1.2), ({"heartbeat_s": 1, "first_heartbeat_s": 0.5}, 0.5)],
+)
+def test_first_heartbeat_is_late_as_recorded(given, first_s):
+    """W 9: 6 s after the opening at cattle's own interval; a setting, or 6/5 of the interval."""
+    assert SimulatorSettings(**given).first_heartbeat_s == pytest.approx(first_s)
+
+
+def test_no_heartbeat_comes_before_the_first_one_is_due(run, cattle):
+    """W 9: the socket is silent until then."""
+
+    async def scenario():
         async with (
-            cattle(security_enabled=False) as (server, agent),
-            agent.subscribe(auth=bad) as stream,
+            cattle(heartbeat_s=60, first_heartbeat_s=0.3) as (server, agent),
+            agent.subscribe() as stream,
         ):
-            record = await server.call(dict(ACTIVATE), timeout_s=0.01)
-            return stream._response.headers["X-API-ACCOUNT-KIND"], record.sockets
+            began_s = asyncio.get_running_loop().time()
+            await asyncio.wait_for(stream.receive(), 5)
+            return asyncio.get_running_loop().time() - began_s, server.stats.heartbeats_sent
 
-    assert run(scenario()) == ("admin", 0)
-
-
-def test_admin_has_no_subscribe_in_v2_beta(run, cattle):
-    """In v2-beta an admin's schema lacks subscribe."""
-
-    async def scenario():
-        async with cattle(security_enabled=False) as (_, agent):
-            return await refusal(agent, auth=("x", "y"), version="v2-beta")
-
-    assert run(scenario()) == 404
+    waited_s, sent = run(scenario())
+    assert waited_s > 0.2
+    assert sent == 1
 
 
 def test_enforced_authentication_ends_the_admin_fallback(run, cattle):

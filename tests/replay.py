@@ -10,6 +10,7 @@ import re
 import time
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from simulator.client import Call
@@ -53,11 +54,30 @@ HOST_CONFIG_KEYS = (
 Json = dict[str, Any]
 
 
+def bridge_environment(folder: Path, host_uuid: str, *, raw: bool) -> dict[str, str]:
+    """Return the variables of a bridge with the agent's own keys, or RAW with a service's."""
+    keys = SERVICE if raw else AGENT
+    path = folder / f"{keys['access_key']}.toml"
+    lines = [
+        "[[agents]]",
+        *(f'{key} = "{keys[key]}"' for key in ("access_key", "secret_key")),
+        f'host_uuid = "{host_uuid}"',
+        *([f'agent_id = "1a{AGENT_ID}"'] if raw else []),
+    ]
+    path.touch(mode=0o600)
+    path.write_text("\n".join(lines) + "\n", encoding="ascii")
+    # Both bridges serve one host in one Redis, so neither may have to learn whose it is.
+    return {"BRIDGE_AGENTS_FILE": str(path), "CATTLE_ACCESS_KEY": "", "CATTLE_SECRET_KEY": ""}
+
+
 class ReplayStage:
     """One system on an Engine of its own, whose bridge subscribes as the recorded one did."""
 
-    def __init__(self, system: System, client: Any, registry: Registry) -> None:
+    def __init__(
+        self, system: System, client: Any, registry: Registry, bridges: dict[bool, dict[str, str]]
+    ) -> None:
         self.system = system
+        self._bridges = bridges
         self.docker = client
         self.registry = registry
         self._raw = False
@@ -72,14 +92,7 @@ class ReplayStage:
             return
         self.system.bridge.terminate()
         wait_until(lambda: self._sockets() == 0, 20, "the end of the subscription")
-        keys = {}
-        if raw:
-            keys = {
-                "CATTLE_ACCESS_KEY": SERVICE["access_key"],
-                "CATTLE_SECRET_KEY": SERVICE["secret_key"],
-                "CATTLE_AGENT_ID": f"1a{AGENT_ID}",
-            }
-        self.system.bridge = self.system.start_bridge(**keys)
+        self.system.bridge = self.system.start_bridge(**self._bridges[raw])
         self.system.wait_subscribed()
         self._raw = raw
 
@@ -214,7 +227,6 @@ class Scene:
         elif own_type == "resourcePull":
             facts["pulled"] = self._pulled(data)
             facts["images"] = self.stage.images()
-            facts["has_progress"] = bool(call.progress)
         else:
             facts["data"] = data
         return self._as_recorded(facts)

@@ -18,7 +18,15 @@ from simulator.rig.errors import RigError
 from simulator.rig.image import TEST_IMAGE, build_image
 from simulator.rig.registry import Registry
 from tests import recordings
-from tests.replay import AGENT, BOUND_FOLDERS, SERVICE, ReplayStage, Scene, play_heartbeat
+from tests.replay import (
+    AGENT,
+    BOUND_FOLDERS,
+    SERVICE,
+    ReplayStage,
+    Scene,
+    bridge_environment,
+    play_heartbeat,
+)
 from tests.system import System
 
 EXPECTED_FILE = Path(__file__).parents[1] / "fixtures/recordings/cattle-1.6.expected.jsonl"
@@ -53,8 +61,12 @@ def stage(frames, missing_part, redis_server, tmp_path_factory):
         except (RigError, OSError) as error:
             missing_part(error)
         registry.push(client, TEST_IMAGE, "bar:1")
+        host = "host-under-test"
+        bridges = {raw: bridge_environment(state, host, raw=raw) for raw in (False, True)}
         system = System(
             redis=redis_server,
+            host_uuid=host,
+            bridge=bridges[False],
             state_dir=state,
             engine_environment=engine.environment,
             agent=AGENT,
@@ -62,7 +74,7 @@ def stage(frames, missing_part, redis_server, tmp_path_factory):
             worker={"WORKER_RESOLV_CONF": str(resolv_conf)},
         )
         stack.enter_context(system)
-        ready = ReplayStage(system, client, registry)
+        ready = ReplayStage(system, client, registry, bridges)
         yield ready
         ready.clear()
     for folder in missing:

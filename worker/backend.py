@@ -1,7 +1,7 @@
 """The Celery result backend whose results are outcomes on their way to cattle.
 
-Success, failure, revocation and progress all pass through Celery's own result path, so no task can
-end without an outcome, whatever ended it. The final one is stored by one script that also marks the
+Success, failure and revocation all pass through Celery's own result path, so no task can end
+without an outcome, whatever ended it. The final one is stored by one script that also marks the
 event answered: it exists once. `celery.result.AsyncResult.get` is not offered; nobody waits here.
 """
 
@@ -14,16 +14,14 @@ from celery.backends.base import BaseBackend
 
 from worker.contract.broker import BrokerSettings, connect
 from worker.contract.ledger import Ledger
-from worker.contract.outcomes import Outcome, error, progress, success
+from worker.contract.outcomes import Outcome, error, success
 from worker.contract.routes import LANES
 from worker.contract.seal import Sealer
 from worker.errors import EventFailedError
+from worker.handles import is_shortage
 from worker.log import logger
 
 _log = logger(__name__)
-
-#: The state of a task that says how far it is (`Task.update_state`).
-PROGRESS = "PROGRESS"
 
 
 class OutcomesBackend(BaseBackend):  # type: ignore[misc]  # celery has no types
@@ -50,8 +48,8 @@ class OutcomesBackend(BaseBackend):  # type: ignore[misc]  # celery has no types
             return self._ledger_or_none
 
     def exception_safe_to_retry(self, exc: Exception) -> bool:
-        """Whether storing may be tried again: whenever it was Redis that failed."""
-        return isinstance(exc, redis.RedisError)
+        """Return whether storing may be tried again: Redis failed, or no file handle was free."""
+        return isinstance(exc, redis.RedisError) or is_shortage(exc)
 
     def encode_result(self, result: Any, state: str) -> Any:  # noqa: ANN401, ARG002 -- Celery's
         """Leave the result as it is; outcomes are made of it in `_store_result`."""
@@ -69,13 +67,6 @@ class OutcomesBackend(BaseBackend):  # type: ignore[misc]  # celery has no types
         if getattr(request, "task", None) not in LANES:
             # Only tasks of ours end events: whoever writes to Redis may name any other.
             _log.error("outcome.of_no_event", event_id=task_id)
-            return
-        if state == PROGRESS:
-            try:
-                self._ledger.progress(task_id, progress(**result))
-            except redis.RedisError as problem:
-                # Progress is best effort: work must not stop for it.
-                _log.warning("progress.lost", event_id=task_id, reason=str(problem))
             return
         outcome = outcome_of(result, state)
         if outcome is not None and not self._ledger.settle(task_id, outcome):

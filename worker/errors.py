@@ -7,7 +7,9 @@
      |   +- ProtectedContainerError    the event would stop cowpoke itself
      +- EngineError                    the Docker Engine refused
      |   +- EngineUnavailableError     unreachable, timed out, 5xx              (retryable)
-     |   +- EngineBusyError            removal in progress and the like         (retryable)
+     |   |   +- ContainerUnreadableError   one container cannot be inspected    (retryable)
+     |   +- EngineBusyError            busy with the same object                (retryable)
+     |   |   +- RemovalUnderWayError   the container is just being removed      (retryable)
      |   +- ImageMissingError
      |   +- ImageInUseError
      |   +- ImagePullError
@@ -20,6 +22,7 @@
      +- OperationError                 Docker obeyed, the wished state was not reached
      +- ImageNeededError               the image must be pulled first, in the lane for images
      +- LockHeldError                  someone else is working on this resource (retryable)
+     +- HandleShortageError            this process or machine has no free file handle (retryable)
      +- HostFactsError                 we could not learn what a rule needs
      +- MappingConflictError           two rules own one key: our defect
      +- InternalError                  anything unforeseen: our defect too
@@ -107,6 +110,18 @@ class EngineBusyError(EngineError, RetryableError):
     code = "engine-busy"
 
 
+class ContainerUnreadableError(EngineUnavailableError):
+    """Raised when the Engine cannot inspect a container, such as one whose layer is damaged."""
+
+    code = "container-unreadable"
+
+
+class RemovalUnderWayError(EngineBusyError):
+    """Raised when a removal of the container is already in progress."""
+
+    code = "removal-under-way"
+
+
 class ImageMissingError(EngineError):
     """Raised when the image is not on this host."""
 
@@ -177,6 +192,12 @@ class LockHeldError(RetryableError):
     """Raised when someone else is working on the resource and did not finish in time."""
 
     code = "lock-held"
+
+
+class HandleShortageError(RetryableError):
+    """Raised when a file or a socket cannot be opened because all file handles are in use."""
+
+    code = "handle-shortage"
 
 
 class HostFactsError(WorkerError):

@@ -15,6 +15,7 @@ from worker.app import app
 from worker.consumer import Watch
 from worker.contract.routes import Lane, queue_for
 from worker.drain import Drain
+from worker.handles import most_slots
 from worker.janitor import Janitor
 from worker.runtime import LeaseKeeper, Runtime, start
 from worker.settings import WorkerSettings
@@ -50,7 +51,16 @@ def _node_name(runtime: Runtime) -> Iterator[str]:
 
 def _run(runtime: Runtime, lane: Lane, node: str) -> int:
     queue = queue_for(runtime.identity.host_uuid, lane)
-    slots = _slots(runtime.settings, lane)
+    wanted = _slots(runtime.settings, lane)
+    slots = most_slots(wanted)
+    if slots < wanted:
+        _log.warning(
+            "lane.slots_reduced",
+            lane=lane,
+            wanted=wanted,
+            slots=slots,
+            advice="raise the limit of open files (ulimit -n)",
+        )
     keeper = LeaseKeeper(runtime, node, Watch(runtime.redis, queue, slots))
 
     @worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]  # celery has no types

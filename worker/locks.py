@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from worker import deadline
 from worker.errors import LockHeldError
 
 #: Not `locks`: where the old agent ran, that is its folder.
@@ -56,9 +57,11 @@ class Locks:
     ) -> Iterator[bool]:
         """Hold the first of these locks that is free; yields whether it had to be waited for.
 
-        Errors: LockHeldError with the reason when none is free within `wait_s`.
+        Errors: LockHeldError with the reason when none is free within `wait_s`, or within the time
+        that is left for the event.
         """
-        deadline_s = time.monotonic() + (self._wait_s if wait_s is None else wait_s)
+        wait_s = min(self._wait_s if wait_s is None else wait_s, deadline.left_s())
+        deadline_s = time.monotonic() + wait_s
         poll_s = _POLL_FIRST_S
         waited = False
         descriptor = self._open()

@@ -53,6 +53,11 @@ class Runtime:
     #: Slots of the control lane that may wait for the Engine, so that pings find a free one.
     engine_slots: threading.BoundedSemaphore
 
+    def close_idle_connections(self) -> None:
+        """Free the file handles of connections that are only kept for later calls."""
+        self.engine.close()
+        self.redis.connection_pool.disconnect(inuse_connections=False)
+
 
 class _Current:
     runtime: Runtime | None = None

@@ -4,6 +4,7 @@ What an event means stands in `worker/operations`; how it got here and how its a
 in `worker/contract`. This module joins the two: it decides about retries, lanes and deadlines.
 """
 
+import random
 import time
 import traceback
 import uuid
@@ -16,14 +17,16 @@ from celery import Celery, Task
 from celery.exceptions import Ignore, Reject, Retry
 from celery.utils.time import get_exponential_backoff_interval
 
-from worker.backend import PROGRESS
+from worker import deadline
 from worker.contract.events import Event
 from worker.contract.ledger import Take, Verdict
-from worker.contract.outcomes import WARNINGS
+from worker.contract.outcomes import WARNINGS, progress
 from worker.contract.routes import LANES, Lane, queue_for
 from worker.contract.seal import SealBrokenError
+from worker.deadline import Deadline
 from worker.errors import (
     EventFailedError,
+    HandleShortageError,
     ImageNeededError,
     InternalError,
     RetryableError,
@@ -31,6 +34,7 @@ from worker.errors import (
     UntrustedEventError,
     WorkerError,
 )
+from worker.handles import is_shortage
 from worker.log import logger
 from worker.operations import operation_of
 from worker.operations.context import Host
@@ -42,13 +46,14 @@ _log = logger(__name__)
 RETRY_LEAST_S = 0.1
 RETRY_FIRST_S = 1
 RETRY_MOST_S = 15
-#: What an error's way to cattle may take on a busy machine: no try begins that would end later.
-ANSWER_MARGIN_S = 2.0
 #: A control slot is not there for the asking: try again this soon.
 CONTROL_RETRY_S = 0.2
-#: cattle shows progress to people; more often helps nobody.
+#: cattle shows progress to people; more often helps nobody, unless cattle waits only briefly.
 PROGRESS_EVERY_S = 1.0
+_PROGRESS_SHARE = 0.25
 _REDIS_RETRY_S = 0.5
+#: How long a try waits at most before it looks for a free file handle again.
+SHORTAGE_WAIT_S = 1.0
 #: What Celery does with a result besides storing it; no message of the ledger's asks for any.
 _NEVER_OURS = ("callbacks", "errbacks", "chain", "chord", "group")
 
@@ -105,24 +110,25 @@ class _Run:
         self._runtime = runtime
         self._event_id = event_id
         self._take = take
-        self._deadline_s = time.monotonic() + take.remaining_ms / 1000
+        self._deadline = Deadline(take.remaining_ms / 1000, take.timeout_ms / 1000)
         self._progress_s = 0.0
         self._warnings: list[str] = []
+        self._progress_every_s = min(PROGRESS_EVERY_S, take.timeout_ms / 1000 * _PROGRESS_SHARE)
 
     def reply_data(self) -> dict[str, Any]:
         began_s = time.monotonic()
         outcome, code = "error", "internal-error"
         try:
-            data = self._operate()
+            data = self._bounded()
             outcome, code = "success", ""
         except ImageNeededError as needed:
             outcome, code = "moved", needed.code
             self._retry(needed, delay_s=0, lane=Lane.IMAGES)
         except RetryableError as error:
             outcome, code = "retried", error.code
-            now_s = time.monotonic()
-            # Until the last moment at which one more try like this one can begin.
-            left_s = self._deadline_s - ANSWER_MARGIN_S - (now_s - began_s) - now_s
+            # Until the last moment at which one more try like this one can begin. What took this
+            # try up to its last progress, such as a pull, is done.
+            left_s = self._deadline.left_s() - (time.monotonic() - self._deadline.began_s)
             if left_s < RETRY_LEAST_S:
                 # It would end after cattle's patience: answer in time.
                 outcome = "error"
@@ -148,6 +154,31 @@ class _Run:
                 duration_ms=round((time.monotonic() - began_s) * 1000),
             )
         return {**data, WARNINGS: self._warnings} if self._warnings else data
+
+    def _bounded(self) -> dict[str, Any]:
+        """Run the operation within the event's deadline; wait here while no file handle is free.
+
+        A retry by the broker would need more handles than are there.
+        Errors: HandleShortageError when none becomes free in time.
+        """
+        while True:
+            try:
+                self._warnings.clear()
+                with deadline.bound(self._deadline):
+                    return self._operate()
+            except (Ignore, Retry):
+                raise
+            except Exception as error:
+                if not is_shortage(error):
+                    raise
+                if self._deadline.left_s() < SHORTAGE_WAIT_S:
+                    raise HandleShortageError(
+                        "all file handles of the worker or of its host are in use; raise the limit "
+                        "of open files (ulimit -n)"
+                    ) from error
+                _log.warning("handles.awaited", reason=type(error).__name__)
+                self._runtime.close_idle_connections()
+            time.sleep(random.uniform(0.5, 1) * SHORTAGE_WAIT_S)  # noqa: S311 -- spreads load
 
     def _operate(self) -> dict[str, Any]:
         try:
@@ -187,12 +218,17 @@ class _Run:
 
     def _report_progress(self, message: str, percent: int | None) -> None:
         now_s = time.monotonic()
-        if now_s - self._progress_s < PROGRESS_EVERY_S:
+        if now_s - self._progress_s < self._progress_every_s:
             return
         self._progress_s = now_s
-        self._task.update_state(
-            task_id=self._event_id, state=PROGRESS, meta={"message": message, "percent": percent}
-        )
+        try:
+            sent = self._runtime.ledger.progress(self._event_id, progress(message, percent))
+        except (redis.RedisError, OSError) as problem:
+            # Progress is best effort: work must not stop for it.
+            _log.warning("progress.lost", event_id=self._event_id, reason=str(problem))
+            return
+        if sent:
+            self._deadline.restart()
 
     def _backoff_s(self) -> float:
         retries: int = self._task.request.retries
@@ -256,7 +292,9 @@ def _until_redis(step: Callable[[], T]) -> T:
     while True:
         try:
             return step()
-        except redis.RedisError as error:
+        except (redis.RedisError, OSError) as error:
+            if not isinstance(error, redis.RedisError) and not is_shortage(error):
+                raise
             _log.warning("ledger.waits", reason=str(error))
             time.sleep(_REDIS_RETRY_S)
 

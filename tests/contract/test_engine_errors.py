@@ -45,7 +45,7 @@ def test_the_innermost_reason_is_told():
     wrapped = requests.exceptions.ConnectionError("wrapped")
     wrapped.__cause__ = FileNotFoundError(2, "No such file or directory")
     with (
-        pytest.raises(EngineUnavailableError, match=r"wanted to look: .*No such file"),
+        pytest.raises(EngineUnavailableError, match=r"cannot look: .*No such file"),
         engine_errors("look"),
     ):
         raise wrapped

@@ -15,7 +15,7 @@
 -- KEYS[1] is the event's hash. ARGV[1] names the step; the rest is the step's own.
 -- The hash: envelope (JSON: what a reply echoes), agent, host, lane, queue, line, reply_to,
 --   payload (sealed), message (Celery's), state, received_ms (the last time it came), deadline_ms,
---   queued_ms, retry_at_ms, boot, token (of the call that took it), taken_ms, attempts (takes), sends (pushes), deaths (processes
+--   timeout_ms (how long cattle waits anew after progress), queued_ms, retry_at_ms, boot, token (of the call that took it), taken_ms, attempts (takes), sends (pushes), deaths (processes
 --   that died with it), kind and final (the final outcome, sealed), answered_ms.
 
 local PREFIX = 'cowpoke:'
@@ -99,10 +99,9 @@ local function repeat_answer(timeout_ms)
   return 'answered'
 end
 
--- The same id again while it is open: a call of several sends, and cattle waits from the last one.
+-- cattle waits so long from now on; a deadline that is later already stays.
 local function prolong(id, timeout_ms)
   local deadline_ms = now_ms + timeout_ms
-  redis.call('HSET', key, 'received_ms', now_ms)
   if deadline_ms <= tonumber(field('deadline_ms')) then return end
   redis.call('HSET', key, 'deadline_ms', deadline_ms)
   redis.call('ZADD', PREFIX .. 'open:' .. field('host'), deadline_ms, id)
@@ -119,10 +118,13 @@ local function is_as_seen(first)
 end
 
 if step == 'accept' then
-  -- id, envelope, agent, host, lane, queue, line, reply_to, timeout_ms, payload, message, open_ttl_ms
+  -- id, envelope, agent, host, lane, queue, line, reply_to, remaining_ms, payload, message,
+  -- open_ttl_ms, timeout_ms
   local id, host, line = ARGV[2], ARGV[5], ARGV[8]
   if state == 'answered' then return repeat_answer(ARGV[10]) end
   if is_open(state) then
+    -- A call of several sends: cattle waits from the last one.
+    redis.call('HSET', key, 'received_ms', now_ms)
     prolong(id, ARGV[10])
     return 'known'
   end
@@ -134,7 +136,7 @@ if step == 'accept' then
   local deadline_ms = now_ms + ARGV[10]
   redis.call('HSET', key, 'envelope', ARGV[3], 'agent', ARGV[4], 'host', host, 'lane', ARGV[6],
     'queue', ARGV[7], 'line', line, 'reply_to', ARGV[9], 'received_ms', now_ms,
-    'deadline_ms', deadline_ms, 'payload', ARGV[11], 'message', ARGV[12], 'state', 'recorded',
+    'deadline_ms', deadline_ms, 'timeout_ms', ARGV[14], 'payload', ARGV[11], 'message', ARGV[12], 'state', 'recorded',
     'queued_ms', now_ms, 'retry_at_ms', 0, 'boot', '', 'attempts', 0, 'sends', 0, 'deaths', 0)
   redis.call('PEXPIRE', key, ARGV[13])
   redis.call('ZADD', PREFIX .. 'open:' .. host, deadline_ms, id)
@@ -161,14 +163,15 @@ if step == 'refuse' then
 end
 
 if step == 'take' then
-  -- id, boot, ttl_ms, token -> {verdict, payload, envelope, remaining ms, attempts, now ms}
+  -- id, boot, ttl_ms, token -> {verdict, payload, envelope, remaining ms, attempts, now ms,
+  -- timeout ms}
   if not state then return {'gone'} end
   if state == 'answered' or state == 'expired' then return {'over'} end
   if state == 'taken' then
     if field('boot') == ARGV[3] and field('token') == ARGV[5] then
       -- The same call again, its answer was lost with a connection.
       return {'taken', field('payload'), field('envelope'), field('deadline_ms') - now_ms,
-        field('attempts'), now_ms}
+        field('attempts'), now_ms, field('timeout_ms') or 0}
     end
     if alive(field('boot')) then return {'busy'} end
     redis.call('HINCRBY', key, 'deaths', 1)
@@ -181,7 +184,8 @@ if step == 'take' then
   redis.call('HSET', key, 'state', 'taken', 'boot', ARGV[3], 'token', ARGV[5],
     'taken_ms', now_ms)
   local attempts = redis.call('HINCRBY', key, 'attempts', 1)
-  return {'taken', field('payload'), field('envelope'), remaining_ms, attempts, now_ms}
+  return {'taken', field('payload'), field('envelope'), remaining_ms, attempts, now_ms,
+    field('timeout_ms') or 0}
 end
 
 if step == 'release' then
@@ -233,9 +237,11 @@ if step == 'expire' then
 end
 
 if step == 'progress' then
-  -- content: only while it is worked on, so that it can never follow the final outcome
+  -- id, content: only while it is worked on, so that it can never follow the final outcome; cattle
+  -- waits anew from each one
   if state ~= 'taken' then return 0 end
-  report('progress', ARGV[2])
+  prolong(ARGV[2], field('timeout_ms') or 0)
+  report('progress', ARGV[3])
   return 1
 end
 

@@ -90,6 +90,8 @@ class Take:
     envelope: str = ""
     remaining_ms: int = 0
     attempts: int = 0
+    #: How long cattle waits anew after each progress.
+    timeout_ms: int = 0
     #: By the Redis server's clock.
     taken_ms: int = 0
 
@@ -161,6 +163,7 @@ class Ledger:
                 resource=event.resource,
             ),
             keys.OPEN_TTL_MS,
+            event.timeout_ms,
         ]
 
     def refuse(self, event: Event, agent: str, refusal: Outcome) -> Accepted:
@@ -190,13 +193,14 @@ class Ledger:
         verdict, *rest = self._step(event_id, "take", *args)
         if verdict != Verdict.TAKEN:
             return Take(verdict=Verdict(verdict))
-        payload, echoed, remaining_ms, attempts, taken_ms = rest
+        payload, echoed, remaining_ms, attempts, taken_ms, timeout_ms = rest
         return Take(
             verdict=Verdict.TAKEN,
             payload=payload,
             envelope=echoed,
             remaining_ms=int(remaining_ms),
             attempts=int(attempts),
+            timeout_ms=int(timeout_ms),
             taken_ms=int(taken_ms),
         )
 
@@ -227,8 +231,12 @@ class Ledger:
         return bool(self._step(event_id, "settle", event_id, outcome.kind, content, *ttls_ms))
 
     def progress(self, event_id: str, outcome: Outcome) -> bool:
-        """Send progress on its way; false when the event is not being worked on."""
-        return bool(self._step(event_id, "progress", self._sealed(event_id, outcome)))
+        """Send progress on its way; false when the event is not being worked on.
+
+        Each progress moves the event's deadline, because cattle waits its whole timeout anew.
+        """
+        content = self._sealed(event_id, outcome)
+        return bool(self._step(event_id, "progress", event_id, content))
 
     # -- by the bridge ---------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """The connection to the Docker Engine: one pooled client per process, made when it is first needed.
 
-It knows how to reach the Engine, which API version to speak, how long each kind of call may take,
-and counts the calls. What is asked of the Engine stands in `containers`, `images` and `volumes`.
+The client negotiates the API version, bounds the time of each kind of call and counts the calls.
+No call goes on after the deadline of the event that makes it (`transport`). The calls themselves
+are in `containers`, `images` and `volumes`.
 
 The Engine may be down when the worker starts and whenever it likes: nothing connects before the
 first call, and after an outage the API version is negotiated anew, because dockerd may have been
@@ -14,19 +15,17 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import KW_ONLY, dataclass, field
-from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
 
 import docker
 import docker.errors
 import requests
-from docker.tls import TLSConfig
-from requests.adapters import HTTPAdapter
 
+from worker import deadline
 from worker.engine.errors import Refusal, engine_errors
 from worker.engine.slots import Slots
-from worker.engine.transport import UnixAdapter
+from worker.engine.transport import docker_client
 from worker.errors import EngineError, EngineUnavailableError
 from worker.settings import WorkerSettings
 
@@ -162,6 +161,9 @@ class Engine:
 
     def _send(self, call: Call, *, stream: bool = False) -> requests.Response:
         timeout_s = call.timeout_s or self.read_timeout_s
+        left_s = deadline.left_s()
+        if left_s <= 0:
+            raise EngineUnavailableError(f"cannot {call.wanted}: no time is left for the event")
         version = self._api or self._negotiate(timeout_s)
         client = self._counted(call.kind)
         if call.upload is not None:
@@ -169,7 +171,7 @@ class Engine:
         return client.request(
             call.method,
             f"{client.base_url}/v{version}{call.path}",
-            timeout=(min(_CONNECT_TIMEOUT_S, timeout_s), timeout_s),
+            timeout=(min(_CONNECT_TIMEOUT_S, timeout_s, left_s), timeout_s),
             params=call.params,
             json=call.body,
             data=call.upload,
@@ -196,7 +198,11 @@ class Engine:
     def _ask_version(self, timeout_s: float) -> EngineVersion:
         with engine_errors("ask for the Engine's version"):
             client = self._counted("version")
-            response = client.request("GET", f"{client.base_url}/version", timeout=timeout_s)
+            response = client.request(
+                "GET",
+                f"{client.base_url}/version",
+                timeout=(min(_CONNECT_TIMEOUT_S, timeout_s), timeout_s),
+            )
             _raise_for_status(response)
             said = response.json()
         try:
@@ -225,7 +231,7 @@ class Engine:
         with self._lock:
             if self._client is None or self._client_pid != os.getpid():
                 with engine_errors(f"reach the Docker Engine at {self._settings.docker_host}"):
-                    self._client = _client(self._settings)
+                    self._client = docker_client(self._settings, _text(NEWEST_API))
                 self._client_pid = os.getpid()
             return self._client
 
@@ -233,40 +239,6 @@ class Engine:
 def segment(name: str) -> str:
     """A name as one segment of the Engine's paths; cattle chose it, so it may hold anything."""
     return quote(name, safe="")
-
-
-def _client(settings: WorkerSettings) -> docker.APIClient:
-    # Every slot of every lane may call at once, and each may wait in a pull besides.
-    slots = settings.concurrency + settings.images_concurrency + settings.control_concurrency * 4
-    client = docker.APIClient(
-        base_url=settings.docker_host,
-        version=_text(NEWEST_API),  # urls are made by us; this keeps the SDK from asking
-        timeout=int(settings.engine_timeout_s) or 1,
-        tls=_tls(settings) or False,
-        max_pool_size=slots,
-    )
-    if client.base_url == "http+docker://localhost":
-        socket = settings.docker_host.partition("://")[2]
-        adapter = UnixAdapter(f"unix://{socket}", client.timeout, slots)
-        client.mount("http+docker://", adapter)
-    elif client.base_url.startswith("http"):
-        client.mount(client.base_url, HTTPAdapter(pool_connections=1, pool_maxsize=slots))
-    # No proxy stands between us and the Engine, and .netrc holds nothing for it: not looking
-    # saves reading both at every call.
-    client.trust_env = False
-    return client
-
-
-def _tls(settings: WorkerSettings) -> TLSConfig | None:
-    """TLS as the docker command does it: either variable asks for it, one asks to verify."""
-    if not settings.docker_tls_verify and settings.docker_cert_path is None:
-        return None
-    folder = settings.docker_cert_path or Path.home() / ".docker"
-    return TLSConfig(
-        client_cert=(str(folder / "cert.pem"), str(folder / "key.pem")),
-        ca_cert=str(folder / "ca.pem"),
-        verify=settings.docker_tls_verify,
-    )
 
 
 def _raise_for_status(response: requests.Response) -> None:

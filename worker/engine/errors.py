@@ -4,6 +4,7 @@ A dead socket is not a `docker.errors.DockerException` but a `requests` one, and
 middle of a stream may be urllib3's: all three families are translated here, most specific first.
 """
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
@@ -68,11 +69,12 @@ def translated(error: Exception) -> type[EngineError]:
 
 @contextmanager
 def engine_errors(wanted: str, refusal: Refusal | None = None) -> Iterator[None]:
-    """Translate everything a call to the Engine may raise; `wanted` says what the call was for.
+    """Translate everything a call to the Engine may raise; `wanted` says what the call is to do.
 
     Errors: what `refusal` names for an answer; else EngineUnavailableError (no answer, no answer in
     time, 5xx) or EngineError with the Engine's own words.
     """
+    began_s = time.monotonic()
     try:
         yield
     except docker.errors.APIError as error:
@@ -83,7 +85,8 @@ def engine_errors(wanted: str, refusal: Refusal | None = None) -> Iterator[None]
         requests.exceptions.RequestException,
         urllib3.exceptions.HTTPError,
     ) as error:
-        raise translated(error)(f"wanted to {wanted}: {_reason(error)}") from error
+        reason = _reason(error, time.monotonic() - began_s)
+        raise translated(error)(f"cannot {wanted}: {reason}") from error
 
 
 def _refused(wanted: str, error: docker.errors.APIError, refusal: Refusal | None) -> WorkerError:
@@ -94,17 +97,26 @@ def _refused(wanted: str, error: docker.errors.APIError, refusal: Refusal | None
         unavailable = status >= _FIRST_SERVER_ERROR
         kind = EngineUnavailableError if unavailable else translated(error)
     reason = clipped(words, _MOST_WORDS)
-    return kind(f"wanted to {wanted}, the Docker Engine answered {status}: {reason}")
+    return kind(f"cannot {wanted}: the Docker Engine answered {status}: {reason}")
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, requests.exceptions.Timeout):
-        return "the Docker Engine did not answer in time"
+def _reason(error: Exception, took_s: float) -> str:
+    if isinstance(error, requests.exceptions.Timeout) or _is_timeout(error):
+        return f"the Docker Engine did not answer in time ({took_s:.1f} s); does dockerd hang?"
     if isinstance(error, requests.exceptions.ConnectionError):
         return f"the Docker Engine cannot be reached ({_root(error)}); is dockerd running?"
     if isinstance(error, requests.exceptions.RequestException | urllib3.exceptions.HTTPError):
         return f"the Docker Engine broke off ({_root(error)})"
     return clipped(str(error), _MOST_WORDS)
+
+
+def _is_timeout(error: BaseException | None) -> bool:
+    """Return whether a wait for bytes ended it, also in the middle of an answer."""
+    while error is not None:
+        if isinstance(error, TimeoutError | urllib3.exceptions.ReadTimeoutError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _root(error: BaseException) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from worker import deadline
 from worker.engine.client import Call, Engine, segment
 from worker.errors import ContainerMissingError, EngineError, EngineUnavailableError, OperationError
 
@@ -37,6 +38,7 @@ def execute(
     Errors: OperationError when it does not end in time (the Engine cannot kill it);
     ContainerMissingError; EngineError when the container does not run.
     """
+    timeout_s = min(timeout_s, deadline.left_s())
     deadline_s = time.monotonic() + timeout_s
     what = f"run {command[0]} in container {container_id[:12]}"
     created = engine.run(

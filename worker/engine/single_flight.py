@@ -23,6 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from worker import deadline
 from worker.contract.scrubbing import scrub
 from worker.engine.progress import Report, Told
 from worker.errors import ImageBuildError, ImagePullError, LockHeldError
@@ -108,6 +109,8 @@ class SingleFlight:
                     told(state.text, state.percent)
             if time.monotonic() - changed_s > self._idle_timeout_s + _HOLDER_MARGIN_S:
                 raise LockHeldError(f"{job.key} is held by a worker that does not get on")
+            if deadline.left_s() < _POLL_S:
+                raise LockHeldError(f"{job.key} did not end in the time of the event")
             time.sleep(_POLL_S)
 
     def _held(self, job: Job, told: Told, asked_s: float, *, even_if_present: bool) -> Inspect:

@@ -36,7 +36,7 @@ class Slots:
         limit = self._limit if self._limit is not None else self._ask()
         if not limit:
             return nullcontext()
-        reason = f"wanted to {wanted}: all {limit} slots for work on containers stay taken"
+        reason = f"cannot {wanted}: all {limit} slots for work on containers stay taken"
         names = [f"engine-slot:{number}" for number in range(limit)]
         return self._locks.hold_one_of(names, reason, wait_s=self._wait_s)
 

@@ -5,6 +5,7 @@ or a disk that answers drop by drop would hold a ping for minutes. So a ping ask
 their own and leaves without the answers that are late; each thread ends by its own timeouts.
 """
 
+import contextvars
 import threading
 import time
 from collections.abc import Callable
@@ -28,7 +29,11 @@ class Question(Generic[T]):
         self._ask = ask
         self._future: Future[T] = Future()
         if _asking.acquire(blocking=False):
-            threading.Thread(target=self._run, name=f"ask-{what}", daemon=True).start()
+            # With the caller's context, so that the deadline of its event bounds this thread too.
+            context = contextvars.copy_context()
+            threading.Thread(
+                target=context.run, args=(self._run,), name=f"ask-{what}", daemon=True
+            ).start()
         else:
             self._future.set_exception(
                 EngineUnavailableError(f"{_MOST_ASKING} earlier questions are still unanswered")

@@ -85,21 +85,26 @@ def explain(event_file: Path) -> None:
 
 
 @main.command()
-@click.option("--dry-run", is_flag=True, help="Show what would be removed; touch nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be removed; change nothing.")
 def janitor(*, dry_run: bool) -> None:
-    """Remove what earlier crashes left on this host (workers also do it now and then)."""
+    """Remove what earlier crashes left on this host (workers also do it now and then).
+
+    Exits with 1 when an area could not be looked at.
+    """
     settings = _settings()
     log.set_up(debug=settings.debug)
-    from worker.janitor import Grace, clean  # noqa: PLC0415 -- as in run
-    from worker.runtime import start  # noqa: PLC0415
+    from worker.janitor import Grace, OwnReach, clean  # noqa: PLC0415 -- as in run
 
     try:
-        found = clean(start(settings, Lane.CONTROL), Grace(), dry_run=dry_run)
-    except WorkerError as error:
-        sys.exit(f"worker janitor: {error.message}")
-    for litter in found:
+        found = clean(OwnReach(settings), Grace(), dry_run=dry_run)
+    except OSError as error:
+        sys.exit(f"worker janitor: cannot use the state folder: {error}")
+    for litter in found.litter:
         click.echo(f"{litter.kind:>10}  {litter.age_s / 3600:8.1f} h  {litter.name}")
-    click.echo(f"{len(found)} found" + (", nothing touched" if dry_run else ""))
+    for area, reason in found.not_looked.items():
+        click.echo(f"not looked at: {area} ({reason})")
+    click.echo(f"{len(found.litter)} found" + (", nothing touched" if dry_run else ""))
+    sys.exit(1 if found.not_looked else 0)
 
 
 def _learn_hostname(settings: WorkerSettings) -> None:

@@ -1,4 +1,4 @@
-"""Finds what earlier crashes left on a host, and removes it after a grace time.
+"""Find what earlier crashes left on a host, and remove it after a grace time.
 
     what                                              left by
     containers of ours that never started             a worker that died between create and start
@@ -9,31 +9,35 @@
 
 Nothing is removed that is younger than its grace time, that is being worked on (its lock is held),
 or that no record or label of ours names; and Docker is asked only while it is healthy. A dry run
-shows the same list and touches nothing. Pull states and locks need no janitor: the first are swept
-by the next pull, the second leave nothing behind.
+shows the same list and changes nothing, neither on this host nor in Redis. Pull states and locks
+need no janitor: the first are swept by the next pull, the second leave nothing behind.
 """
 
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import redis
 
 from worker.contract import keys
+from worker.contract.broker import connect
 from worker.contract.leases import Leases
 from worker.contract.routes import Lane, queue_for
-from worker.engine import containers, images, volumes
+from worker.engine import containers, images, removal, volumes
+from worker.engine.client import Engine
 from worker.errors import VolumeInUseError, WorkerError
 from worker.image_reference import ImageReference
+from worker.locks import Locks
 from worker.log import logger
 from worker.operations.orphan_volumes import OrphanVolumes
 from worker.operations.state_files import StateFiles
 from worker.operations.temporary_tags import TemporaryTags
 from worker.runtime import Runtime
+from worker.settings import WorkerSettings
 
 _log = logger(__name__)
 
@@ -48,6 +52,8 @@ HOST_GRACE_S = 30 * 24 * 3600.0
 #: Longer than an activate may take between its file and a look at it.
 FILE_GRACE_S = 600.0
 LOCK = "janitor"
+DOCKER_AREAS = ("unstarted containers", "temporary tags", "orphaned volumes", "state files")
+REDIS_AREA = "queues of hosts that are gone"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,16 +77,49 @@ class Grace:
     file_s: float = FILE_GRACE_S
 
 
-def clean(runtime: Runtime, grace: Grace, *, dry_run: bool) -> list[Litter]:
-    """What was found; removed as well unless it is a dry run.
+class Reach(Protocol):
+    """What a janitor works with; a worker's runtime has it all."""
 
-    One janitor works on a host at a time: another one finds nothing to do.
+    @property
+    def settings(self) -> WorkerSettings: ...  # noqa: D102
+    @property
+    def engine(self) -> Engine: ...  # noqa: D102
+    @property
+    def locks(self) -> Locks: ...  # noqa: D102
+    @property
+    def redis(self) -> redis.Redis: ...  # noqa: D102
+
+
+class OwnReach:
+    """What a janitor works with outside of a worker; making it changes nothing."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self.settings = settings
+        self.engine = Engine(settings)
+        self.locks = Locks(settings.lock_dir, wait_s=settings.lock_wait_s)
+        self.redis = connect(settings)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """The litter of a host, and the areas that could not be looked at, each with the reason."""
+
+    litter: list[Litter] = field(default_factory=list)
+    not_looked: dict[str, str] = field(default_factory=dict)
+
+
+def clean(reach: Reach, grace: Grace, *, dry_run: bool) -> Look:
+    """Look for litter, and remove it unless this is a dry run.
+
+    One janitor works on a host at a time: another one does not even look.
     """
-    with runtime.locks.try_hold(LOCK) as free:
+    if dry_run:
+        return look(reach, grace, time.time())
+    with reach.locks.try_hold(LOCK) as free:
         if not free:
-            return []
-        found = list(look(runtime, grace, time.time()))
-        for litter in [] if dry_run else found:
+            return Look(not_looked={"anything": "another janitor is at work on this host"})
+        found = look(reach, grace, time.time())
+        for litter in found.litter:
             try:
                 cleared = litter.clear()
             except (WorkerError, redis.RedisError) as error:
@@ -106,33 +145,36 @@ class Janitor(threading.Thread):
             time.sleep(every_s * random.uniform(0.8, 1.2))  # noqa: S311 -- spreads load
             try:
                 clean(self._runtime, Grace(), dry_run=False)
-            except Exception:  # noqa: BLE001 -- the outermost loop of this thread
-                # The next look may go better.
+            except Exception:  # noqa: BLE001 -- the outermost loop of this thread; next time anew
                 _log.exception("janitor.failed")
 
 
-def look(runtime: Runtime, grace: Grace, now_s: float) -> Iterator[Litter]:
-    """Everything that may go, now."""
+def look(reach: Reach, grace: Grace, now_s: float) -> Look:
+    """Return everything that may go now."""
+    found = Look()
     # Before the containers: the one of a file that is there now is there as well, or gone.
-    written = list(StateFiles(runtime.settings.state_dir).all())
+    written = list(StateFiles(reach.settings.state_dir).all())
     try:
-        listed = containers.list_all(runtime.engine, timeout_s=runtime.engine.read_timeout_s)
+        listed = containers.list_all(reach.engine, timeout_s=reach.engine.read_timeout_s)
     except WorkerError as error:
         # An Engine that does not answer now may also not tell the truth about what is in use.
         _log.warning("janitor.without_engine", reason=error.message)
+        found.not_looked.update(dict.fromkeys(DOCKER_AREAS, error.message))
     else:
-        yield from _never_started(runtime, listed, grace.container_s, now_s)
-        yield from _temporary_tags(runtime, grace.tag_s, now_s)
-        yield from _orphaned_volumes(runtime, grace.volume_s, now_s)
-        yield from _state_files(runtime, written, listed, grace.file_s, now_s)
+        found.litter.extend(_never_started(reach, listed, grace.container_s, now_s))
+        found.litter.extend(_temporary_tags(reach, grace.tag_s, now_s))
+        found.litter.extend(_orphaned_volumes(reach, grace.volume_s, now_s))
+        found.litter.extend(_state_files(reach, written, listed, grace.file_s, now_s))
     try:
-        yield from _gone_hosts(runtime.redis, grace.host_s, now_s)
+        found.litter.extend(_gone_hosts(reach.redis, grace.host_s, now_s))
     except redis.RedisError as error:
         _log.warning("janitor.without_redis", reason=str(error))
+        found.not_looked[REDIS_AREA] = str(error)
+    return found
 
 
 def _never_started(
-    runtime: Runtime, listed: list[dict[str, Any]], grace_s: float, now_s: float
+    reach: Reach, listed: list[dict[str, Any]], grace_s: float, now_s: float
 ) -> Iterator[Litter]:
     for one in listed:
         labels = one.get("Labels")
@@ -143,22 +185,21 @@ def _never_started(
                 kind="container",
                 name=f"{str(one['Id'])[:12]} of instance {uuid}",
                 age_s=age_s,
-                clear=partial(_remove_unstarted, runtime, str(one["Id"]), str(uuid)),
+                clear=partial(_remove_unstarted, reach, str(one["Id"]), str(uuid)),
             )
 
 
-def _remove_unstarted(runtime: Runtime, container_id: str, uuid: str) -> bool:
-    with runtime.locks.try_hold(f"instance:{uuid}") as free:
-        found = containers.inspect(runtime.engine, container_id) if free else None
-        state = (found or {}).get("State") or {}
-        if found is None or state.get("Status") != "created":
+def _remove_unstarted(reach: Reach, container_id: str, uuid: str) -> bool:
+    with reach.locks.try_hold(f"instance:{uuid}") as free:
+        found = containers.look(reach.engine, container_id) if free else None
+        if found is None or not found.has_never_run:
             return False
-        containers.remove(runtime.engine, container_id)
+        removal.discard(reach.engine, found)
         return True
 
 
-def _temporary_tags(runtime: Runtime, grace_s: float, now_s: float) -> Iterator[Litter]:
-    tags = TemporaryTags(runtime.settings.state_dir)
+def _temporary_tags(reach: Reach, grace_s: float, now_s: float) -> Iterator[Litter]:
+    tags = TemporaryTags(reach.settings.state_dir)
     for name, made_s in tags.all():
         age_s = now_s - made_s
         if age_s >= grace_s:
@@ -166,18 +207,18 @@ def _temporary_tags(runtime: Runtime, grace_s: float, now_s: float) -> Iterator[
                 kind="tag",
                 name=name,
                 age_s=age_s,
-                clear=partial(_remove_tag, runtime, tags, name),
+                clear=partial(_remove_tag, reach, tags, name),
             )
 
 
-def _remove_tag(runtime: Runtime, tags: TemporaryTags, name: str) -> bool:
-    images.remove(runtime.engine, ImageReference.parse(name))
+def _remove_tag(reach: Reach, tags: TemporaryTags, name: str) -> bool:
+    images.remove(reach.engine, ImageReference.parse(name))
     tags.forget(name)
     return True
 
 
-def _orphaned_volumes(runtime: Runtime, grace_s: float, now_s: float) -> Iterator[Litter]:
-    orphans = OrphanVolumes(runtime.settings.state_dir)
+def _orphaned_volumes(reach: Reach, grace_s: float, now_s: float) -> Iterator[Litter]:
+    orphans = OrphanVolumes(reach.settings.state_dir)
     for name, since_s in orphans.all():
         age_s = now_s - since_s
         if age_s >= grace_s:
@@ -185,23 +226,23 @@ def _orphaned_volumes(runtime: Runtime, grace_s: float, now_s: float) -> Iterato
                 kind="volume",
                 name=name,
                 age_s=age_s,
-                clear=partial(_remove_orphan, runtime, orphans, name, since_s),
+                clear=partial(_remove_orphan, reach, orphans, name, since_s),
             )
 
 
-def _remove_orphan(runtime: Runtime, orphans: OrphanVolumes, name: str, since_s: float) -> bool:
-    with runtime.locks.try_hold(f"volume:{name}") as free:
+def _remove_orphan(reach: Reach, orphans: OrphanVolumes, name: str, since_s: float) -> bool:
+    with reach.locks.try_hold(f"volume:{name}") as free:
         # Asked for again since we looked: then it has no record any more.
         if not free or name not in {one for one, _ in orphans.all()}:
             return False
-        found = volumes.inspect(runtime.engine, name)
+        found = volumes.inspect(reach.engine, name)
         made_s = volumes.created_s(found) if found is not None else None
         if made_s is not None and made_s > since_s:
             # Another volume by now, which nobody has asked us to remove.
             orphans.forget(name)
             return False
         try:
-            volumes.remove(runtime.engine, name)
+            volumes.remove(reach.engine, name)
         except VolumeInUseError:
             return False
         orphans.forget(name)
@@ -209,14 +250,14 @@ def _remove_orphan(runtime: Runtime, orphans: OrphanVolumes, name: str, since_s:
 
 
 def _state_files(
-    runtime: Runtime,
+    reach: Reach,
     written: list[tuple[str, float]],
     listed: list[dict[str, Any]],
     grace_s: float,
     now_s: float,
 ) -> Iterator[Litter]:
     there = {str(one["Id"]) for one in listed}
-    files = StateFiles(runtime.settings.state_dir)
+    files = StateFiles(reach.settings.state_dir)
     for name, written_s in written:
         age_s = now_s - written_s
         if name not in there and age_s >= grace_s:
@@ -234,7 +275,7 @@ def _gone_hosts(client: redis.Redis, grace_s: float, now_s: float) -> Iterator[L
     leases = Leases(client)
     for host_uuid, seen_s in leases.last_seen().items():
         age_s = now_s - seen_s
-        if age_s >= grace_s and not leases.of_host(host_uuid):
+        if age_s >= grace_s and not leases.has_workers(host_uuid):
             yield Litter(
                 kind="host",
                 name=host_uuid,

@@ -122,3 +122,24 @@ def new_layer(docker_client):
     yield name
     with contextlib.suppress(docker.errors.NotFound):
         docker_client.remove_image(name, force=True)
+
+
+@pytest.fixture
+def native_part(docker_client, test_image):
+    """Start a container with our label beside cattle, as Compose does: its instance data.
+
+    Cattle knows it as a native container.
+    """
+    made = []
+
+    def make(part):
+        name = f"t-{uuid.uuid4().hex[:12]}"
+        labels = {"io.cowpoke.part": part}
+        made.append(docker_client.create_container(test_image, name=name, labels=labels)["Id"])
+        docker_client.start(made[-1])
+        return factories.instance_data(
+            {}, uuid=name, name=name, externalId=made[-1], nativeContainer=True
+        )
+
+    yield make
+    remove_containers(docker_client, *made)

@@ -142,11 +142,11 @@ def test_a_stopped_container_is_an_error(host, new_instance):
         host.run(NAME, request({"uuid": uuid}, inner()))
 
 
-def test_our_own_containers_are_not_entered(host, agent):
+def test_our_own_containers_are_not_entered(host, native_part):
     """Parity B.6: not even for a script."""
-    running = agent({"config.update": "cat"}, labels={"io.cowpoke.part": "worker"})
+    instance = native_part("worker")["instanceHostMap"]["instance"]
     with pytest.raises(ProtectedContainerError, match="not entered"):
-        host.run(NAME, request(running, inner()))
+        host.run(NAME, request({"uuid": instance["uuid"]}, inner()))
 
 
 @pytest.mark.parametrize("data", [{}, {"instanceData": {}}, {"event": {}}, {"instanceData": 1}])

@@ -8,12 +8,11 @@ import docker.errors
 import pytest
 
 from simulator.rig.containers import remove_containers
-from simulator.rig.processes import Program
 from worker import runtime as runtimes
 from worker.contract import keys
 from worker.contract.routes import Lane
 from worker.engine.containers import UUID_LABEL
-from worker.janitor import Grace, clean
+from worker.janitor import DOCKER_AREAS, Grace, clean
 from worker.operations.orphan_volumes import OrphanVolumes
 from worker.operations.temporary_tags import TemporaryTags
 from worker.settings import WorkerSettings
@@ -35,10 +34,13 @@ def make_container(docker_client, test_image):
     """Make a container of ours; removed at the end."""
     made = []
 
-    def make(*, start: bool) -> tuple[str, str]:
+    def make(*, start: bool, volumes=(), binds=()) -> tuple[str, str]:
         instance_uuid = str(uuid.uuid4())
         container_id = docker_client.create_container(
-            test_image, labels={UUID_LABEL: instance_uuid}
+            test_image,
+            labels={UUID_LABEL: instance_uuid},
+            volumes=[*volumes, *(one.partition(":")[2] for one in binds)],
+            host_config=docker_client.create_host_config(binds=list(binds)),
         )["Id"]
         made.append(container_id)
         if start:
@@ -61,6 +63,19 @@ def test_a_container_that_never_started_goes(runtime, docker_client, make_contai
     assert container_id not in ids(docker_client)
 
 
+def test_anonymous_volumes_go_with_a_container_that_never_started(
+    runtime, docker_client, make_container, volume_name
+):
+    """Nobody can have written to them; a named one stays (W 2)."""
+    container_id, _ = make_container(start=False, volumes=["/data"], binds=[f"{volume_name}:/n"])
+    mounts = docker_client.inspect_container(container_id)["Mounts"]
+    (anonymous,) = {one["Name"] for one in mounts} - {volume_name}
+    clean(runtime, NOW, dry_run=False)
+    with pytest.raises(docker.errors.NotFound):
+        docker_client.inspect_volume(anonymous)
+    assert docker_client.inspect_volume(volume_name)
+
+
 def test_a_running_and_a_young_container_stay(runtime, docker_client, make_container):
     """The grace time protects what is just being started, the state what runs."""
     running, _ = make_container(start=True)
@@ -78,20 +93,13 @@ def test_a_container_that_is_worked_on_stays(runtime, docker_client, make_contai
     assert container_id in ids(docker_client)
 
 
-def test_a_dry_run_shows_and_touches_nothing(runtime, docker_client, make_container, engine_host):
-    """`python -m worker janitor --dry-run` lists the litter and leaves it."""
+def test_a_dry_run_shows_and_touches_nothing(runtime, docker_client, make_container):
+    """The litter is listed and stays."""
     container_id, instance_uuid = make_container(start=False)
     found = clean(runtime, NOW, dry_run=True)
-    assert any(instance_uuid in litter.name for litter in found)
+    assert any(instance_uuid in litter.name for litter in found.litter)
+    assert found.not_looked == {}
     assert container_id in ids(docker_client)
-    environment = {
-        "DOCKER_HOST": engine_host,
-        "REDIS_URL": runtime.settings.redis_url.get_secret_value(),
-        "CATTLE_HOME": str(runtime.settings.home),
-    }
-    with Program("worker", "janitor", "--dry-run", environment=environment) as program:
-        assert program.wait(30) == 0
-        assert "nothing touched" in program.output()
 
 
 def test_a_forgotten_temporary_tag_goes(runtime, docker_client, test_image):
@@ -157,5 +165,7 @@ def test_with_docker_down_nothing_of_docker_goes(runtime, monkeypatch, tmp_path)
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody.sock")
     down = runtimes.start(WorkerSettings(), Lane.CONTROL)
     TemporaryTags(down.settings.state_dir).remember("some:tag")
-    assert clean(down, NOW, dry_run=False) == []
+    found = clean(down, NOW, dry_run=False)
+    assert found.litter == []
+    assert set(found.not_looked) == set(DOCKER_AREAS)
     assert len(list(TemporaryTags(down.settings.state_dir).all())) == 1

@@ -302,13 +302,13 @@ def test_force_stop_stops_by_id(host, new_instance, containers_of):
     assert host.run(FORCE_STOP, {"instanceForceStop": {"kind": "docker", "id": "f" * 64}}) == {}
 
 
-def test_our_own_part_is_not_removed(host, new_instance, containers_of):
+def test_our_own_part_is_not_removed(host, native_part, docker_client):
     """The label protects it (parity B.6, C 18)."""
-    data = new_instance({"labels": {"io.cowpoke.part": "worker"}})
-    host.run(ACTIVATE, data)
+    data = native_part("worker")
     with pytest.raises(ProtectedContainerError):
         host.run(REMOVE, data)
-    assert containers_of(data)[0]["State"]["Running"]
+    container_id = data["instanceHostMap"]["instance"]["externalId"]
+    assert docker_client.inspect_container(container_id)["State"]["Running"]
 
 
 # -- inspect ---------------------------------------------------------------------------------------

@@ -8,18 +8,6 @@ from worker.errors import ProtectedContainerError
 PARTS = ["bridge", "worker", "redis"]
 
 
-@pytest.fixture
-def part(host, new_instance, containers_of):
-    """Start a container of the installation: its instance data."""
-
-    def make(name):
-        data = new_instance({"labels": {"io.cowpoke.part": name}})
-        host.run("compute.instance.activate", data)
-        return data
-
-    return make
-
-
 def events(data, docker_id):
     """Every event that would stop or remove the container."""
     instance = data["instanceHostMap"]["instance"]
@@ -37,32 +25,50 @@ def events(data, docker_id):
 
 
 @pytest.mark.parametrize("name", PARTS)
-def test_no_event_stops_or_removes_a_part_of_the_installation(host, part, containers_of, name):
+def test_no_event_stops_or_removes_a_part_of_the_installation(
+    host, native_part, docker_client, name
+):
     """Each is refused with a reason, and the container runs on (parity B.6, C 18)."""
-    data = part(name)
-    (before,) = containers_of(data)
-    for event, payload in events(data, before["Id"]).items():
+    data = native_part(name)
+    container_id = data["instanceHostMap"]["instance"]["externalId"]
+    before = docker_client.inspect_container(container_id)
+    for event, payload in events(data, container_id).items():
         with pytest.raises(ProtectedContainerError, match=f"cowpoke's own {name} and is not"):
             host.run(event, payload)
-    (after,) = containers_of(data)
-    assert after["State"] == before["State"]
+    assert docker_client.inspect_container(container_id)["State"] == before["State"]
 
 
-def test_a_part_found_by_its_docker_id_is_protected_too(host, part, containers_of):
-    """Cattle may know it as a native container (parity B.6, A 11.6)."""
-    data = part("redis")
-    (found,) = containers_of(data)
+def test_a_part_found_by_its_docker_id_is_protected_too(host, native_part, docker_client):
+    """Cattle may know it under another uuid (parity B.6, A 11.6)."""
+    container_id = native_part("redis")["instanceHostMap"]["instance"]["externalId"]
     native = factories.instance_data(
-        {}, uuid="another", externalId=found["Id"], nativeContainer=True
+        {}, uuid="another", externalId=container_id, nativeContainer=True
     )
     with pytest.raises(ProtectedContainerError):
         host.run("compute.instance.remove", native)
-    assert containers_of(data)[0]["State"]["Running"]
+    assert docker_client.inspect_container(container_id)["State"]["Running"]
 
 
-def test_a_container_of_users_is_not_protected(host, new_instance, containers_of):
-    """The label is needed, a similar name is not enough (parity B.6)."""
-    data = new_instance({"labels": {"io.cowpoke.other": "redis"}})
-    host.run("compute.instance.activate", data)
+@pytest.mark.parametrize("label", ["io.cowpoke.part", "io.cowpoke.other"])
+def test_label_set_by_a_user_does_not_protect(host, new_instance, containers_of, label):
+    """Every event works on a container that cattle made, whatever its labels (parity B.6, W 35)."""
+    data = new_instance({"labels": {label: "redis"}})
+    for number in range(4):
+        host.run("compute.instance.activate", data)
+        (found,) = containers_of(data)
+        event, payload = list(events(data, found["Id"]).items())[number]
+        host.run(event, payload)
+        left = containers_of(data)
+        assert left == [] or not left[0]["State"]["Running"]
+
+
+def test_container_of_an_older_version_with_our_label_is_removed(
+    host, new_instance, docker_client, test_image, containers_of
+):
+    """It carries cattle's label beside ours, so an event made it (W 35)."""
+    data = new_instance()
+    own = data["instanceHostMap"]["instance"]["uuid"]
+    labels = {"io.cowpoke.part": "redis", "io.rancher.container.uuid": own}
+    docker_client.create_container(test_image, labels=labels)
     assert host.run("compute.instance.remove", data) == {}
     assert containers_of(data) == []

@@ -134,14 +134,12 @@ def test_removing_a_root_volume_removes_its_container(host, new_instance, contai
         assert containers_of(data) == []
 
 
-def test_the_root_of_our_own_part_is_not_removed(host, new_instance, containers_of):
+def test_the_root_of_our_own_part_is_not_removed(host, native_part, docker_client):
     """A container of this installation stays (A 13.7, parity B.6)."""
-    data = new_instance({"labels": {"io.cowpoke.part": "redis"}})
-    host.run(START, data)
-    instance = data["instanceHostMap"]["instance"]
+    instance = native_part("redis")["instanceHostMap"]["instance"]
     with pytest.raises(ProtectedContainerError):
         host.run(REMOVE, factories.volume_data(deviceNumber=0, instance=instance))
-    assert containers_of(data)
+    assert docker_client.inspect_container(instance["externalId"])["State"]["Running"]
 
 
 def test_a_root_volume_without_instance_has_nothing_to_remove(host):

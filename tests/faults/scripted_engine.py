@@ -194,7 +194,7 @@ class ScriptedEngine:
             (c for c in self.containers.values() if reference in (c["Id"], c["Name"][1:])), None
         )
         if found is None:
-            return Answer(404, _no("container"))
+            return Answer(404, {"message": f"No such container: {reference}"})
         match (method, rest):
             case ("GET", ["json"]):
                 return Answer(200, found)

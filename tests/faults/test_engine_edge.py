@@ -11,7 +11,6 @@ from tests.faults.scripted_engine import Answer, Drip, Drop, Hang, ScriptedEngin
 from tests.hosts import host_on
 from worker.engine import containers
 from worker.errors import (
-    ContainerMissingError,
     EngineBusyError,
     EngineError,
     EngineUnavailableError,
@@ -168,9 +167,9 @@ def test_a_removed_container_is_removed_again_with_success(engine, host):
 
 def test_our_own_parts_are_not_stopped_or_removed(engine, host):
     """A container of this installation is refused with a reason (parity B.6, C 18)."""
-    engine.add_container("a" * 64, name="cowpoke", uuid=factories.UUID, running=True)
+    engine.add_container("a" * 64, name="cowpoke", running=True)
     engine.containers["a" * 64]["Config"]["Labels"]["io.cowpoke.part"] = "redis"
-    data = factories.instance_data()
+    data = factories.instance_data(uuid="cowpoke")
     for name in (REMOVE, "compute.instance.deactivate"):
         with pytest.raises(ProtectedContainerError, match="cowpoke's own redis"):
             host.run(name, data)
@@ -324,12 +323,3 @@ def test_a_ping_lists_with_one_call(engine, host):
     shown = [(one["uuid"], one["state"]) for one in reply["resources"][1:]]
     assert shown == [("plain", "running"), ("u-1", "stopped")]
     assert engine.count("GET", LIST) == 1
-
-
-def test_a_container_missing_at_its_start_is_tried_again(engine, host):
-    """Removed between create and start: a retry makes a new one, nobody sees a 404."""
-    engine.script("POST", "/containers/.*/start", Answer(404, {"message": "No such container: x"}))
-    with pytest.raises(EngineError) as caught:
-        host.run(ACTIVATE, factories.instance_data())
-    assert caught.value.code == "engine-busy"
-    assert not isinstance(caught.value, ContainerMissingError)

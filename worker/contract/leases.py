@@ -84,6 +84,12 @@ class Leases:
         read = {boot_id: _lease(text) for boot_id, text in found.items() if text is not None}
         return {boot_id: lease for boot_id, lease in read.items() if lease is not None}
 
+    def has_workers(self, host_uuid: str) -> bool:
+        """Return whether a process of the host lives; unlike `of_host` this changes nothing."""
+        boot_ids = map(str, self._redis.smembers(keys.boots(host_uuid)))
+        leases = [keys.lease(boot_id) for boot_id in boot_ids]
+        return bool(leases) and bool(self._redis.exists(*leases))
+
     def last_seen(self) -> dict[str, float]:
         """When each host last had a worker (Unix time in s), for as long as it is not forgotten."""
         found: Any = self._redis.zrange(keys.SEEN, 0, -1, withscores=True)

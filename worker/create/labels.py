@@ -14,16 +14,21 @@ AGENT_ID = f"{PREFIX}agent_id"
 CATTLE_URL = f"{PREFIX}cattle_url"
 DNS_PRIORITY = f"{PREFIX}dns.priority"
 PULL_IMAGE = f"{PREFIX}pull_image"
+#: Set on every container of an installation: bridge, worker, Redis, Flower.
+PART = "io.cowpoke.part"
 CNI_WAIT = "io.rancher.cni.wait"
 CNI_NETWORK = "io.rancher.cni.network"
+
+_NEVER_A_USERS = frozenset({AGENT_ID, PART})
 
 
 def labels(instance: Instance, facts: Facts) -> Fragment:
     """The sole owner of Labels; ours win, since containers are found by them.
 
     Source: A 5.1 to 5.6, B.2. An agent's number is cattle's to give, since delegated events find
-        their container by it: a user's own is left out. Only CNI's network services read the MAC
-        label, so only their containers carry it.
+        their container by it, and only the operator marks parts of our own installation: both
+        labels of a user's are left out. Only CNI's network services read the MAC label, so only
+        their containers carry it.
     """
     ours = {
         UUID: instance.uuid,
@@ -33,7 +38,8 @@ def labels(instance: Instance, facts: Facts) -> Fragment:
         AGENT_ID: instance.agent_id or None,
         **_cni(instance),
     }
-    wanted = {name: text for name, text in instance.fields.labels.items() if name != AGENT_ID}
+    given_labels = instance.fields.labels.items()
+    wanted = {name: text for name, text in given_labels if name not in _NEVER_A_USERS}
     return Fragment(config={"Labels": {**wanted, **given(ours)}})
 
 

@@ -1,23 +1,23 @@
-"""What we ask of the Engine about containers.
+"""The calls to the Engine about containers.
 
-An inspect is the Engine's own JSON. Something that vanishes between two calls is gone, not an
-error (C 19): finding and inspecting answer None then.
+An inspect is the Engine's own JSON. A container that vanishes between two calls is gone, which is
+no error (C 19): finding and inspecting answer None then.
 """
 
 import json
-import re
-import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from worker.engine.client import Call, Engine, segment
-from worker.errors import (
-    ContainerMissingError,
-    ContainerStrandedError,
-    EngineBusyError,
-    EngineError,
-    NameConflictError,
+from worker.engine.refusals import (
+    create_refusal,
+    inspect_refusal,
+    kill_refusal,
+    start_refusal,
+    stop_refusal,
 )
+from worker.errors import ContainerMissingError, ContainerUnreadableError, EngineBusyError
 from worker.log import logger
 
 #: The label by which a container is known to cattle; it is never overwritten by a user's.
@@ -28,32 +28,103 @@ Inspect = dict[str, Any]
 _log = logger(__name__)
 _RUNNING_STATES = frozenset({"running", "paused", "restarting"})
 _NO_UUID = "no-uuid-"
-_GONE_POLL_S = 0.2
-#: What a dockerd says of a container whose start a kill cut off: containerd still has the task, the
-#: container, or the shim's folder that were begun.
-_STRANDED = re.compile(r"task .*already exists|id already in use|shim.*file exists")
+_NEVER_RAN = "created"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """A container as the Engine shows it: its inspect, or only its list entry.
+
+    The Engine cannot inspect a container whose layer is damaged, and can still stop and remove it.
+    `problem` is the Engine's refusal of the inspect then.
+    """
+
+    inspect: Inspect | None = None
+    listing: Mapping[str, Any] | None = None
+    problem: ContainerUnreadableError | None = None
+
+    @property
+    def id(self) -> str:
+        """Return the whole Docker id."""
+        return str((self.inspect or self.listing or {})["Id"])
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Return the labels; empty when there are none."""
+        source = (self.inspect.get("Config") or {}) if self.inspect else self.listing or {}
+        return source.get("Labels") or {}
+
+    @property
+    def uuid(self) -> str:
+        """Return how cattle knows the container, see `uuid_of`."""
+        return uuid_of(self.inspect) if self.inspect else uuid_of_listed(self.listing or {})
+
+    @property
+    def is_running(self) -> bool:
+        """Return whether it runs; a paused container does (A 2.15)."""
+        return is_running(self.inspect) if self.inspect else is_listed_running(self.listing or {})
+
+    @property
+    def has_never_run(self) -> bool:
+        """Return whether no process of it was ever started."""
+        if self.inspect is not None:
+            return (self.inspect.get("State") or {}).get("Status") == _NEVER_RAN
+        return (self.listing or {}).get("State") == _NEVER_RAN
 
 
 def find(engine: Engine, *, uuid: str, external_id: str | None = None) -> Inspect | None:
-    """The container of a cattle instance: by uuid label, by name, by Docker id (A 2.5 to 2.12).
+    """Return the inspect of a cattle instance's container, found as by `find_any`; None without.
+
+    Errors: ContainerUnreadableError when the Engine cannot inspect it.
+    """
+    found = find_any(engine, uuid=uuid, external_id=external_id)
+    if found is not None and found.problem is not None:
+        raise found.problem
+    return found.inspect if found is not None else None
+
+
+def find_any(engine: Engine, *, uuid: str, external_id: str | None = None) -> Found | None:
+    """Find an instance's container: by uuid label, by name, by Docker id (A 2.5 to 2.12).
 
     Of several with the same label the running one is taken, then the one cattle knows by its id,
     then the newest, so that the choice does not flap (A 2.11, C 13).
     """
     if uuid:
         for listed in _by_label(engine, uuid, external_id):
-            if (found := inspect(engine, listed["Id"])) is not None:
+            if (found := look(engine, listed["Id"], listed)) is not None:
                 return found
         # A label that names another instance wins over a name that looks like ours (A 2.6, 2.10);
         # a container without any name is known as `no-uuid-<id>` (A 2.7).
-        found = inspect(engine, uuid.removeprefix(_NO_UUID))
-        if found is not None and uuid_of(found) == uuid:
+        found = look(engine, uuid.removeprefix(_NO_UUID))
+        if found is not None and found.uuid == uuid:
             return found
     if external_id:
-        found = inspect(engine, external_id)
+        found = look(engine, external_id)
         # The Engine also accepts a prefix or a name; cattle means exactly this id (A 2.8).
-        if found is not None and found["Id"] == external_id:
+        if found is not None and found.id == external_id:
             return found
+    return None
+
+
+def look(engine: Engine, reference: str, listed: Mapping[str, Any] | None = None) -> Found | None:
+    """Return the container with this id, or exactly this name; None when there is none.
+
+    `listed` is its entry of a list, where the caller has one.
+    """
+    try:
+        found = inspect(engine, reference)
+    except ContainerUnreadableError as problem:
+        entry = listed or _listed(engine, reference)
+        if entry is None:
+            raise
+        return Found(listing=entry, problem=problem)
+    return Found(inspect=found) if found is not None else None
+
+
+def _listed(engine: Engine, reference: str) -> Mapping[str, Any] | None:
+    for one in list_all(engine, timeout_s=engine.read_timeout_s):
+        if reference == one["Id"] or f"/{reference}" in (one.get("Names") or ()):
+            return one
     return None
 
 
@@ -86,7 +157,7 @@ def inspect(engine: Engine, reference: str) -> Inspect | None:
                 f"/containers/{segment(reference)}/json",
                 kind="container.inspect",
                 wanted=f"inspect container {reference}",
-                refusal=_missing,
+                refusal=inspect_refusal,
             )
         )
     except ContainerMissingError:
@@ -112,7 +183,7 @@ def create_from_body(
             params={"name": name},
             body=body,
             timeout_s=engine.work_timeout_s,
-            refusal=_create_refusal,
+            refusal=create_refusal(name),
             takes_slot=True,
         )
     )
@@ -131,7 +202,7 @@ def start(engine: Engine, container_id: str) -> None:
             kind="container.start",
             wanted=f"start container {container_id[:12]}",
             timeout_s=engine.work_timeout_s,
-            refusal=_start_refusal,
+            refusal=start_refusal(container_id),
             takes_slot=True,
         )
     )
@@ -147,7 +218,7 @@ def stop(engine: Engine, container_id: str, *, timeout_s: int) -> None:
             wanted=f"stop container {container_id[:12]}",
             params={"t": str(timeout_s)},
             timeout_s=timeout_s + engine.work_timeout_s,
-            refusal=_stop_refusal,
+            refusal=stop_refusal,
             takes_slot=True,
         )
     )
@@ -163,35 +234,11 @@ def kill(engine: Engine, container_id: str) -> None:
                 kind="container.kill",
                 wanted=f"kill container {container_id[:12]}",
                 timeout_s=engine.work_timeout_s,
-                refusal=_kill_refusal,
+                refusal=kill_refusal,
             )
         )
     except EngineBusyError as error:
         _log.info("container.not-running", container_id=container_id[:12], reason=error.message)
-
-
-def remove(engine: Engine, container_id: str) -> None:
-    """Remove it by force, its volumes kept; gone already is fine (A 11.5).
-
-    Errors: EngineBusyError when a removal by somebody else does not end in time (A 11.7).
-    """
-    try:
-        engine.run(
-            Call(
-                "DELETE",
-                f"/containers/{segment(container_id)}",
-                kind="container.remove",
-                wanted=f"remove container {container_id[:12]}",
-                params={"force": "1", "v": "0"},
-                timeout_s=engine.work_timeout_s,
-                refusal=_remove_refusal,
-                takes_slot=True,
-            )
-        )
-    except ContainerMissingError:
-        return
-    except EngineBusyError:
-        _wait_until_gone(engine, container_id)
 
 
 def list_all(engine: Engine, *, timeout_s: float) -> list[dict[str, Any]]:
@@ -233,17 +280,6 @@ def uuid_of_listed(listed: Mapping[str, Any]) -> str:
     return str((listed.get("Labels") or {}).get(UUID_LABEL) or own or f"{_NO_UUID}{listed['Id']}")
 
 
-def _wait_until_gone(engine: Engine, container_id: str) -> None:
-    deadline_s = time.monotonic() + engine.work_timeout_s
-    while inspect(engine, container_id) is not None:
-        if time.monotonic() >= deadline_s:
-            raise EngineBusyError(
-                f"wanted container {container_id[:12]} removed, the removal that is already in "
-                f"progress did not end within {engine.work_timeout_s:g} s"
-            )
-        time.sleep(_GONE_POLL_S)
-
-
 def _labelled(engine: Engine, label: str, wanted: str) -> list[dict[str, Any]]:
     listed: list[dict[str, Any]] = engine.run(
         Call(
@@ -255,49 +291,3 @@ def _labelled(engine: Engine, label: str, wanted: str) -> list[dict[str, Any]]:
         )
     )
     return sorted(listed, key=is_listed_running, reverse=True)
-
-
-def _missing(status: int, _words: str) -> type[EngineError] | None:
-    return ContainerMissingError if status == 404 else None  # noqa: PLR2004 - HTTP's own number
-
-
-def _create_refusal(status: int, words: str) -> type[EngineError] | None:
-    match status:
-        case 404 if "no such container" in words:
-            return ContainerMissingError
-        case 409 if "name" in words:
-            return NameConflictError
-        case 500:
-            # The Engine answered and said why: a bad runtime or a broken driver, not an outage.
-            return EngineError
-    return None
-
-
-def _start_refusal(status: int, words: str) -> type[EngineError] | None:
-    match status:
-        case 404 if "no such container" in words:
-            return ContainerMissingError
-        case 409 | 500 if _STRANDED.search(words):
-            return ContainerStrandedError
-        case 500:
-            # A taken port and a missing program are 500 too: asking again would not help.
-            return EngineError
-    return None
-
-
-def _stop_refusal(status: int, _words: str) -> type[EngineError] | None:
-    # 500: the process did not end; whoever asked still has the kill.
-    return {404: ContainerMissingError, 500: EngineError}.get(status)
-
-
-def _kill_refusal(status: int, _words: str) -> type[EngineError] | None:
-    return {404: ContainerMissingError, 409: EngineBusyError}.get(status)
-
-
-def _remove_refusal(status: int, words: str) -> type[EngineError] | None:
-    match status:
-        case 404:
-            return ContainerMissingError
-        case 409 if "already in progress" in words:
-            return EngineBusyError
-    return None

@@ -18,8 +18,8 @@ from worker.create import (
     named_volumes,
 )
 from worker.create.labels import PULL_IMAGE
-from worker.engine import containers
-from worker.engine.containers import Inspect
+from worker.engine import containers, removal
+from worker.engine.containers import Found, Inspect
 from worker.errors import (
     ContainerMissingError,
     ContainerStrandedError,
@@ -29,6 +29,7 @@ from worker.errors import (
     LockHeldError,
     NameConflictError,
     PayloadError,
+    RemovalUnderWayError,
     WorkerError,
 )
 from worker.image_reference import ImageReference
@@ -52,22 +53,37 @@ def activate(event: Event, host: Host) -> dict[str, Any]:
     """
     instance = known_instance_of(event.data)
     with host.locks.hold(f"instance:{instance.uuid}"):
-        found = containers.find(host.engine, uuid=instance.uuid, external_id=instance.external_id)
-        if not instance.process.is_no_op and not (found and containers.is_running(found)):
-            found = _start(event, instance.uuid, found, host)
+        inspect = containers.find(host.engine, uuid=instance.uuid, external_id=instance.external_id)
+        if not instance.process.is_no_op and not (inspect and containers.is_running(inspect)):
+            inspect = _start(event, instance.uuid, inspect, host)
+        found = Found(inspect=inspect) if inspect is not None else None
         if found is not None:
-            StateFiles(host.settings.state_dir).write(found["Id"], event.data)
+            StateFiles(host.settings.state_dir).write(found.id, event.data)
         return wrapped(event, reported(found, instance, host))
 
 
 def _start(event: Event, uuid: str, found: Inspect | None, host: Host) -> Inspect | None:
-    """Start it, created first where it is missing; only what we created is taken back (A 3.9)."""
+    """Start the container, created first where it is missing."""
     container_id, found = (
         _create(instance_of(event.data), host) if found is None else (found["Id"], found)
     )
     try:
+        _start_once(container_id, uuid, found, host)
+    except RemovalUnderWayError as error:
+        _log.info("container.removal-awaited", instance_uuid=uuid, reason=error.message)
+        removal.remove(host.engine, container_id)
+        container_id, found = _create(instance_of(event.data), host)
+        _start_once(container_id, uuid, found, host)
+    _log.info("container.started", instance_uuid=uuid, container_id=container_id[:12])
+    # None when it removed itself already: short-lived containers are a success too (A 3.3).
+    return containers.inspect(host.engine, container_id)
+
+
+def _start_once(container_id: str, uuid: str, found: Inspect | None, host: Host) -> None:
+    """Start it; a refused start takes back only what this call created (A 3.9)."""
+    try:
         containers.start(host.engine, container_id)
-    except (EngineUnavailableError, LockHeldError):
+    except (EngineUnavailableError, LockHeldError, RemovalUnderWayError):
         # No answer is no refusal: it may run. The next try finds it by its label.
         raise
     except ContainerMissingError as error:
@@ -77,28 +93,25 @@ def _start(event: Event, uuid: str, found: Inspect | None, host: Host) -> Inspec
     except WorkerError as error:
         if found is None:
             _take_back(container_id, host)
-        elif isinstance(error, ContainerStrandedError) and _is_remnant(found, uuid):
+        elif isinstance(error, ContainerStrandedError) and _is_remnant(Found(inspect=found), uuid):
             _take_back(container_id, host)
             raise EngineBusyError(
                 f"{error.message}; an earlier try left it, it is made anew"
             ) from error
         raise
-    _log.info("container.started", instance_uuid=uuid, container_id=container_id[:12])
-    # None when it removed itself already: short-lived containers are a success too (A 3.3).
-    return containers.inspect(host.engine, container_id)
 
 
-def _is_remnant(found: Inspect, uuid: str) -> bool:
-    """Whether an earlier try of ours made it and it never ran: nobody's data is in it."""
-    labels = (found.get("Config") or {}).get("Labels") or {}
-    status = (found.get("State") or {}).get("Status")
-    return labels.get(containers.UUID_LABEL) == uuid and status == "created"
+def _is_remnant(found: Found, uuid: str) -> bool:
+    """Return whether an earlier try made it and it never ran: nobody's data is in it."""
+    return found.has_never_run and found.labels.get(containers.UUID_LABEL) == uuid
 
 
 def _take_back(container_id: str, host: Host) -> None:
     """Remove what could not be started; the start's error is the one that counts."""
     try:
-        containers.remove(host.engine, container_id)
+        found = containers.look(host.engine, container_id)
+        if found is not None:
+            removal.discard(host.engine, found)
     except WorkerError as error:
         _log.warning("container.not-taken-back", code=error.code, reason=error.message)
 

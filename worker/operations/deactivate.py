@@ -5,7 +5,7 @@ from typing import Any
 
 from worker.contract.events import Event
 from worker.engine import containers
-from worker.engine.containers import Inspect
+from worker.engine.containers import Found
 from worker.errors import (
     ContainerMissingError,
     EngineError,
@@ -16,6 +16,7 @@ from worker.log import logger
 from worker.operations.bounded import reporting
 from worker.operations.context import Host
 from worker.operations.protection import refuse_own
+from worker.operations.recent_stops import RecentStops
 from worker.operations.reported import reported
 from worker.payload import KnownInstance, known_instance_of
 from worker.report import wrapped
@@ -27,23 +28,26 @@ _log = logger(__name__)
 
 
 def deactivate(event: Event, host: Host) -> dict[str, Any]:
-    """The reply's `data`, with the stopped container in it; a missing one is fine (A 11.3).
+    """Return the reply's `data` with the stopped container; a missing one is fine (A 11.3).
 
+    A container that cannot be inspected is stopped as well, and reported by its list entry.
     Errors: OperationError when it runs on even after a kill (A 11.2).
     """
     instance = known_instance_of(event.data)
     with host.locks.hold(f"instance:{instance.uuid}"):
-        found = containers.find(host.engine, uuid=instance.uuid, external_id=instance.external_id)
-        if found and containers.is_running(found) and not instance.process.is_no_op:
-            refuse_own(found, "stopped")
-            found = _stop(instance, found, host)
+        found = containers.find_any(
+            host.engine, uuid=instance.uuid, external_id=instance.external_id
+        )
+        if found and found.is_running and not instance.process.is_no_op:
+            refuse_own(found, "stopped", host.engine)
+            with RecentStops(host.settings.state_dir).noted(found.id):
+                found = _stop(instance, found.id, host)
         return wrapped(event, reported(found, instance, host))
 
 
-def _stop(instance: KnownInstance, found: Inspect, host: Host) -> Inspect | None:
+def _stop(instance: KnownInstance, container_id: str, host: Host) -> Found | None:
     asked_s = instance.process.timeout_s
     timeout_s = DEFAULT_STOP_TIMEOUT_S if asked_s is None else asked_s  # zero is meant (A 11.1)
-    container_id = found["Id"]
     try:
         reporting(
             partial(containers.stop, host.engine, container_id, timeout_s=timeout_s),
@@ -57,14 +61,14 @@ def _stop(instance: KnownInstance, found: Inspect, host: Host) -> Inspect | None
         return None
     except EngineError as error:
         _log.warning("container.stop-refused", code=error.code, reason=error.message)
-    now = containers.inspect(host.engine, container_id)
-    if now is not None and containers.is_running(now):
+    now = containers.look(host.engine, container_id)
+    if now is not None and now.is_running:
         try:
             containers.kill(host.engine, container_id)
         except ContainerMissingError:
             return None
-        now = containers.inspect(host.engine, container_id)
-    if now is not None and containers.is_running(now):
+        now = containers.look(host.engine, container_id)
+    if now is not None and now.is_running:
         raise OperationError(f"Failed to stop container {instance.uuid}")
     _log.info("container.stopped", instance_uuid=instance.uuid, container_id=container_id[:12])
     return now

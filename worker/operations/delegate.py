@@ -11,7 +11,7 @@ from typing import Any
 from worker.contract.events import Event
 from worker.contract.scrubbing import clipped_end, scrub
 from worker.engine import containers, execs
-from worker.engine.containers import Inspect
+from worker.engine.containers import Found, Inspect
 from worker.errors import ContainerMissingError, OperationError, PayloadError
 from worker.log import logger
 from worker.operations.context import Host
@@ -68,7 +68,7 @@ def _container(request: Delegation, host: Host) -> Inspect:
             f"wanted the container of agent {wanted.agent_id or 'without number'}, instance "
             f"{wanted.uuid or 'without uuid'}; there is none on this host"
         )
-    refuse_own(found, "entered")
+    refuse_own(Found(inspect=found), "entered", host.engine)
     if not containers.is_running(found):
         raise OperationError(f"container {found['Id'][:12]} of {wanted.uuid} does not run")
     return found

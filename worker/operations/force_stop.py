@@ -12,22 +12,24 @@ from worker.log import logger
 from worker.operations.context import Host
 from worker.operations.deactivate import DEFAULT_STOP_TIMEOUT_S
 from worker.operations.protection import refuse_own
+from worker.operations.recent_stops import RecentStops
 from worker.payload import force_stop_of
 
 _log = logger(__name__)
 
 
 def force_stop(event: Event, host: Host) -> dict[str, Any]:
-    """`{}`; a container that is gone or stopped is fine."""
+    """Return `{}`; a container that is gone or stopped is fine."""
     request = force_stop_of(event.data)
-    found = containers.inspect(host.engine, request.id)
+    found = containers.look(host.engine, request.id)
     if found is None:
         return {}
-    refuse_own(found, "stopped")
-    with host.locks.hold(f"instance:{containers.uuid_of(found)}"):
+    refuse_own(found, "stopped", host.engine)
+    stops = RecentStops(host.settings.state_dir)
+    with host.locks.hold(f"instance:{found.uuid}"), stops.noted(found.id):
         try:
-            containers.stop(host.engine, found["Id"], timeout_s=DEFAULT_STOP_TIMEOUT_S)
+            containers.stop(host.engine, found.id, timeout_s=DEFAULT_STOP_TIMEOUT_S)
         except ContainerMissingError:
             return {}
-    _log.info("container.force-stopped", container_id=found["Id"][:12])
+    _log.info("container.force-stopped", container_id=found.id[:12])
     return {}

@@ -21,6 +21,7 @@ from worker.host_info import EngineFacts, capacity, collect, host_labels
 from worker.log import logger
 from worker.operations.asking import Question
 from worker.operations.context import Host
+from worker.operations.recent_stops import RecentStops
 from worker.settings import WorkerSettings
 
 SCHEDULER_IPS_LABEL = "io.rancher.scheduler.ips"
@@ -53,7 +54,18 @@ def ping(event: Event, host: Host) -> dict[str, Any]:
 
 
 def _listed(host: Host) -> list[dict[str, Any]]:
-    return containers.list_all(host.engine, timeout_s=host.settings.ping_engine_timeout_s)
+    listed = containers.list_all(host.engine, timeout_s=host.settings.ping_engine_timeout_s)
+    stopped = RecentStops(host.settings.state_dir).recent()
+    return [_corrected(one, host) if one["Id"] in stopped else one for one in listed]
+
+
+def _corrected(listed: dict[str, Any], host: Host) -> dict[str, Any]:
+    """Return the entry of a container that was just stopped; the Engine's list may lag behind."""
+    if not containers.is_listed_running(listed):
+        return listed
+    found = containers.look(host.engine, listed["Id"], listed)
+    runs = found is not None and found.is_running
+    return listed if runs else {**listed, "State": "exited"}
 
 
 def _system(host: Host) -> dict[str, str]:

@@ -4,12 +4,12 @@ import functools
 import re
 from pathlib import Path
 
-from worker.engine.containers import Inspect
+from worker.create.labels import PART as PART_LABEL
+from worker.engine.client import Engine
+from worker.engine.containers import UUID_LABEL, Found, look
 from worker.errors import ProtectedContainerError
 
-#: Set on every container of an installation: bridge, worker, Redis, Flower.
-PART_LABEL = "io.cowpoke.part"
-
+_PROJECT_LABEL = "com.docker.compose.project"
 #: In the path of a control group, the innermost last.
 _IN_CGROUP = re.compile(r"(?:/docker[/-]|/cri-)([0-9a-f]{64})")
 #: The folder in the Engine's root where a container's own files lie, whatever that root is called.
@@ -19,19 +19,34 @@ _OWN_FILES = frozenset({"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"})
 _SELF = Path("/proc/self")
 
 
-def refuse_own(container: Inspect, verb: str) -> None:
+def refuse_own(found: Found, verb: str, engine: Engine) -> None:
     """Refuse to touch a part of this installation.
 
-    Errors: ProtectedContainerError.
+    Errors: ProtectedContainerError; EngineError when the Engine cannot say what belongs to us.
     """
-    labels = (container.get("Config") or {}).get("Labels") or {}
-    if PART_LABEL in labels or container["Id"] == own_container_id():
-        name = str(container.get("Name") or container["Id"][:12]).removeprefix("/")
-        part = labels.get(PART_LABEL) or "worker"
-        raise ProtectedContainerError(
-            f"container {name} is cowpoke's own {part} and is not {verb} by events; use Docker on "
-            "the host if that is what you want"
-        )
+    own_id = own_container_id()
+    if found.id != own_id:
+        if PART_LABEL not in found.labels:
+            return
+        if not is_part(found, look(engine, own_id) if own_id is not None else None):
+            return
+    part = found.labels.get(PART_LABEL) or "worker"
+    raise ProtectedContainerError(
+        f"container {found.uuid} is cowpoke's own {part} and is not {verb} by events; use Docker "
+        "on the host to do it"
+    )
+
+
+def is_part(found: Found, own: Found | None) -> bool:
+    """Return whether a container with our label belongs to the installation of this worker.
+
+    `own` is the container of this worker, None outside of one. The label alone proves nothing: a
+    user can set it. Containers of cattle's are never parts, and a worker in a container takes only
+    those of its own Compose project for parts.
+    """
+    if UUID_LABEL in found.labels:
+        return False
+    return own is None or own.labels.get(_PROJECT_LABEL) == found.labels.get(_PROJECT_LABEL)
 
 
 @functools.cache

@@ -3,7 +3,7 @@
 from typing import Any
 
 from worker.contract.events import Event
-from worker.engine import containers
+from worker.engine import containers, removal
 from worker.log import logger
 from worker.operations.context import Host
 from worker.operations.protection import refuse_own
@@ -21,14 +21,20 @@ def remove(event: Event, host: Host) -> dict[str, Any]:
 
 
 def remove_container_of(uuid: str, external_id: str | None, host: Host) -> None:
-    """Remove an instance's container by force; its volumes stay, a missing one is fine."""
+    """Remove an instance's container by force; a missing one is fine.
+
+    Its volumes stay, unless it never ran: then its anonymous ones go as well.
+    """
     files = StateFiles(host.settings.state_dir)
     with host.locks.hold(f"instance:{uuid}"):
-        found = containers.find(host.engine, uuid=uuid, external_id=external_id)
+        found = containers.find_any(host.engine, uuid=uuid, external_id=external_id)
         if found is None:
             files.forget(external_id or "")
             return
-        refuse_own(found, "removed")
-        containers.remove(host.engine, found["Id"])
-        files.forget(found["Id"])
-        _log.info("container.removed", instance_uuid=uuid, container_id=found["Id"][:12])
+        refuse_own(found, "removed", host.engine)
+        if containers.UUID_LABEL in found.labels:
+            removal.discard(host.engine, found)
+        else:  # a user made it, and may have put something into its volumes
+            removal.remove(host.engine, found.id)
+        files.forget(found.id)
+        _log.info("container.removed", instance_uuid=uuid, container_id=found.id[:12])

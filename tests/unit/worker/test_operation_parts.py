@@ -7,10 +7,16 @@ import pytest
 
 from tests import factories
 from tests.hosts import host_on
+from worker.engine.containers import UUID_LABEL, Found
 from worker.errors import EngineUnavailableError, PayloadError, ProtectedContainerError
 from worker.operations.asking import Question
 from worker.operations.facts import facts_without_engine, search_domains
-from worker.operations.protection import own_container_id, refuse_own
+from worker.operations.protection import (
+    PART_LABEL,
+    is_part,
+    own_container_id,
+    refuse_own,
+)
 from worker.payload import instance_of
 from worker.settings import WorkerSettings
 
@@ -89,12 +95,37 @@ def test_outside_of_a_container_there_is_none(tmp_path):
     assert own_container_id(tmp_path) is None, "what a host sees is its containers', not its own"
 
 
-def test_a_part_of_the_installation_is_refused():
+def container(**labels):
+    """A container with these labels; `project` and `uuid` are short for Compose's and cattle's."""
+    names = {"project": "com.docker.compose.project", "uuid": UUID_LABEL, "part": PART_LABEL}
+    given = {names[key]: text for key, text in labels.items()}
+    return Found(inspect={"Id": "x", "Name": "/redis", "Config": {"Labels": given}})
+
+
+def test_a_part_of_the_installation_is_refused(host):
     """By its label, with a way out in the message (C 18)."""
-    part = {"Id": "x", "Name": "/redis", "Config": {"Labels": {"io.cowpoke.part": "redis"}}}
+    engine = host.host.engine
     with pytest.raises(ProtectedContainerError, match="cowpoke's own redis and is not removed"):
-        refuse_own(part, "removed")
-    refuse_own({"Id": "x", "Name": "/other", "Config": {}}, "removed")
+        refuse_own(container(part="redis"), "removed", engine)
+    refuse_own(container(), "removed", engine)
+
+
+@pytest.mark.parametrize(
+    ("found", "own", "expected"),
+    [
+        ({}, None, True),
+        ({"uuid": "u-1"}, None, False),
+        ({"project": "cowpoke"}, {"project": "cowpoke"}, True),
+        ({"project": "users"}, {"project": "cowpoke"}, False),
+        ({}, {"project": "cowpoke"}, False),
+        ({}, {}, True),
+        ({"project": "cowpoke", "uuid": "u-1"}, {"project": "cowpoke"}, False),
+    ],
+)
+def test_label_of_a_user_makes_no_part(found, own, expected):
+    """Cattle's containers are none, nor are those of another Compose project (W 35, B.6)."""
+    own_container = container(**own) if own is not None else None
+    assert is_part(container(part="redis", **found), own_container) is expected
 
 
 # -- folders of volumes ----------------------------------------------------------------------------

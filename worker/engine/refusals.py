@@ -1,0 +1,87 @@
+"""What a refusal of the Engine means: by its status and, where that is not enough, by its words.
+
+The words come in lower case. Engines of different versions give the same words different statuses.
+"""
+
+import re
+
+from worker.engine.errors import Refusal
+from worker.errors import (
+    ContainerMissingError,
+    ContainerStrandedError,
+    ContainerUnreadableError,
+    EngineBusyError,
+    EngineError,
+    NameConflictError,
+    RemovalUnderWayError,
+)
+
+#: What a dockerd says of a container whose start a kill cut off: containerd still has the task, the
+#: container, or the shim's folder that were begun.
+_STRANDED = re.compile(r"task .*already exists|id already in use|shim.*file exists")
+_NAME_TAKEN = re.compile(r'\b(?:container|the) name\b(?: "/?(?P<name>[^"]*)")?.*\bin use\b')
+_REMOVAL = re.compile(r"marked for removal|removal .*in progress|being removed|container is dead")
+_NO_CONTAINER = "no such container"
+_ID = re.compile(r"\b[0-9a-f]{12,64}\b")
+
+
+def inspect_refusal(status: int, _words: str) -> type[EngineError] | None:
+    """Tell a missing container from one whose data on disk are damaged."""
+    return {404: ContainerMissingError, 500: ContainerUnreadableError}.get(status)
+
+
+def create_refusal(name: str) -> Refusal:
+    """Return what a refused create of a container with this name means."""
+
+    def meaning(status: int, words: str) -> type[EngineError] | None:
+        taken = _NAME_TAKEN.search(words)
+        if taken is not None and taken["name"] in {None, name.lower()}:
+            return NameConflictError
+        if status == 404 and _NO_CONTAINER in words:  # noqa: PLR2004 - HTTP's own number
+            return ContainerMissingError
+        # After a 500 the Engine said why: a bad runtime or a broken driver, not an outage.
+        return EngineError if status == 500 else None  # noqa: PLR2004
+
+    return meaning
+
+
+def start_refusal(container_id: str) -> Refusal:
+    """Return what a refused start of this container means.
+
+    The words may be about another container, whose network or processes this one is to share.
+    """
+
+    def meaning(status: int, words: str) -> type[EngineError] | None:
+        if _REMOVAL.search(words) and _may_be_about(container_id, words):
+            return RemovalUnderWayError
+        if _NO_CONTAINER in words:
+            return ContainerMissingError if container_id[:12] in words else EngineError
+        if _STRANDED.search(words):
+            return ContainerStrandedError
+        # A taken port and a missing program are 500 too: asking again would not help.
+        return EngineError if status == 500 else None  # noqa: PLR2004 - HTTP's own number
+
+    return meaning
+
+
+def stop_refusal(status: int, _words: str) -> type[EngineError] | None:
+    """Tell a missing container from a process that did not end: the kill is still left for it."""
+    return {404: ContainerMissingError, 500: EngineError}.get(status)
+
+
+def kill_refusal(status: int, _words: str) -> type[EngineError] | None:
+    """Tell a missing container from one that does not run."""
+    return {404: ContainerMissingError, 409: EngineBusyError}.get(status)
+
+
+def remove_refusal(status: int, words: str) -> type[EngineError] | None:
+    """Tell a missing container from one that somebody else removes right now."""
+    if status == 404:  # noqa: PLR2004 - HTTP's own number
+        return ContainerMissingError
+    return RemovalUnderWayError if _REMOVAL.search(words) else None
+
+
+def _may_be_about(container_id: str, words: str) -> bool:
+    """Return whether the words name this container, or none at all."""
+    named = _ID.findall(words)
+    return not named or any(container_id.startswith(one) for one in named)

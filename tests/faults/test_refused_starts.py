@@ -94,11 +94,13 @@ def test_stopped_container_stays_when_another_one_is_gone(engine, host):
     ],
 )
 def test_name_conflict_is_known_by_its_words(engine, host, status, words):
-    """Whatever the status: the container is made under its uuid (W 18, C 14)."""
+    """Whatever the status: the container is made under another name (W 18, C 14)."""
     engine.add_container("9" * 64, name="r-web")
     engine.script("POST", CREATE, says(status, words))
     host.run(ACTIVATE, factories.instance_data())
-    assert {one["Name"] for one in engine.containers.values()} == {"/r-web", f"/{factories.UUID}"}
+    (made,) = [one for one in engine.containers.values() if one["Id"] != "9" * 64]
+    assert made["State"]["Running"]
+    assert engine.count("POST", CREATE) == 2
 
 
 @pytest.mark.parametrize(

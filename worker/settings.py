@@ -256,7 +256,8 @@ class WorkerSettings(BrokerSettings, ProxySettings):
         default=60,
         gt=0,
         validation_alias="WORKER_ENGINE_TIMEOUT_S",
-        description="How long one call to the Engine may take (stops and pulls have their own).",
+        description="How long one call to the Engine may take, within the time of its event "
+        "(stops and pulls have their own).",
     )
     engine_concurrency: int = Field(
         default=0,

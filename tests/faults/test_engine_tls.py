@@ -4,12 +4,15 @@ import shutil
 import socket
 import ssl
 import threading
+import time
 
 import pytest
 
 from simulator.rig.certificates import make_certificate
-from tests.faults.scripted_engine import ScriptedEngine
+from tests.faults.scripted_engine import Drip, Hang, ScriptedEngine
 from tests.hosts import host_on
+from worker import deadline
+from worker.deadline import Deadline
 from worker.errors import EngineUnavailableError
 
 
@@ -80,6 +83,7 @@ def files(tmp_path):
 def front(tmp_path, files):
     """The address of an Engine that speaks TLS only."""
     with ScriptedEngine(tmp_path) as engine, TlsFront(files, engine.socket) as started:
+        started.engine = engine
         yield started
 
 
@@ -111,3 +115,17 @@ def test_an_engine_of_another_authority_is_not_trusted(tmp_path, files, version_
     shutil.copy(others.authority, f"{folder}/ca.pem")
     with pytest.raises(EngineUnavailableError, match="certificate"):
         version_of(folder)
+
+
+@pytest.mark.parametrize("fault", [Hang(), Drip(every_s=0.05)], ids=["hang", "drip"])
+def test_hung_call_over_tls_ends_with_its_event(tmp_path, files, front, version_of, fault):
+    """The deadline bounds every kind of connection (W 26)."""
+    front.engine.script("GET", "/version", fault)
+    folder = certificates(tmp_path / "certs", files)
+    began_s = time.monotonic()
+    with (
+        deadline.bound(Deadline(remaining_s=1.0, timeout_s=0.0)),
+        pytest.raises(EngineUnavailableError, match="did not answer in time"),
+    ):
+        version_of(folder)
+    assert time.monotonic() - began_s < 5

@@ -121,6 +121,20 @@ class Cattle:
         """Send an event without waiting, options as for `call`; the answer is its id."""
         return self.call(name, data, **{**options, "wait_s": 0}).id
 
+    def send_burst(
+        self,
+        name: str,
+        data: object,
+        *,
+        copies: int,
+        timeout_ms: float = 45_000,
+        agent: str | int | None = None,
+    ) -> list[str]:
+        """Send an event for so many resources at once; return the ids."""
+        event = {"name": name, "data": data, "resourceType": "instanceHostMap"}
+        body = {"event": event, "agent": agent, "timeout_ms": timeout_ms, "copies": copies}
+        return list(self._ask("POST", "/events", body)["ids"])
+
     def wait(self, event_id: str, wait_s: float = 60) -> Call:
         """The call under an id, or the retry it became, when it ended or the patience did."""
         path = f"/calls/{quote(event_id, safe='')}?wait_s={wait_s}"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
     from simulator.agents import Agent, Agents
+    from simulator.call_record import CallRecord
     from simulator.calls import Calls
     from simulator.faults import Faults
     from simulator.stats import Stats
@@ -45,6 +46,7 @@ class EventRequest(BaseModel):
         default=False, description="replay, undo and remove as cattle's processes do"
     )
     one_way: bool = False
+    copies: int = Field(1, gt=0, description="calls at once, each for a resource of its own")
     wait_s: float = Field(0, ge=0)
 
 
@@ -94,9 +96,18 @@ class Control:
         asked = EventRequest.model_validate(await _json(request))
         if not isinstance(asked.event.get("name"), str):
             raise ControlRequestError("The event needs a name, such as compute.instance.activate.")
-        record = self._calls.start(
-            self._agents.find(asked.agent),
-            asked.event,
+        agent = self._agents.find(asked.agent)
+        records = [self._start(agent, event, asked) for event in _copies(asked)]
+        record = records[0]
+        if not asked.wait_s:
+            ids = [one.id for one in records]
+            return web.json_response({"id": record.id, "replyTo": record.reply_to, "ids": ids})
+        return web.json_response((await self._calls.wait(record, asked.wait_s)).to_json())
+
+    def _start(self, agent: Agent, event: dict[str, Any], asked: EventRequest) -> CallRecord:
+        return self._calls.start(
+            agent,
+            event,
             timeout_s=asked.timeout_ms / 1000,
             sends=asked.sends,
             one_way=asked.one_way,
@@ -104,9 +115,6 @@ class Control:
             retries_new_id=asked.retries_new_id,
             backoff_s=None if asked.backoff_ms is None else asked.backoff_ms / 1000,
         )
-        if not asked.wait_s:
-            return web.json_response({"id": record.id, "replyTo": record.reply_to})
-        return web.json_response((await self._calls.wait(record, asked.wait_s)).to_json())
 
     async def show_calls(self, request: web.Request) -> web.Response:
         """All records, oldest first; `?data=0` leaves the reply payloads out."""
@@ -187,6 +195,14 @@ async def loopback_only(request: web.Request, handler: Handler) -> web.StreamRes
 
 def _is_loopback(remote: str | None) -> bool:
     return remote is not None and ipaddress.ip_address(remote.split("%", 1)[0]).is_loopback
+
+
+def _copies(asked: EventRequest) -> list[dict[str, Any]]:
+    """Return the event once as it is, or so many copies for resources `<id>-0`, `<id>-1`, ..."""
+    if asked.copies == 1:
+        return [asked.event]
+    resource_id = asked.event.get("resourceId", "1x")
+    return [{**asked.event, "resourceId": f"{resource_id}-{n}"} for n in range(asked.copies)]
 
 
 async def _json(request: web.Request) -> dict[str, Any]:

@@ -18,15 +18,40 @@ def test_there_is_no_subscription_before_there_is_a_worker(rig):
     assert rig.cattle.call(ACTIVATE, {}, **EVENT).state == "success"
 
 
-def test_a_host_that_went_away_is_answered_for(rig):
-    """Shortly before the deadline the user is told that the host is offline."""
+def start(count):
+    """The data of an activate of an instance that cattle started so often."""
+    return {"instanceHostMap": {"instance": {"startCount": count}}}
+
+
+def test_first_start_at_an_absent_host_gets_an_error(rig):
+    """W 4: shortly before the deadline the user is told that the host is offline."""
     rig.start_bridge()
     with rig.worker():
         rig.wait_subscribed()
-    call = rig.cattle.call(ACTIVATE, {}, **EVENT, timeout_ms=8000)
+    call = rig.cattle.call(ACTIVATE, start(0), **EVENT, timeout_ms=8000)
     assert call.state == "error"
-    assert "host-offline" in call.reply["transitioningInternalMessage"]
+    assert "host-offline" in json.dumps(call.reply)
     assert call.elapsed_ms > 1500
+
+
+@pytest.mark.parametrize(
+    ("name", "data"), [(ACTIVATE, start(3)), ("storage.volume.activate", {}), ("ping", {})]
+)
+def test_replayed_call_runs_when_the_worker_is_back(rig, name, data):
+    """W 4: no answer while the host is absent; cattle's next event finds the worker."""
+    bridge = rig.start_bridge()
+    with rig.worker():
+        rig.wait_subscribed()
+    event_id = rig.cattle.send(
+        name, data, **EVENT, timeout_ms=2000, retries_new_id=100, backoff_ms=100
+    )
+    wait_until(lambda: rig.cattle.record(event_id)["state"] == "timeout", 20, "a timeout")
+    wait_until(lambda: '"expire": 1' in bridge.output(), 20, "the event to expire")
+    rig.start_worker()
+    assert rig.cattle.wait(event_id, 20).state == "success"
+    events = rig.cattle.records()
+    assert [one["state"] for one in events[:-1]] == ["timeout"] * (len(events) - 1)
+    assert not any(one["replies"] for one in events[:-1])
 
 
 def test_a_host_that_comes_back_in_time_does_its_work(rig):

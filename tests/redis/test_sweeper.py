@@ -124,19 +124,49 @@ def test_a_message_that_nobody_can_take_is_answered(client, ledger, sweeper, boo
     assert fields(client, event_id) == (State.ANSWERED, "error", str(MOST_SENDS))
 
 
-def test_a_host_that_is_offline_answers_shortly_before_the_deadline(client, ledger, sweeper):
-    """Nobody is left waiting for a host without workers (C 37)."""
-    patient = accept(ledger, remaining_ms=60_000)
-    late = accept(ledger, remaining_ms=0)
-    assert sweeper.sweep(HOST) == {Step.EXPIRE: 1}
-    assert fields(client, late)[0] == State.EXPIRED
-    assert fields(client, patient)[0] == State.QUEUED
+FIRST_START = {"instanceHostMap": {"instance": {"startCount": 0}}}
+LATER_START = {"instanceHostMap": {"instance": {"startCount": 1}}}
+
+
+def let_be_late(client, event_id, left_ms):
+    """Let an event have come a minute ago and have so much time left."""
     now_ms = client.time()[0] * 1000
-    times_ms = {"received_ms": now_ms - 60_000, "deadline_ms": now_ms + 1900}
-    client.hset(keys.event(patient), mapping=times_ms)
+    times_ms = {"received_ms": now_ms - 60_000, "deadline_ms": now_ms + left_ms}
+    client.hset(keys.event(event_id), mapping=times_ms)
+
+
+def test_only_a_first_start_is_answered_for_an_absent_host(client, ledger, sweeper):
+    """C 37, W 4: a first start ends with an error before its deadline, everything else expires."""
+    first = accept(ledger, data=FIRST_START)
+    later = accept(ledger, data=LATER_START)
+    assert sweeper.sweep(HOST) == {}
+    for event_id in (first, later):
+        let_be_late(client, event_id, 1900)
     assert sweeper.sweep(HOST) == {Step.FAIL: 1}
-    assert fields(client, patient)[:2] == (State.ANSWERED, "error")
-    assert client.llen(QUEUE) == 0
+    assert fields(client, first)[:2] == (State.ANSWERED, "error")
+    assert fields(client, later)[:2] == (State.QUEUED, None)
+    let_be_late(client, later, -1)
+    assert sweeper.sweep(HOST) == {Step.EXPIRE: 1}
+    assert fields(client, later)[:2] == (State.EXPIRED, None)
+    assert (client.llen(QUEUE), client.xlen(keys.OUTCOMES)) == (0, 1)
+
+
+def test_expired_event_runs_when_cattle_sends_it_again(client, ledger, sweeper, boot):
+    """W 4: the same id begins anew after it expired, with a time of its own."""
+    end_process(client)
+    event_id = accept(ledger, "again", data=LATER_START, remaining_ms=0)
+    assert sweeper.sweep(HOST) == {Step.EXPIRE: 1}
+    start_process(client, "boot-2")
+    accept(ledger, "again", data=LATER_START)
+    assert ledger.take(event_id, "boot-2").verdict is Verdict.TAKEN
+
+
+def test_entry_of_an_older_bridge_expires_without_an_answer(client, ledger, sweeper):
+    """W 4: an entry that does not say how it ends is treated like what cattle replays."""
+    event_id = accept(ledger, data=FIRST_START)
+    client.hdel(keys.event(event_id), "offline")
+    let_be_late(client, event_id, 1900)
+    assert sweeper.sweep(HOST) == {}
 
 
 def test_a_line_whose_head_was_lost_goes_on(client, ledger, sweeper, boot):

@@ -15,8 +15,10 @@
 -- KEYS[1] is the event's hash. ARGV[1] names the step; the rest is the step's own.
 -- The hash: envelope (JSON: what a reply echoes), agent, host, lane, queue, line, reply_to,
 --   payload (sealed), message (Celery's), state, received_ms (the last time it came), deadline_ms,
---   timeout_ms (how long cattle waits anew after progress), queued_ms, retry_at_ms, boot, token (of the call that took it), taken_ms, attempts (takes), sends (pushes), deaths (processes
---   that died with it), kind and final (the final outcome, sealed), answered_ms.
+--   timeout_ms (how long cattle waits anew after progress), queued_ms, retry_at_ms, boot,
+--   token (of the call that took it), taken_ms, attempts (takes), sends (pushes), deaths (processes
+--   that died with it), offline (how it ends without a worker: error or expire), kind and final (the
+--   final outcome, sealed), answered_ms.
 
 local PREFIX = 'cowpoke:'
 local OUTCOMES = PREFIX .. 'outcomes'
@@ -119,7 +121,7 @@ end
 
 if step == 'accept' then
   -- id, envelope, agent, host, lane, queue, line, reply_to, remaining_ms, payload, message,
-  -- open_ttl_ms, timeout_ms
+  -- open_ttl_ms, timeout_ms, offline
   local id, host, line = ARGV[2], ARGV[5], ARGV[8]
   if state == 'answered' then return repeat_answer(ARGV[10]) end
   if is_open(state) then
@@ -136,8 +138,9 @@ if step == 'accept' then
   local deadline_ms = now_ms + ARGV[10]
   redis.call('HSET', key, 'envelope', ARGV[3], 'agent', ARGV[4], 'host', host, 'lane', ARGV[6],
     'queue', ARGV[7], 'line', line, 'reply_to', ARGV[9], 'received_ms', now_ms,
-    'deadline_ms', deadline_ms, 'timeout_ms', ARGV[14], 'payload', ARGV[11], 'message', ARGV[12], 'state', 'recorded',
-    'queued_ms', now_ms, 'retry_at_ms', 0, 'boot', '', 'attempts', 0, 'sends', 0, 'deaths', 0)
+    'deadline_ms', deadline_ms, 'timeout_ms', ARGV[14], 'payload', ARGV[11], 'message', ARGV[12],
+    'state', 'recorded', 'queued_ms', now_ms, 'retry_at_ms', 0, 'boot', '', 'attempts', 0,
+    'sends', 0, 'deaths', 0, 'offline', ARGV[15])
   redis.call('PEXPIRE', key, ARGV[13])
   redis.call('ZADD', PREFIX .. 'open:' .. host, deadline_ms, id)
   redis.call('SADD', PREFIX .. 'hosts', host)

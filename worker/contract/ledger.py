@@ -20,6 +20,7 @@ from worker.contract.clock import Clock
 from worker.contract.envelopes import envelope, opened_event, sealed_event, sealed_outcome
 from worker.contract.events import Event
 from worker.contract.messages import task_message
+from worker.contract.offline import Offline, offline_end
 from worker.contract.outcomes import Outcome
 from worker.contract.routes import ONE_WAY_REPLY_TO, Lane, queue_for
 from worker.contract.seal import Sealer
@@ -113,6 +114,8 @@ class Entry:
     retry_at_ms: int
     sends: int
     deaths: int
+    #: How it ends when its host has no worker until the deadline.
+    offline: Offline = Offline.EXPIRE
 
 
 class Ledger:
@@ -164,6 +167,7 @@ class Ledger:
             ),
             keys.OPEN_TTL_MS,
             event.timeout_ms,
+            offline_end(event),
         ]
 
     def refuse(self, event: Event, agent: str, refusal: Outcome) -> Accepted:
@@ -280,7 +284,7 @@ class Ledger:
     def open_entries(self, host_uuid: str) -> list[Entry]:
         """Every event of a host that has no answer yet, the earliest deadline first."""
         ids = [str(i) for i in self._redis.zrange(keys.open_events(host_uuid), 0, -1)]
-        names = ("state", "envelope", "lane", "queue", "line", "boot")
+        names = ("state", "envelope", "lane", "queue", "line", "boot", "offline")
         counts = ("received_ms", "deadline_ms", "queued_ms", "retry_at_ms", "sends", "deaths")
         with self._redis.pipeline(transaction=False) as pipe:
             for event_id in ids:
@@ -332,7 +336,7 @@ def _seen(entry: Entry) -> tuple[str, str, int]:
 
 def _entry(event_id: str, row: list[Any]) -> Entry | None:
     """The entry in a hash; None for what this script did not write."""
-    state, echoed, lane, queue, line, boot, *counts = row
+    state, echoed, lane, queue, line, boot, offline, *counts = row
     try:
         received_ms, deadline_ms, queued_ms, retry_at_ms, sends, deaths = map(int, counts)
         name = str(json.loads(echoed)["name"])
@@ -353,4 +357,6 @@ def _entry(event_id: str, row: list[Any]) -> Entry | None:
         retry_at_ms=retry_at_ms,
         sends=sends,
         deaths=deaths,
+        # An entry of an older bridge has no such field.
+        offline=Offline.ERROR if offline == Offline.ERROR else Offline.EXPIRE,
     )

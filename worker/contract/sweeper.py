@@ -15,6 +15,7 @@ import redis
 from worker.contract.leases import LEASE_TTL_MS, Lease, Leases
 from worker.contract.ledger import Entry, Ledger, State
 from worker.contract.messages import event_id_of
+from worker.contract.offline import Offline
 from worker.contract.outcomes import error
 
 #: An event that killed this many worker processes is answered with an error instead of a fourth.
@@ -23,7 +24,7 @@ MOST_DEATHS = 3
 MOST_SENDS = 20
 #: A message that left its queue is being taken; after this long it was lost on the way.
 IN_TRANSIT_MS = 3_000
-#: A host that is away gets until shortly before the deadline to come back.
+#: An error for an absent host is sent this long before the deadline, so that it arrives in time.
 OFFLINE_MARGIN_MS = 2_000
 #: A Redis that just came back knows no leases yet: for a lease's time and this nobody is dead.
 YOUNG_MARGIN_MS = 2_000
@@ -65,9 +66,15 @@ class Seen:
     #: line -> the event whose turn it is.
     line_heads: dict[str, str | None]
 
+    @property
+    def is_young(self) -> bool:
+        """Whether Redis just came back, and live processes may have no lease yet."""
+        return self.redis_up_ms < LEASE_TTL_MS + YOUNG_MARGIN_MS
+
 
 WAIT = Decision(step=Step.WAIT)
 RESEND = Decision(step=Step.RESEND)
+EXPIRE = Decision(step=Step.EXPIRE)
 
 
 def decide(entry: Entry, seen: Seen) -> Decision:
@@ -79,7 +86,7 @@ def decide(entry: Entry, seen: Seen) -> Decision:
             return _decide_offline(entry, seen)
         case State.RECORDED:
             if seen.now_ms >= entry.deadline_ms:
-                return Decision(step=Step.EXPIRE)
+                return EXPIRE
             head = seen.line_heads.get(entry.line)
             return RESEND if head in {None, entry.event_id} else WAIT
         case _:
@@ -87,8 +94,7 @@ def decide(entry: Entry, seen: Seen) -> Decision:
 
 
 def _decide_taken(entry: Entry, seen: Seen) -> Decision:
-    young = seen.redis_up_ms < LEASE_TTL_MS + YOUNG_MARGIN_MS
-    if entry.boot in seen.boots or (young and entry.boot not in seen.known_dead):
+    if entry.boot in seen.boots or (seen.is_young and entry.boot not in seen.known_dead):
         return WAIT
     if entry.deaths + 1 >= MOST_DEATHS:
         return Decision(
@@ -97,21 +103,23 @@ def _decide_taken(entry: Entry, seen: Seen) -> Decision:
             message=f"{entry.name} ended {MOST_DEATHS} worker processes and is not tried again; "
             "the workers' logs around this event say why they ended",
         )
-    return Decision(step=Step.EXPIRE) if seen.now_ms >= entry.deadline_ms else RESEND
+    return EXPIRE if seen.now_ms >= entry.deadline_ms else RESEND
 
 
 def _decide_offline(entry: Entry, seen: Seen) -> Decision:
+    """Decide about an event whose lane has no live process; `offline.py` has the reasons."""
     if seen.now_ms >= entry.deadline_ms:
-        return Decision(step=Step.EXPIRE)
+        return EXPIRE
     # A call of 2 s leaves less of a margin: its host may be back at once.
     margin_ms = min(OFFLINE_MARGIN_MS, (entry.deadline_ms - entry.received_ms) // 4)
-    if seen.now_ms < entry.deadline_ms - margin_ms:
+    is_late = seen.now_ms >= entry.deadline_ms - margin_ms
+    if entry.offline is Offline.EXPIRE or seen.is_young or not is_late:
         return WAIT
     return Decision(
         step=Step.FAIL,
         code="host-offline",
         message=f"no worker of this host is running (lane {entry.lane}); "
-        "start it with: python -m worker",
+        "start one with: python -m worker",
     )
 
 
@@ -124,7 +132,7 @@ def _decide_queued(entry: Entry, seen: Seen) -> Decision:
     if still_queued or seen.now_ms < since_ms + IN_TRANSIT_MS:
         return WAIT
     if seen.now_ms >= entry.deadline_ms:
-        return Decision(step=Step.EXPIRE)
+        return EXPIRE
     if entry.sends >= MOST_SENDS:
         return Decision(
             step=Step.FAIL,

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.contract.ledger import Entry
+from worker.contract.offline import Offline
 from worker.contract.sweeper import (
     IN_TRANSIT_MS,
     MOST_DEATHS,
@@ -132,36 +133,63 @@ def test_answers_for_a_message_that_nobody_can_take():
     assert (decision.step, decision.code) == (Step.FAIL, "event-poisonous")
 
 
-def test_waits_for_a_host_that_is_away():
+@pytest.mark.parametrize("offline", Offline)
+def test_host_without_worker_is_waited_for(offline):
     """A host that is away has until shortly before the deadline to come back."""
     left_ms = OFFLINE_MARGIN_MS + 1
-    assert step(entry(deadline_ms=NOW_MS + left_ms), seen(lanes=set())) is Step.WAIT
+    away = seen(lanes=set())
+    assert step(entry(deadline_ms=NOW_MS + left_ms, offline=offline), away) is Step.WAIT
 
 
-def test_events_in_a_line_at_an_offline_host_are_answered_with_its_head():
-    """Each of them has its own deadline, and somebody who waits."""
-    waiting = entry(state="recorded", deadline_ms=NOW_MS + OFFLINE_MARGIN_MS - 1)
+@pytest.mark.parametrize("state", ["queued", "recorded"])
+@pytest.mark.parametrize("sends", [1, MOST_SENDS])
+def test_replayed_event_of_an_absent_host_gets_no_answer(state, sends):
+    """W 4: an error would be final for cattle; a timeout is replayed."""
+    late = entry(state=state, sends=sends, deadline_ms=NOW_MS + 1, offline=Offline.EXPIRE)
+    assert step(late, seen(lanes=set())) is Step.WAIT
+    assert step(late, seen(lanes=set(), now_ms=NOW_MS + 1)) is Step.EXPIRE
+
+
+def test_event_that_kills_processes_is_answered_though_its_host_is_absent():
+    """W 4: cattle's replay of it would kill the next processes."""
+    poison = entry(state="taken", boot="dead", deaths=MOST_DEATHS - 1, offline=Offline.EXPIRE)
+    assert decide(poison, seen(lanes=set())).code == "event-poisonous"
+
+
+def test_first_starts_in_a_line_at_an_absent_host_are_answered_with_its_head():
+    """Each of them has its own deadline, and a user who waits."""
+    late_ms = NOW_MS + OFFLINE_MARGIN_MS - 1
+    waiting = entry(state="recorded", deadline_ms=late_ms, offline=Offline.ERROR)
     offline = seen(lanes=set(), line_heads={waiting.line: "another"})
     decision = decide(waiting, offline)
     assert (decision.step, decision.code) == (Step.FAIL, "host-offline")
 
 
-def test_answers_for_a_host_that_stays_away():
-    """Shortly before the deadline the user is told that the host is offline."""
-    decision = decide(entry(deadline_ms=NOW_MS + OFFLINE_MARGIN_MS), seen(lanes={"control"}))
+def test_first_start_at_an_absent_host_is_answered():
+    """W 4: shortly before the deadline the user is told that the host is offline."""
+    first = entry(deadline_ms=NOW_MS + OFFLINE_MARGIN_MS, offline=Offline.ERROR)
+    decision = decide(first, seen(lanes={"control"}))
     assert (decision.step, decision.code) == (Step.FAIL, "host-offline")
 
 
-def test_gives_a_short_call_most_of_its_time():
+def test_first_start_is_not_answered_while_leases_are_missing_after_an_outage_of_redis():
+    """W 4: workers that live have no lease yet; the error would be false, and final."""
+    first = entry(deadline_ms=NOW_MS + OFFLINE_MARGIN_MS, offline=Offline.ERROR)
+    assert step(first, seen(lanes=set(), redis_up_ms=1_000)) is Step.WAIT
+
+
+def test_short_call_has_most_of_its_time():
     """A call of 2 s is not refused as soon as it comes."""
     short = {"received_ms": NOW_MS, "deadline_ms": NOW_MS + 2000, "queued_ms": NOW_MS}
-    assert step(entry(**short), seen(lanes=set())) is Step.WAIT
-    assert step(entry(**short), seen(lanes=set(), now_ms=NOW_MS + 1500)) is Step.FAIL
+    first = entry(**short, offline=Offline.ERROR)
+    assert step(first, seen(lanes=set())) is Step.WAIT
+    assert step(first, seen(lanes=set(), now_ms=NOW_MS + 1500)) is Step.FAIL
 
 
-def test_drops_what_nobody_waits_for_at_a_host_that_is_away():
+@pytest.mark.parametrize("offline", Offline)
+def test_event_past_its_deadline_at_an_absent_host_is_dropped(offline):
     """After its deadline an event is dropped without an answer."""
-    assert step(entry(deadline_ms=NOW_MS), seen(lanes=set())) is Step.EXPIRE
+    assert step(entry(deadline_ms=NOW_MS, offline=offline), seen(lanes=set())) is Step.EXPIRE
 
 
 times_ms = st.integers(0, 2 * NOW_MS)
@@ -177,6 +205,7 @@ entries = st.builds(
     retry_at_ms=times_ms,
     sends=st.integers(0, 30),
     deaths=st.integers(0, 5),
+    offline=st.sampled_from(Offline),
 )
 sights = st.builds(
     seen,

@@ -1,55 +1,93 @@
 """Events on their way from the websockets into the ledger.
 
-Between reading and Redis lies one bounded queue in memory; it is emptied in batches, and Redis's
-absence is waited for. What no host can do is refused here with a reason.
+Between reading and Redis is a queue in memory, bounded by count and bytes, from which hosts are
+served in fair turns. It is emptied in batches; while Redis is away the events wait in it. Pings
+have a queue and a thread of their own, so that they wait for no other event. Events that no host
+can run are refused here, with a reason.
+
+The queue holds frames as bytes. Decoded JSON can need twenty times the memory of its text, so that
+only the batch on its way to Redis is held decoded.
 """
 
 import asyncio
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import redis
 
 from bridge.decode import decode
 from bridge.errors import DecodeError
 from bridge.settings import AgentKeys
+from bridge.turns import FairQueue
 from worker.contract.events import Event
-from worker.contract.ledger import Accepted, Arrival, Ledger
+from worker.contract.ledger import Arrival, Ledger
 from worker.contract.outcomes import Outcome, error
-from worker.contract.routes import LANES
+from worker.contract.routes import LANES, Lane
 from worker.log import logger
 
 _log = logger(__name__)
 
 BATCH = 100
+#: A batch is decoded, sealed and written at once; beyond this many bytes of frames it ends.
+BATCH_BYTES = 2 * 1024 * 1024
+#: Pings have a few hundred bytes; so many wait for a Redis that is away.
+PINGS_LIMIT = 5_000
+PINGS_BYTES = 4 * 1024 * 1024
 RETRY_FIRST_S = 0.1
 RETRY_MOST_S = 2.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Waiting:
-    event: Event
+    #: The frame; empty for a refusal that `refused` has all of.
+    frame: bytes
     agent: str
     host_uuid: str
     received_s: float
+    refused: Event | None = None
     refusal: Outcome | None = None
+
+    def arrival(self, now_s: float) -> Arrival | None:
+        """Return what the ledger needs to know, decoded now."""
+        event = self.refused or decode(self.frame)
+        if event is None:
+            return None
+        waited_ms = round((now_s - self.received_s) * 1000)
+        return Arrival(
+            event=event,
+            agent=self.agent,
+            host_uuid=self.host_uuid,
+            lane=LANES.get(event.base_name, Lane.COMPUTE),
+            remaining_ms=event.timeout_ms - waited_ms,
+            refusal=self.refusal,
+        )
 
 
 class Intake:
-    """The bounded queue in memory and the task that empties it."""
+    """The queues in memory and the tasks that empty them."""
 
-    def __init__(self, ledger: Ledger, limit: int) -> None:
+    def __init__(self, ledger: Ledger, *, limit: int, limit_bytes: int) -> None:
         self._ledger = ledger
-        self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(limit)
+        self._others: FairQueue[_Waiting] = FairQueue(limit=limit, limit_bytes=limit_bytes)
+        self._pings: FairQueue[_Waiting] = FairQueue(limit=PINGS_LIMIT, limit_bytes=PINGS_BYTES)
         #: Frames and events by what became of them, for the log and the status.
         self.counts: Counter[str] = Counter()
 
-    async def take_frame(self, frame: str | bytes, agent: AgentKeys, host_uuid: str) -> bool:
-        """Hand a frame over, and say whether cattle waits for an answer to it.
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the frames in memory."""
+        return self._others.bytes + self._pings.bytes
 
-        Waits only while the queue in memory is full.
+    async def take_frame(self, frame: str | bytes, agent: AgentKeys, host_uuid: str) -> bool:
+        """Take a frame over; return whether cattle waits for an answer to it.
+
+        Waits while the queue is full and holds events of this host.
         """
+        # A socket with many frames in its buffer never waits: let other hosts' sockets have a turn.
+        await asyncio.sleep(0)
         try:
             event = decode(frame)
         except DecodeError as problem:
@@ -60,14 +98,20 @@ class Intake:
         if event.base_name == "ping" and not event.reply_to:
             # cattle's heartbeat; a liveness ping has a replyTo.
             return False
-        refusal = None
         if event.base_name not in LANES:
             self.counts["unknown"] += 1
             if not event.reply_to:
                 _log.warning("event.unknown", event_id=event.id, event_name=event.name)
                 return False
-            refusal = error("event-unknown", f"this host knows no event named {event.base_name}")
-        await self._put(event, agent, host_uuid, refusal)
+            refusal = error("event-unknown", f"this host has no event named {event.base_name}")
+            await self._put_refusal(event, agent, host_uuid, refusal)
+            return True
+        raw = frame.encode(errors="replace") if isinstance(frame, str) else frame
+        queue = self._pings if event.base_name == "ping" else self._others
+        waiting = _Waiting(
+            frame=raw, agent=agent.access_key, host_uuid=host_uuid, received_s=time.monotonic()
+        )
+        await queue.put(host_uuid, waiting, len(raw))
         return bool(event.reply_to)
 
     async def _refuse_unreadable(
@@ -77,43 +121,53 @@ class Intake:
         _log.warning("event.undecodable", reason=problem.message)
         if problem.partial is not None:
             refusal = error("event-undecodable", problem.message)
-            await self._put(problem.partial, agent, host_uuid, refusal)
+            await self._put_refusal(problem.partial, agent, host_uuid, refusal)
 
-    async def _put(
-        self, event: Event, agent: AgentKeys, host_uuid: str, refusal: Outcome | None
+    async def _put_refusal(
+        self, event: Event, agent: AgentKeys, host_uuid: str, refusal: Outcome
     ) -> None:
-        await self._queue.put(
-            _Waiting(
-                event=event,
-                agent=agent.access_key,
-                host_uuid=host_uuid,
-                received_s=time.monotonic(),
-                refusal=refusal,
-            )
+        waiting = _Waiting(
+            frame=b"",
+            agent=agent.access_key,
+            host_uuid=host_uuid,
+            received_s=time.monotonic(),
+            refused=event.model_copy(update={"data": {}}),
+            refusal=refusal,
         )
+        await self._others.put(host_uuid, waiting, len(refusal.message))
 
     async def run(self) -> None:
-        """Empty the queue into the ledger until cancelled."""
+        """Empty the queues into the ledger until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._empty(self._pings, "pings"))
+            group.create_task(self._empty(self._others, "events"))
+
+    async def _empty(self, queue: FairQueue[_Waiting], name: str) -> None:
+        # A thread of its own: in the shared pool it would wait behind calls about replies.
+        thread = ThreadPoolExecutor(1, thread_name_prefix=name)
         while True:
-            batch = [await self._queue.get()]
-            while len(batch) < BATCH and not self._queue.empty():
-                batch.append(self._queue.get_nowait())
+            taken = await queue.take(BATCH, BATCH_BYTES)
+            batch = [waiting for waiting, _ in taken]
             # A batch that is under way is finished, also when the bridge is told to stop.
-            await asyncio.shield(asyncio.create_task(self._record(batch)))
-            for _ in batch:
-                self._queue.task_done()
+            await asyncio.shield(asyncio.create_task(self._record(batch, thread)))
+            await queue.done(taken)
+            # Nothing of it stays in memory while the queue is empty.
+            del taken, batch
 
     async def flush(self) -> None:
-        """Return when everything read so far lies in the ledger."""
-        await self._queue.join()
+        """Return when everything read so far is in the ledger."""
+        await self._pings.join()
+        await self._others.join()
 
-    async def _record(self, batch: list[_Waiting]) -> None:
+    async def _record(self, batch: list[_Waiting], thread: ThreadPoolExecutor) -> None:
+        loop = asyncio.get_running_loop()
         delay_s = RETRY_FIRST_S
         while True:
             try:
-                await asyncio.to_thread(self._record_once, batch)
+                await loop.run_in_executor(thread, partial(self._record_once, batch))
             except redis.RedisError as problem:
-                _log.warning("intake.waits", reason=str(problem), events=self._queue.qsize())
+                waiting = self._others.count + self._pings.count
+                _log.warning("intake.waits", reason=str(problem), events=waiting)
                 await asyncio.sleep(delay_s)
                 delay_s = min(delay_s * 2, RETRY_MOST_S)
             else:
@@ -121,37 +175,21 @@ class Intake:
 
     def _record_once(self, batch: list[_Waiting]) -> None:
         now_s = time.monotonic()
-        for waiting in batch:
-            if waiting.refusal is not None:
-                self._ledger.refuse(waiting.event, waiting.agent, waiting.refusal)
-                self.counts[Accepted.REFUSED] += 1
-                _log.info(
-                    "event.refused",
-                    event_id=waiting.event.id,
-                    event_name=waiting.event.name,
-                    code=waiting.refusal.code,
-                )
-        wanted = [waiting for waiting in batch if waiting.refusal is None]
-        results = self._ledger.accept(
-            [
-                Arrival(
-                    event=waiting.event,
-                    agent=waiting.agent,
-                    host_uuid=waiting.host_uuid,
-                    lane=LANES[waiting.event.base_name],
-                    remaining_ms=waiting.event.timeout_ms
-                    - round((now_s - waiting.received_s) * 1000),
-                )
-                for waiting in wanted
-            ]
-        )
-        for waiting, result in zip(wanted, results, strict=True):
+        arrivals = [one for waiting in batch if (one := waiting.arrival(now_s)) is not None]
+        results = self._ledger.accept(arrivals)
+        for arrival, result in zip(arrivals, results, strict=True):
             self.counts[result] += 1
-            level = _log.debug if waiting.event.base_name == "ping" else _log.info
+            event, refusal = arrival.event, arrival.refusal
+            if refusal is not None:
+                _log.info(
+                    "event.refused", event_id=event.id, event_name=event.name, code=refusal.code
+                )
+                continue
+            level = _log.debug if event.base_name == "ping" else _log.info
             level(
                 "event.accepted",
-                event_id=waiting.event.id,
-                event_name=waiting.event.name,
-                resource=waiting.event.resource,
+                event_id=event.id,
+                event_name=event.name,
+                resource=event.resource,
                 result=result,
             )

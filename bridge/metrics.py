@@ -83,7 +83,7 @@ class BridgeCollector(Collector):
         waiting = GaugeMetricFamily(
             "cowpoke_outcomes_waiting", "Outcomes that cattle has not taken yet"
         )
-        waiting.add_metric([], self._redis.xlen(keys.OUTCOMES))
+        waiting.add_metric([], sum(map(self._redis.xlen, keys.OUTCOME_STREAMS)))
         yield waiting
         open_events = GaugeMetricFamily(
             "cowpoke_open_events", "Events of a host without an answer", labels=["host"]

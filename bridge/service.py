@@ -28,13 +28,13 @@ from worker.contract.claims import Claims
 from worker.contract.leases import Leases
 from worker.contract.ledger import Ledger
 from worker.contract.seal import Sealer
-from worker.contract.stream import OutcomeStream
 from worker.contract.sweeper import Sweeper
 from worker.log import logger
 
 _log = logger(__name__)
 
 REDIS_THREADS = 32
+MEGABYTE = 1024 * 1024
 
 
 async def run(settings: BridgeSettings) -> None:
@@ -61,7 +61,9 @@ async def run(settings: BridgeSettings) -> None:
         websockets = await stack.enter_async_context(
             open_session(context, settings.proxy, tunnel=True)
         )
-        intake = Intake(ledger, settings.intake_limit)
+        intake = Intake(
+            ledger, limit=settings.intake_limit, limit_bytes=settings.intake_memory_mb * MEGABYTE
+        )
         hosts = Hosts(
             leases,
             settings.agents,
@@ -70,13 +72,14 @@ async def run(settings: BridgeSettings) -> None:
             clock=clock,
         )
         outbox = Outbox(
-            stream=OutcomeStream(client, bridge_id),
+            client=client,
             ledger=ledger,
             sealer=sealer,
             publisher=Publisher(session, settings.cattle_url, clock=clock, standing=standing),
             config=ConfigContent(session, settings.cattle_url, clock=clock),
             agents=settings.agents,
             concurrency=settings.publish_concurrency,
+            memory_bytes=settings.outbox_memory_mb * MEGABYTE,
             bridge_id=bridge_id,
         )
         # Before any subscription: a bridge that cannot listen leaves without taking an event.

@@ -155,6 +155,19 @@ class BridgeSettings(BrokerSettings):
         validation_alias="BRIDGE_INTAKE_LIMIT",
         description="Events held in memory while Redis is away; then reading waits.",
     )
+    intake_memory_mb: int = Field(
+        default=64,
+        gt=0,
+        validation_alias="BRIDGE_INTAKE_MEMORY_MB",
+        description="MB of events held in memory; then reading waits for hosts that have some.",
+    )
+    outbox_memory_mb: int = Field(
+        default=16,
+        gt=0,
+        validation_alias="BRIDGE_OUTBOX_MEMORY_MB",
+        description="MB of outcomes read from Redis and not yet taken by cattle; sending them "
+        "needs up to six times as much memory.",
+    )
     publish_concurrency: int = Field(
         default=32,
         gt=0,

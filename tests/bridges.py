@@ -13,6 +13,7 @@ from cryptography.fernet import Fernet
 from simulator.client import Cattle
 from simulator.rig.processes import Program, wait_until
 from simulator.rig.redis_server import RedisServer
+from worker.contract import keys
 from worker.contract.broker import BrokerSettings, connect
 from worker.contract.events import Event
 from worker.contract.leases import Lease, Leases
@@ -181,7 +182,7 @@ class BridgeRig:
     def outcomes_left(self) -> int:
         """How many outcomes wait in the stream."""
         with self.redis.client() as client:
-            return int(client.xlen("cowpoke:outcomes"))
+            return sum(int(client.xlen(key)) for key in keys.OUTCOME_STREAMS)
 
 
 def send_many(rig: BridgeRig, count: int) -> list[str]:

@@ -9,7 +9,8 @@ from worker.contract import keys
 from worker.contract.events import Event
 from worker.contract.leases import Lease, Leases
 from worker.contract.ledger import Accepted, Arrival, Ledger, State
-from worker.contract.routes import LANES
+from worker.contract.outcomes import Outcome
+from worker.contract.routes import LANES, Lane
 
 HOST = "host-1"
 ACTIVATE = "compute.instance.activate"
@@ -44,6 +45,20 @@ def accept(ledger: Ledger, *args: Any, **fields: Any) -> str:
     one = arrival(*args, **fields)
     assert ledger.accept([one])[0] in {Accepted.QUEUED, Accepted.RECORDED}
     return one.event.id
+
+
+def refuse(ledger: Ledger, event: Event, refusal: Outcome) -> Accepted:
+    """Offer an event that no host can run to the ledger."""
+    one = Arrival(
+        event=event,
+        agent="access",
+        host_uuid=HOST,
+        lane=Lane.COMPUTE,
+        remaining_ms=event.timeout_ms,
+        refusal=refusal,
+    )
+    (became,) = ledger.accept([one])
+    return became
 
 
 def start_process(client: redis.Redis, boot_id: str = "boot-1", lane: str = "compute") -> str:

@@ -6,14 +6,19 @@ import signal
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
 
 import click
+import redis
 from docker.errors import DockerException
 from requests.exceptions import RequestException
 
 from simulator import sample
 from simulator.chaos.account import Account
 from simulator.chaos.faults import FaultMaker
+from simulator.chaos.ledger_states import ledger_states
 from simulator.chaos.stage import Stage
 from simulator.chaos.stream import TIMEOUT_MS, EventStream, remove_all, send
 from simulator.rig.errors import RigError
@@ -21,6 +26,8 @@ from worker.contract import keys
 
 UUID_LABEL = "io.rancher.container.uuid"
 WARM_UP_S = 3.0
+#: After its deadline an event is expired by a sweeper within this time.
+SETTLED_MS = 15_000
 
 
 @click.command()
@@ -71,6 +78,8 @@ def _run(stage: Stage, seed: int, duration_s: int, rate_hz: float, fault_every_s
             after = "never" if broken.recovery_s is None else f"{broken.recovery_s:.1f} s"
             click.echo(f"  {broken.name:<28} answered again after {after}")
             account.doubled |= _doubled(stage)
+            with suppress(redis.RedisError):
+                _look_at_ledger(stage, account, stage.cattle.records(data=False))
             time.sleep(pace.expovariate(1 / fault_every_s))
     finally:
         stage.heal()
@@ -91,7 +100,23 @@ def _settle(stage: Stage, stream: EventStream, maker: FaultMaker, account: Accou
     account.left_over = len(stage.containers())
     account.in_redis = _in_redis(stage)
     agents = {agent["id"]: agent["access_key"] for agent in stage.cattle.agents()}
-    account.count(stage.cattle.records(data=False), agents)
+    records = stage.cattle.records(data=False)
+    _look_at_ledger(stage, account, records)
+    account.count(records, agents)
+
+
+def _look_at_ledger(stage: Stage, account: Account, records: Sequence[Mapping[str, Any]]) -> None:
+    """Note what the ledger says of events without an answer: it forgets them after a while."""
+    settled_ms = time.time() * 1000 - SETTLED_MS
+    ids = [
+        record["id"]
+        for record in records
+        if record["state"] == "timeout"
+        and record["id"] not in account.ledger
+        and (record["sent_ms"] or [0])[0] + record["timeout_ms"] < settled_ms
+    ]
+    with stage.redis.client() as client:
+        account.ledger.update(ledger_states(client, ids))
 
 
 def _wait_all_ended(stage: Stage) -> None:
@@ -114,7 +139,7 @@ def _doubled(stage: Stage) -> set[str]:
 def _in_redis(stage: Stage) -> dict[str, int]:
     """What waits in Redis after the end: open events, messages, outcomes."""
     with stage.redis.client() as client:
-        left = {"outcomes": int(client.xlen(keys.OUTCOMES))}
+        left = {"outcomes": sum(int(client.xlen(key)) for key in keys.OUTCOME_STREAMS)}
         for host in stage.hosts:
             left["open events"] = left.get("open events", 0) + int(
                 client.zcard(keys.open_events(host.uuid))

@@ -17,6 +17,7 @@ from simulator.chaos.faults import (
     Outage,
     worker_part,
 )
+from simulator.chaos.ledger_states import Fate, LedgerState
 from simulator.chaos.stage import Footprint
 
 #: All parts back for this long, and an event must have been answered.
@@ -32,6 +33,10 @@ class Account:
     finals: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     expired: int = 0
+    #: Events that expired with all parts well, by where they waited.
+    starved: Counter[str] = field(default_factory=Counter)
+    #: What the ledger said of events without an answer, by event id.
+    ledger: dict[str, LedgerState] = field(default_factory=dict)
     undelivered: int = 0
     late: int = 0
     duplicates_same_id: int = 0
@@ -100,13 +105,17 @@ class Account:
             ]
         )
         healthy_s = (deadline_ms - back_ms) / 1000
-        if healthy_s >= GRACE_S:
-            self.lost.append(
-                f"{_words(record)}: no final reply, though all was back {healthy_s:.0f} s before "
-                "its deadline"
-            )
-        else:
+        if healthy_s < GRACE_S:
             self.expired += 1
+            return
+        seen = self.ledger.get(record["id"], LedgerState(state=""))
+        if seen.fate is Fate.STARVED or any(one["kind"] == "late" for one in record["replies"]):
+            self.starved[seen.expired_in or "late"] += 1
+            return
+        self.lost.append(
+            f"{_words(record)}: no final reply, though all was back {healthy_s:.0f} s before "
+            f"its deadline; in the ledger: {seen.state or 'nothing'} {seen.expired_in}".rstrip()
+        )
 
     def table(self) -> str:
         """The figures as text."""
@@ -120,6 +129,7 @@ class Account:
             ("duplicates, distinct ids", f"{self.duplicates_other_id}"),
             ("late replies", str(self.late)),
             ("expired while parts were away", str(self.expired)),
+            ("expired for want of time", _starved_words(self.starved)),
             ("sent into no websocket", str(self.undelivered)),
             ("lost", str(len(self.lost))),
             ("containers doubled", str(len(self.doubled))),
@@ -147,6 +157,11 @@ def _words(record: Mapping[str, Any]) -> str:
 def _counted(counts: Mapping[str, int], none: str) -> str:
     found = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()) if count)
     return found or none
+
+
+def _starved_words(starved: Counter[str]) -> str:
+    where = _counted(starved, "")
+    return f"{starved.total()} ({where})" if where else "0"
 
 
 def _spread(ordered: Sequence[float], unrecovered: int) -> str:

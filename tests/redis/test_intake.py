@@ -23,7 +23,7 @@ def test_reading_waits_when_memory_is_full_and_loses_nothing(client, ledger):
     """BRIDGE_INTAKE_LIMIT: cattle's own queue fills then, and nothing is dropped here."""
 
     async def scenario():
-        intake = Intake(ledger, limit=2)
+        intake = Intake(ledger, limit=2, limit_bytes=1 << 20)
         for number in range(2):
             assert await intake.take_frame(frame(number), AGENT, HOST)
         third = asyncio.create_task(intake.take_frame(frame(2), AGENT, HOST))

@@ -15,6 +15,7 @@ from tests.ledgers import (
     end_process,
     everything,
     is_taken_by,
+    refuse,
     start_process,
 )
 from worker.contract import keys
@@ -49,7 +50,8 @@ def sent(client, sealer):
     """Every outcome on its way to cattle, with the id of its event."""
     return [
         (json.loads(fields["envelope"])["id"], outcome_of(sealer, fields))
-        for _, fields in client.xrange(keys.OUTCOMES)
+        for key in keys.OUTCOME_STREAMS
+        for _, fields in client.xrange(key)
     ]
 
 
@@ -468,11 +470,11 @@ def test_a_refused_event_is_answered_at_once_and_once(client, ledger, sealer):
     """What no host can do is an error reply without any host (A 1.13)."""
     event = arrival().event
     refusal = error("event-unknown", "what is that")
-    assert ledger.refuse(event, "access", refusal) is Accepted.REFUSED
-    assert ledger.refuse(event, "access", refusal) is Accepted.KNOWN
+    assert refuse(ledger, event, refusal) is Accepted.REFUSED
+    assert refuse(ledger, event, refusal) is Accepted.KNOWN
     assert sent(client, sealer) == [(event.id, refusal)]
     time_passes(client, event.id, 2000)
-    assert ledger.refuse(event, "access", refusal) is Accepted.ANSWERED
+    assert refuse(ledger, event, refusal) is Accepted.ANSWERED
     assert sent(client, sealer) == [(event.id, refusal)] * 2
 
 
@@ -599,7 +601,7 @@ def test_every_key_of_ours_has_a_lifetime(client, ledger, boot):
         ledger.settle(name, success({}))
     accept(ledger, "expired", remaining_ms=0)
     ledger.take("expired", boot)
-    ledger.refuse(Event(id="refused", name="x", reply_to="reply.1"), "a", error("a", "b"))
+    refuse(ledger, Event(id="refused", name="x", reply_to="reply.1"), error("a", "b"))
     for key in client.scan_iter():
         assert key.startswith(WITHOUT_TTL) or client.pttl(key) > 0, key
     assert client.pttl(keys.event("ping")) <= keys.ANSWERED_PING_TTL_MS
@@ -612,7 +614,7 @@ def test_nothing_is_left_of_what_is_over(client, ledger, boot):
     for event_id in ids:
         ledger.take(event_id, boot)
         ledger.settle(event_id, success({}))
-    client.delete(keys.OUTCOMES, QUEUE)
+    client.delete(*keys.OUTCOME_STREAMS, QUEUE)
     assert client.pttl(keys.started(HOST)) <= keys.STARTED_TTL_MS
     client.delete(keys.started(HOST))
     left = {key for key in client.scan_iter() if not key.startswith(keys.EVENT_PREFIX)}
@@ -628,7 +630,7 @@ def test_no_payload_lies_in_redis_in_clear(client, ledger, boot):
     ledger.progress(event_id, progress("hunter2"))
     seen += everything(client)
     ledger.settle(event_id, success({"env": "hunter2"}))
-    ledger.refuse(arrival().event, "access", error("a", "hunter2"))
+    refuse(ledger, arrival().event, error("a", "hunter2"))
     seen += everything(client)
     assert event_id in seen
     assert "hunter2" not in seen

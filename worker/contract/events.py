@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from worker.contract.lengths import ID_CHARS
 from worker.contract.routes import base_name
 
 #: What cattle waits for a reply when an event does not say (`eventing.timeout.millis`).
@@ -27,7 +28,7 @@ def _encodable(text: str) -> str:
     return text
 
 
-_Text = Annotated[str, AfterValidator(_encodable)]
+_Text = Annotated[str, Field(max_length=ID_CHARS), AfterValidator(_encodable)]
 
 
 class Event(BaseModel):
@@ -40,9 +41,9 @@ class Event(BaseModel):
         frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore"
     )
 
-    id: str = Field(min_length=1, max_length=256)
+    id: str = Field(min_length=1, max_length=ID_CHARS)
     #: As received, a suffix `;agent=5` included: a reply quotes it in `previousNames`.
-    name: str = Field(min_length=1, max_length=256)
+    name: str = Field(min_length=1, max_length=ID_CHARS)
     reply_to: _Text | None = None
     resource_type: _Text | None = None
     resource_id: _Text | None = None

@@ -12,6 +12,7 @@ Celery's own keys (`unacked*`, `_kombu.*`, `*.pidbox`).
 | `cowpoke:hosts` | set of host uuids | accept and lease | the sweeper removes a host without leases and open events |
 | `cowpoke:seen` | zset, host uuid by Unix time in s | lease | the janitor removes a host that is gone |
 | `cowpoke:outcomes` | stream | settle and progress | an outcome leaves it when cattle answered the POST |
+| `cowpoke:outcomes.control` | stream | settle, in the lane of pings | as above |
 | `cowpoke:lease:<boot id>` | string, JSON | worker process | expires when not renewed (`LEASE_TTL_MS`) |
 | `cowpoke:boots:<host uuid>` | set of boot ids | worker process | the sweeper removes ids without a lease |
 | `cowpoke:posting:<event id>` | set of bridge ids | bridge, sending progress | that bridge leaves it, else `POSTING_TTL_MS` |
@@ -39,6 +40,9 @@ AGENT_TTL_MS = 90 * 24 * 3_600_000
 SERVED_TTL_MS = 120_000
 
 OUTCOMES = "cowpoke:outcomes"
+#: A pong must not wait behind thousands of other outcomes.
+CONTROL_OUTCOMES = "cowpoke:outcomes.control"
+OUTCOME_STREAMS = (OUTCOMES, CONTROL_OUTCOMES)
 HOSTS = "cowpoke:hosts"
 SEEN = "cowpoke:seen"
 EVENT_PREFIX = "cowpoke:event:"

@@ -18,10 +18,11 @@
 --   timeout_ms (how long cattle waits anew after progress), queued_ms, retry_at_ms, boot,
 --   token (of the call that took it), taken_ms, attempts (takes), sends (pushes), deaths (processes
 --   that died with it), offline (how it ends without a worker: error or expire), kind and final (the
---   final outcome, sealed), answered_ms.
+--   final outcome, sealed), answered_ms, expired_in (where it was when it expired).
 
 local PREFIX = 'cowpoke:'
 local OUTCOMES = PREFIX .. 'outcomes'
+local CONTROL_OUTCOMES = PREFIX .. 'outcomes.control'
 -- cattle sends an id again after 2 s or more; sooner it is the same frame, read by another bridge.
 local SAME_FRAME_MS = 1000
 
@@ -76,7 +77,7 @@ end
 local function report(kind, content)
   local f = redis.call('HMGET', key, 'reply_to', 'envelope', 'agent', 'lane', 'deadline_ms')
   if f[1] == '' then return end
-  redis.call('XADD', OUTCOMES, '*', 'envelope', f[2], 'agent', f[3], 'lane', f[4],
+  redis.call('XADD', f[4] == 'control' and CONTROL_OUTCOMES or OUTCOMES, '*', 'envelope', f[2], 'agent', f[3], 'lane', f[4],
     'deadline_ms', f[5], 'kind', kind, 'content', content)
 end
 
@@ -87,8 +88,11 @@ local function answer(id, kind, content, ttl_ms)
   leave(id, ttl_ms)
 end
 
-local function expire(id, ttl_ms)
-  redis.call('HSET', key, 'state', 'expired', 'answered_ms', now_ms, 'boot', '')
+-- `where`: where the event was: recorded (waited for its turn), queue, transit (neither queued nor
+-- taken), worker (a worker got its message too late), taken (by a process that died).
+local function expire(id, ttl_ms, where)
+  redis.call('HSET', key, 'state', 'expired', 'answered_ms', now_ms, 'boot', '',
+    'expired_in', where)
   leave(id, ttl_ms)
 end
 
@@ -181,7 +185,7 @@ if step == 'take' then
   end
   local remaining_ms = field('deadline_ms') - now_ms
   if remaining_ms <= 0 then
-    expire(ARGV[2], ARGV[4])
+    expire(ARGV[2], ARGV[4], 'worker')
     return {'expired'}
   end
   redis.call('HSET', key, 'state', 'taken', 'boot', ARGV[3], 'token', ARGV[5],
@@ -234,8 +238,9 @@ end
 if step == 'expire' then
   -- id, ttl_ms, state, boot, queued_ms: dropped by a sweeper, if it is as the sweeper saw and late
   if not is_as_seen(4) or now_ms < tonumber(field('deadline_ms')) then return 0 end
-  redis.call('LREM', field('queue'), 0, field('message'))
-  expire(ARGV[2], ARGV[3])
+  local was_queued = redis.call('LREM', field('queue'), 0, field('message')) > 0
+  local where = was_queued and 'queue' or state == 'queued' and 'transit' or state
+  expire(ARGV[2], ARGV[3], where)
   return 1
 end
 

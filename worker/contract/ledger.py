@@ -19,9 +19,10 @@ from worker.contract import keys
 from worker.contract.clock import Clock
 from worker.contract.envelopes import envelope, opened_event, sealed_event, sealed_outcome
 from worker.contract.events import Event
+from worker.contract.lengths import OUTCOME_CHARS
 from worker.contract.messages import task_message
 from worker.contract.offline import Offline, offline_end
-from worker.contract.outcomes import Outcome
+from worker.contract.outcomes import Outcome, error
 from worker.contract.routes import ONE_WAY_REPLY_TO, Lane, queue_for
 from worker.contract.seal import Sealer
 from worker.log import logger
@@ -80,6 +81,8 @@ class Arrival:
     lane: Lane
     #: How much of `timeoutMillis` is left: what it waited in the bridge's memory is gone.
     remaining_ms: int
+    #: The error that answers it at once, when no host can run it.
+    refusal: Outcome | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,7 +133,7 @@ class Ledger:
     # -- by the bridge -------------------------------------------------------------------------
 
     def accept(self, arrivals: Sequence[Arrival]) -> list[Accepted]:
-        """Record and queue events, all in one round trip, each in one step."""
+        """Record and queue events, or refuse them: all in one round trip, each in one step."""
         if len(arrivals) == 1:
             # A pipeline first asks Redis whether it knows the script: one more round trip.
             (one,) = arrivals
@@ -145,6 +148,8 @@ class Ledger:
             return [Accepted(answer) for answer in pipe.execute()]
 
     def _accept_args(self, arrival: Arrival) -> list[str | int]:
+        if arrival.refusal is not None:
+            return self._refuse_args(arrival.event, arrival.agent, arrival.refusal)
         event, host_uuid, lane = arrival.event, arrival.host_uuid, arrival.lane
         queue = queue_for(host_uuid, lane)
         return [
@@ -170,21 +175,17 @@ class Ledger:
             offline_end(event),
         ]
 
-    def refuse(self, event: Event, agent: str, refusal: Outcome) -> Accepted:
-        """Answer an event that no host can do with an error, at once and once."""
-        return Accepted(
-            self._step(
-                event.id,
-                "refuse",
-                event.id,
-                envelope(event),
-                agent,
-                _reply_to(event),
-                event.timeout_ms,
-                self._sealed(event.id, refusal),
-                keys.ANSWERED_TTL_MS,
-            )
-        )
+    def _refuse_args(self, event: Event, agent: str, refusal: Outcome) -> list[str | int]:
+        return [
+            "refuse",
+            event.id,
+            envelope(event),
+            agent,
+            _reply_to(event),
+            event.timeout_ms,
+            self._sealed(event.id, refusal),
+            keys.ANSWERED_TTL_MS,
+        ]
 
     # -- by a worker process -------------------------------------------------------------------
 
@@ -232,6 +233,13 @@ class Ledger:
         """Store the one final outcome and send it on its way; false when there is one already."""
         ttls_ms = keys.ANSWERED_TTL_MS, keys.ANSWERED_PING_TTL_MS, keys.STARTED_TTL_MS
         content = self._sealed(event_id, outcome)
+        if len(content) > OUTCOME_CHARS:
+            outcome = error(
+                "reply-too-large",
+                f"the reply has {len(content) >> 20} MiB, which cattle cannot store; the work "
+                "itself was done",
+            )
+            content = self._sealed(event_id, outcome)
         return bool(self._step(event_id, "settle", event_id, outcome.kind, content, *ttls_ms))
 
     def progress(self, event_id: str, outcome: Outcome) -> bool:

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from worker.contract.lengths import CODE_CHARS, MESSAGE_CHARS, shortened
+
 #: Key of a successful outcome's data: config items that the bridge reports to cattle as applied
 #: before it sends the reply.
 UP_TO_DATE = "upToDate"
@@ -68,10 +70,14 @@ def success(data: dict[str, Any]) -> Outcome:
 
 
 def error(code: str, message: str) -> Outcome:
-    """The operation could not do what was asked."""
-    return Outcome(kind=Kind.ERROR, code=code, message=message)
+    """The operation could not do what was asked; a long message is cut."""
+    return Outcome(
+        kind=Kind.ERROR,
+        code=shortened(code, CODE_CHARS),
+        message=shortened(message, MESSAGE_CHARS),
+    )
 
 
 def progress(message: str, percent: int | None = None) -> Outcome:
-    """The operation is on its way."""
-    return Outcome(kind=Kind.PROGRESS, message=message, percent=percent)
+    """The operation is on its way; a long message is cut."""
+    return Outcome(kind=Kind.PROGRESS, message=shortened(message, MESSAGE_CHARS), percent=percent)

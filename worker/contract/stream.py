@@ -22,6 +22,41 @@ GROUP = "bridges"
 FORGET_AFTER_MS = 60_000
 #: An outcome handed out this long ago that is not in hand was lost with a connection.
 MISSED_AFTER_MS = 10_000
+#: Bytes of outcomes that one call reads; more may come with the last one.
+READ_BYTES = 4 * 1024 * 1024
+
+# One by one until enough bytes are read: an outcome may have a few hundred bytes or many megabytes.
+_TAKE = """
+local taken, bytes = {}, 0
+local function add(entry)
+  for _, text in ipairs(entry[2]) do bytes = bytes + #text end
+  taken[#taken + 1] = entry
+end
+"""
+_READ = (
+    _TAKE
+    + """
+while #taken < tonumber(ARGV[3]) and bytes < tonumber(ARGV[4]) do
+  local found = redis.call(
+    'XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', 1, 'STREAMS', KEYS[1], '>')
+  if not found then break end
+  add(found[1][2][1])
+end
+return taken
+"""
+)
+_CLAIM = (
+    _TAKE
+    + """
+for i = 4, #ARGV do
+  if bytes >= tonumber(ARGV[3]) then break end
+  local entry = redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i])[1]
+  -- Nothing, or an entry without content, when the outcome was deleted meanwhile.
+  if entry and entry[2] then add(entry) end
+end
+return taken
+"""
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,35 +76,47 @@ class Delivery:
     claimed: bool = False
 
     @property
+    def bytes(self) -> int:
+        """What it needs in memory, about."""
+        return len(self.content) + len(self.envelope)
+
+    @property
     def fields(self) -> dict[str, str]:
         """What `outcome_of` opens."""
         return {"envelope": self.envelope, "content": self.content}
 
 
 class OutcomeStream:
-    """The stream, for one bridge."""
+    """One of the streams, for one bridge."""
 
-    def __init__(self, client: "redis.Redis", bridge_id: str) -> None:
+    def __init__(self, client: "redis.Redis", bridge_id: str, *, key: str = keys.OUTCOMES) -> None:
         self._redis = client
         self._bridge_id = bridge_id
+        self._key = key
         self._leases = Leases(client)
+        self._read_script = client.register_script(_READ)
+        self._claim_script = client.register_script(_CLAIM)
 
     def set_up(self) -> None:
         """Make the group; it begins with the first outcome there is."""
         # A bridge that reads and has no lease would be taken for dead.
         self._leases.renew_bridge(self._bridge_id)
         with suppress(redis.ResponseError):  # BUSYGROUP: another bridge made it
-            self._redis.xgroup_create(keys.OUTCOMES, GROUP, id="0", mkstream=True)
+            self._redis.xgroup_create(self._key, GROUP, id="0", mkstream=True)
 
-    def read(self, most: int, block_ms: int) -> list[Delivery]:
-        """New outcomes for this bridge; waits for the first at most `block_ms`."""
+    def read(self, most: int, block_ms: int, most_bytes: int = READ_BYTES) -> list[Delivery]:
+        """Return new outcomes for this bridge, until `most` or `most_bytes` are reached.
+
+        Waits at most `block_ms` for the first one, which then comes alone.
+        """
+        args: list[str | int] = [GROUP, self._bridge_id, most, most_bytes]
+        entries: Any = self._read_script(keys=[self._key], args=args)
+        if entries:
+            return self._deliveries([(entry_id, _pairs(texts)) for entry_id, texts in entries])
         found: Any = self._redis.xreadgroup(
-            GROUP, self._bridge_id, {keys.OUTCOMES: ">"}, count=most, block=block_ms
+            GROUP, self._bridge_id, {self._key: ">"}, count=1, block=block_ms
         )
-        if not found:
-            return []
-        ((_, entries),) = found
-        return self._deliveries(entries)
+        return self._deliveries(found[0][1]) if found else []
 
     def claim_from_dead(self, most: int) -> list[Delivery]:
         """Outcomes that dead bridges left, now this bridge's; forgets bridges with none left."""
@@ -84,7 +131,7 @@ class OutcomeStream:
             if ids:
                 claimed += self._claim(ids)
             elif int(consumers[name]["idle"]) > FORGET_AFTER_MS:
-                self._redis.xgroup_delconsumer(keys.OUTCOMES, GROUP, name)
+                self._redis.xgroup_delconsumer(self._key, GROUP, name)
         return claimed
 
     def claim_missed(self, in_hand: Collection[str], most: int) -> list[Delivery]:
@@ -100,20 +147,20 @@ class OutcomeStream:
 
     def _pending(self, name: str, most: int, *, idle_ms: int | None = None) -> list[str]:
         rows: Any = self._redis.xpending_range(
-            keys.OUTCOMES, GROUP, min="-", max="+", count=most, consumername=name, idle=idle_ms
+            self._key, GROUP, min="-", max="+", count=most, consumername=name, idle=idle_ms
         )
         return [str(row["message_id"]) for row in rows]
 
     def _claim(self, ids: Sequence[str]) -> list[Delivery]:
-        entries: Any = self._redis.xclaim(keys.OUTCOMES, GROUP, self._bridge_id, 0, [*ids])
-        return self._deliveries(entries, claimed=True)
+        args: list[str | int] = [GROUP, self._bridge_id, READ_BYTES, *ids]
+        entries: Any = self._claim_script(keys=[self._key], args=args)
+        found = [(entry_id, _pairs(texts)) for entry_id, texts in entries]
+        return self._deliveries(found, claimed=True)
 
     def _deliveries(self, entries: Any, *, claimed: bool = False) -> list[Delivery]:  # noqa: ANN401
         """What can be read of entries; the rest is nobody's reply, and leaves the stream."""
         found: list[Delivery] = []
         for entry_id, fields in entries:
-            if not fields:  # deleted meanwhile
-                continue
             try:
                 found.append(_delivery(entry_id, fields, claimed=claimed))
             except (KeyError, TypeError, ValueError):
@@ -122,14 +169,14 @@ class OutcomeStream:
         return found
 
     def _consumers(self) -> list[dict[str, Any]]:
-        rows: Any = self._redis.xinfo_consumers(keys.OUTCOMES, GROUP)
+        rows: Any = self._redis.xinfo_consumers(self._key, GROUP)
         return list(rows)
 
     def done(self, outcome_ids: list[str]) -> None:
         """These outcomes are over; they leave the stream."""
         with self._redis.pipeline() as pipe:
-            pipe.xack(keys.OUTCOMES, GROUP, *outcome_ids)
-            pipe.xdel(keys.OUTCOMES, *outcome_ids)
+            pipe.xack(self._key, GROUP, *outcome_ids)
+            pipe.xdel(self._key, *outcome_ids)
             pipe.execute()
 
     def renew(self) -> int:
@@ -141,6 +188,11 @@ class OutcomeStream:
     def leave(self) -> None:
         """Say that this bridge is gone: what it has not finished is another's at once."""
         self._redis.delete(keys.bridge(self._bridge_id))
+
+
+def _pairs(texts: Sequence[str]) -> dict[str, str]:
+    """Return the fields of an entry as a script gives them: names and values by turns."""
+    return dict(zip(texts[::2], texts[1::2], strict=True))
 
 
 def _delivery(entry_id: str, fields: dict[str, str], *, claimed: bool = False) -> Delivery:

@@ -81,9 +81,9 @@ def test_can_refuse_an_event_with_a_broken_name(name):
     assert (partial.id, partial.name) == ("e1", "unreadable")
 
 
-@pytest.mark.parametrize("resource_id", ["\ud800", "a\udfff"])
+@pytest.mark.parametrize("resource_id", ["\ud800", "a\udfff", "x" * 257])
 def test_can_refuse_an_event_with_a_broken_resource(resource_id):
-    """Text that no wire can carry is left out of the answer."""
+    """W 31: text that no wire can carry or that is too long is left out of the answer."""
     partial = refusal(resourceId=resource_id).partial
     assert (partial.id, partial.reply_to, partial.resource_id) == ("e1", "reply.1", None)
 
@@ -96,6 +96,7 @@ def test_can_refuse_an_event_with_a_broken_resource(resource_id):
         {"id": 7},
         {"replyTo": 7},
         {"replyTo": "\ud800"},
+        {"replyTo": "x" * 257},
         {"data": [], "replyTo": ""},
         {"data": [], "replyTo": None},
     ],

@@ -4,6 +4,7 @@ import pytest
 
 from simulator.chaos.account import Account
 from simulator.chaos.faults import ENGINE, Broken, Outage, worker_part
+from simulator.chaos.ledger_states import Fate, LedgerState
 
 
 def record(**changes):
@@ -55,6 +56,60 @@ def test_an_unanswered_event_is_excused_only_by_what_it_needed(outage, lost):
     account = counted([EXPIRED, AGAIN], outage)
     assert (len(account.lost), account.expired) == (lost, 1 - lost)
     assert account.is_good == (not lost)
+
+
+def state(name, expired_in="", *, over_ms=30_000, queued_ms=20_000):
+    """The ledger's entry of an event whose deadline was at 30 s."""
+    return LedgerState(
+        state=name,
+        expired_in=expired_in,
+        deadline_ms=30_000,
+        queued_ms=queued_ms,
+        over_ms=over_ms,
+    )
+
+
+@pytest.mark.parametrize(
+    ("seen", "fate"),
+    [
+        (state("expired", "queue"), Fate.STARVED),
+        (state("expired", "recorded"), Fate.STARVED),
+        (state("expired", "worker"), Fate.STARVED),
+        (state("expired", "transit"), Fate.STARVED),
+        (state("expired", "transit", queued_ms=1_000), Fate.LOST),
+        (state("expired", "taken", queued_ms=1_000), Fate.LOST),
+        (state("answered", over_ms=31_000), Fate.STARVED),
+        (state("answered", over_ms=2_000), Fate.LOST),
+        (state("queued", over_ms=0), Fate.LOST),
+        (state("recorded", over_ms=0), Fate.LOST),
+        (state("taken", over_ms=0), Fate.LOST),
+        (state(""), Fate.LOST),
+    ],
+)
+def test_ledger_tells_an_expired_event_from_a_lost_one(seen, fate):
+    """W 39: what waited or was worked on until its deadline starved, what was forgotten is lost."""
+    assert seen.fate is fate
+    account = Account(ledger={"e-1": seen})
+    account.count([EXPIRED, AGAIN], {"1a5": "agent-0"})
+    starved = fate is Fate.STARVED
+    assert (account.starved.total(), len(account.lost)) == (starved, not starved)
+    assert account.is_good == starved
+
+
+def test_event_with_a_late_reply_is_not_lost():
+    """W 39: the answer was made and sent, after cattle's patience."""
+    late = {"kind": "late", "received_ms": 40_000.0, "event": {"id": "r-1"}}
+    account = Account(ledger={"e-1": state("answered", over_ms=2_000)})
+    account.count([{**EXPIRED, "replies": [late]}, AGAIN], {"1a5": "agent-0"})
+    assert (account.lost, account.starved.total()) == ([], 1)
+    assert "expired for want of time        1 (1 late)" in account.table()
+
+
+def test_starved_call_without_any_answer_is_lost():
+    """W 39: no want of time excuses a call that is never answered."""
+    account = Account(ledger={"e-1": state("expired", "queue")})
+    account.count([record(state="timeout")], {"1a5": "agent-0"})
+    assert len(account.lost) == 1
 
 
 def test_an_event_sent_into_a_cut_is_its_calls_business():

@@ -1,0 +1,188 @@
+"""Reads one stream of outcomes, hands each to the sender, and removes it when it was sent.
+
+An outcome leaves the stream only after cattle took its reply (or refused it for good). So what is
+on its way when a bridge dies is in Redis still, and another bridge claims it. In memory are at most
+`MOST_IN_HAND` outcomes and a bounded number of bytes, whatever waits in the stream.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import redis
+
+from worker.contract.leases import LEASE_TTL_MS
+from worker.contract.outcomes import Kind
+from worker.contract.stream import READ_BYTES, Delivery, OutcomeStream
+from worker.log import logger
+
+_log = logger(__name__)
+
+MOST_IN_HAND = 1000
+READ_AT_ONCE = 200
+#: An idle bridge also takes this long to stop.
+READ_BLOCK_MS = 500
+CLAIM_AT_ONCE = 200
+RENEW_EVERY_S = 1.0
+
+#: Sends an outcome's reply; returns when it may leave the stream.
+Deliver = Callable[[Delivery], Awaitable[None]]
+
+
+class OutcomeReader:
+    """What this bridge has in hand of one stream."""
+
+    def __init__(self, stream: OutcomeStream, deliver: Deliver, *, limit_bytes: int) -> None:
+        self.stream = stream
+        self._deliver = deliver
+        self._limit_bytes = limit_bytes
+        self._draining = False
+        #: The last delivery in hand of each event; the next one goes after it.
+        self._last: dict[str, asyncio.Task[None]] = {}
+        self._in_hand: set[asyncio.Task[None]] = set()
+        #: Bytes of the outcomes in hand.
+        self.bytes = 0
+        #: Outcomes that are in hand or done and still in the stream.
+        self._ids: set[str] = set()
+        #: Until then other bridges may have lost their leases without being dead.
+        self._patient_until_s = 0.0
+        self._done_ids: asyncio.Queue[str] = asyncio.Queue()
+        self._forgetting = asyncio.Lock()
+        # A blocking read must not wait behind other calls in the shared pool, nor they behind it.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="outcomes")
+        #: How far the Redis server's clock is ahead of ours.
+        self.clock_offset_ms = 0.0
+
+    async def run(self) -> None:
+        """Read, hand on and forget until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._read_forever())
+            group.create_task(self._live_forever())
+            group.create_task(self._forget_forever())
+
+    async def drain(self) -> None:
+        """Read no more, and return when everything in hand is sent; the caller bounds the time."""
+        self._draining = True
+        while True:
+            if self._in_hand:
+                await asyncio.wait(self._in_hand)
+            await self._forget_once()
+            if not self._in_hand and self._done_ids.empty():
+                return
+
+    def cancel(self) -> None:
+        """Send nothing more of what is in hand."""
+        for task in self._in_hand:
+            task.cancel()
+
+    def _has_room(self) -> bool:
+        # An outcome larger than the limit is sent alone.
+        return len(self._in_hand) < MOST_IN_HAND and self.bytes < self._limit_bytes
+
+    async def _read_forever(self) -> None:
+        loop = asyncio.get_running_loop()
+        ready = False
+        while not self._draining:
+            if not self._has_room():
+                await asyncio.wait(self._in_hand, return_when=asyncio.FIRST_COMPLETED)
+                continue
+            most = min(MOST_IN_HAND - len(self._in_hand), READ_AT_ONCE)
+            most_bytes = min(self._limit_bytes - self.bytes, READ_BYTES)
+            try:
+                if not ready:
+                    await loop.run_in_executor(self._thread, self.stream.set_up)
+                    ready = True
+                deliveries = await loop.run_in_executor(
+                    self._thread, self.stream.read, most, READ_BLOCK_MS, most_bytes
+                )
+            except redis.RedisError as problem:
+                # A Redis that came back empty has no group either: it is made again.
+                ready = False
+                _log.warning("outbox.waits", reason=str(problem))
+                await asyncio.sleep(0.5)
+                continue
+            self._take_all(deliveries)
+            del deliveries
+
+    async def _live_forever(self) -> None:
+        while True:
+            try:
+                asked_s = time.monotonic()
+                now_ms = await asyncio.to_thread(self.stream.renew)
+                self.clock_offset_ms = now_ms - time.time() * 1000
+                if time.monotonic() - asked_s > RENEW_EVERY_S:
+                    self._be_patient()
+                if self._has_room() and not self._draining:
+                    self._take_all(await asyncio.to_thread(self._claim))
+            except redis.RedisError as problem:
+                self._be_patient()
+                _log.debug("outbox.waits", reason=str(problem))
+            await asyncio.sleep(RENEW_EVERY_S)
+
+    def _be_patient(self) -> None:
+        self._patient_until_s = time.monotonic() + LEASE_TTL_MS / 1000
+
+    def _claim(self) -> list[Delivery]:
+        claimed = self.stream.claim_missed(frozenset(self._ids), CLAIM_AT_ONCE)
+        if time.monotonic() >= self._patient_until_s:
+            claimed += self.stream.claim_from_dead(CLAIM_AT_ONCE)
+        return claimed
+
+    def _take_all(self, deliveries: list[Delivery]) -> None:
+        for delivery in deliveries:
+            self._take(delivery)
+
+    def _take(self, delivery: Delivery) -> None:
+        if delivery.outcome_id in self._ids:
+            return
+        self._ids.add(delivery.outcome_id)
+        if delivery.claimed and delivery.kind == Kind.PROGRESS:
+            # Its final reply may be out already, sent by the bridge that had both.
+            self._done_ids.put_nowait(delivery.outcome_id)
+            return
+        event_id = delivery.event_id
+        task = asyncio.create_task(self._send(delivery, self._last.get(event_id)))
+        self._last[event_id] = task
+        self._in_hand.add(task)
+        self.bytes += delivery.bytes
+        task.add_done_callback(lambda done: self._over(delivery, done))
+
+    async def _send(self, delivery: Delivery, before: "asyncio.Task[None] | None") -> None:
+        if before is not None:
+            await asyncio.wait([before])
+        await self._deliver(delivery)
+        self._done_ids.put_nowait(delivery.outcome_id)
+
+    def _over(self, delivery: Delivery, task: asyncio.Task[None]) -> None:
+        event_id = delivery.event_id
+        self._in_hand.discard(task)
+        self.bytes -= delivery.bytes
+        if self._last.get(event_id) is task:
+            del self._last[event_id]
+        if not task.cancelled() and task.exception() is not None:
+            # Stays in the stream as ours, and is claimed again after a while.
+            self._ids.discard(delivery.outcome_id)
+            _log.error("reply.failed", event_id=event_id, reason=repr(task.exception()))
+
+    async def _forget_forever(self) -> None:
+        while True:
+            self._done_ids.put_nowait(await self._done_ids.get())
+            await self._forget_once()
+
+    async def _forget_once(self) -> None:
+        # One at a time: who drains waits for what is being forgotten already.
+        async with self._forgetting:
+            ids = []
+            while not self._done_ids.empty():
+                ids.append(self._done_ids.get_nowait())
+            if not ids:
+                return
+            try:
+                await asyncio.to_thread(self.stream.done, ids)
+                self._ids.difference_update(ids)
+            except redis.RedisError as problem:
+                _log.warning("outbox.waits", reason=str(problem))
+                for outcome_id in ids:
+                    self._done_ids.put_nowait(outcome_id)
+                await asyncio.sleep(0.5)

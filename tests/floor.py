@@ -8,7 +8,6 @@ measured in the same run, and stays sharp on a quiet one.
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
 
 #: How many starts of a process the longest way through bridge, Redis and worker is worth.
 STARTS = 20
@@ -29,33 +28,3 @@ def _start_once_s() -> float:
 def allowed_s(quiet_s: float) -> float:
     """Return a bound for what takes at most `quiet_s` on a quiet machine."""
     return quiet_s + STARTS * start_s()
-
-
-def quantile(values: Sequence[float], share: float) -> float:
-    """Return the value that this share of the values does not exceed."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
-
-
-def is_within(
-    measure: Callable[[], float],
-    floor: Callable[[], float],
-    *,
-    quiet: float,
-    factor: float,
-    rounds: int = 3,
-) -> tuple[bool, str]:
-    """Compare a measure with a floor taken around it; say whether it passed, and the figures.
-
-    It passes when it is at most `quiet`, or `factor` times the floor, in one of some rounds: what
-    the product does wrong it does in all of them.
-    """
-    figures = []
-    for _ in range(rounds):
-        before = floor()
-        measured = measure()
-        highest = max(before, floor())
-        figures.append(f"{measured:.3g} with a floor of {highest:.3g}")
-        if measured <= max(quiet, factor * highest):
-            return True, figures[-1]
-    return False, f"{'; '.join(figures)}; at most {quiet:.3g} or {factor:g} floors allowed"

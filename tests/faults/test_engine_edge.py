@@ -8,6 +8,7 @@ import pytest
 
 from tests import factories
 from tests.faults.scripted_engine import Answer, Drip, Drop, Hang, ScriptedEngine
+from tests.floor import allowed_s
 from tests.hosts import host_on
 from worker.engine import containers
 from worker.errors import (
@@ -206,7 +207,7 @@ def test_a_silent_engine_ends_by_timeout(engine, make_host):
     began_s = time.monotonic()
     with pytest.raises(EngineUnavailableError, match="did not answer in time"):
         host.run(ACTIVATE, factories.instance_data())
-    assert time.monotonic() - began_s < 3
+    assert time.monotonic() - began_s < allowed_s(3)
 
 
 @pytest.mark.parametrize(
@@ -286,7 +287,7 @@ def test_a_ping_goes_without_a_list_that_does_not_come(engine, host, fault):
     engine.script("GET", LIST, fault)
     began_s = time.monotonic()
     reply = host.run("ping", {"options": {"resources": True, "instances": True}})
-    assert time.monotonic() - began_s < 10
+    assert time.monotonic() - began_s < allowed_s(10)
     assert "options" not in reply
     kinds = [one["type"] for one in reply["resources"]]
     assert kinds == ["physicalHost", "host", "storagePool", "ipAddress"]
@@ -297,7 +298,7 @@ def test_a_ping_of_a_host_whose_engine_hangs_has_its_resources(engine, host):
     engine.script("GET", "/version", *[Hang()] * 8)
     began_s = time.monotonic()
     reply = host.run("ping", {"options": {"resources": True, "stats": True, "instances": True}})
-    assert time.monotonic() - began_s < 10
+    assert time.monotonic() - began_s < allowed_s(10)
     about = reply["resources"][1]
     assert "io.rancher.host.docker_version" not in about["labels"]
     assert about["info"]["memoryInfo"]["memTotal"] > 0

@@ -15,11 +15,15 @@ from simulator.rig.proxy import Proxy
 from tests import factories
 from tests.faults.faulty_system import FaultySystem, facts, new_instance
 from tests.faults.scripted_engine import Held, Pull
+from tests.floor import allowed_s, start_s
 from worker.contract import keys
 
 STOP = "/containers/[^/]+/stop"
 PLAIN_PING = {"name": "ping", "data": {"options": {}}}
 PING_P99_MS = 100
+#: Blocked lanes cost a ping at most this many pings of idle lanes, or starts of a process.
+FLOORS = 3
+STARTS = 3
 ENGINE_TIMEOUT_S = 1.5
 
 
@@ -46,18 +50,25 @@ def system(scripted, engine_way, redis_server, tmp_path_factory):
         yield running
 
 
-def ping_p99_ms(system, rounds=3, count=100):
-    """The p99 of plain pings one after the other, in the best of some rounds.
+def ping_p99_ms(system, count=100):
+    """The p99 of plain pings one after the other."""
+    calls = [system.call(**PLAIN_PING, resource_type="agent") for _ in range(count)]
+    assert {call.state for call in calls} == {"success"}
+    times_ms = [call.elapsed_ms for call in calls]
+    return statistics.quantiles(times_ms, n=100, method="inclusive")[98]
+
+
+def assert_pings_pass(system, idle_ms):
+    """Hold pings beside blocked lanes against the bound, or against idle lanes on this machine now.
 
     A lane that blocks pings does so in every round; what else this machine does, in some.
     """
     found = []
-    while len(found) < rounds and min(found, default=PING_P99_MS) >= PING_P99_MS:
-        calls = [system.call(**PLAIN_PING, resource_type="agent") for _ in range(count)]
-        assert {call.state for call in calls} == {"success"}
-        times_ms = [call.elapsed_ms for call in calls]
-        found.append(statistics.quantiles(times_ms, n=100, method="inclusive")[98])
-    return min(found)
+    for _ in range(3):
+        found.append(ping_p99_ms(system))
+        if found[-1] < max(PING_P99_MS, FLOORS * idle_ms, STARTS * start_s() * 1000):
+            return
+    pytest.fail(f"pings at p99 {found} ms beside blocked lanes, {idle_ms} ms before")
 
 
 def image_wanted(number):
@@ -79,7 +90,8 @@ def wait_idle(system):
 
 
 def test_a_ping_and_an_inspect_pass_by_blocked_lanes(system, scripted):
-    """C 2, C 21, C 39: 50 stops that do not end and 50 stalled pulls, and pings take < 100 ms."""
+    """C 2, C 21, C 39, W 39: 50 stops and 50 pulls that do not end, and pings take < 100 ms."""
+    idle_ms = ping_p99_ms(system)
     instances = [new_instance() for _ in range(50)]
     for number, instance in enumerate(instances):
         scripted.add_container(
@@ -101,7 +113,7 @@ def test_a_ping_and_an_inspect_pass_by_blocked_lanes(system, scripted):
     wait_until(
         lambda: scripted.count("POST", "/images/create") >= 16, 20, "every images slot to pull"
     )
-    assert ping_p99_ms(system) < PING_P99_MS
+    assert_pings_pass(system, idle_ms)
     inspected = system.call(
         "compute.instance.inspect",
         {"instanceInspect": {"id": instances[0].uuid, "kind": "docker", "name": instances[0].name}},
@@ -158,14 +170,15 @@ def test_events_of_one_resource_wait_for_each_other_and_are_all_answered(system,
 
 
 def test_a_hung_engine_costs_answers_and_nothing_else(system, engine_way):
-    """C 2, C 3: pings answered, events end in an error in time, all is well when it is back."""
+    """C 2, C 3, W 39: pings answered, events end in an error in time, then all is well again."""
+    idle_ms = ping_p99_ms(system)
     engine_way.black_hole()
     try:
         ids = [
             system.send(sample.instance_activate(new_instance()), timeout_ms=8_000)
             for _ in range(16)
         ]
-        assert ping_p99_ms(system) < PING_P99_MS
+        assert_pings_pass(system, idle_ms)
         listing = system.call(
             "ping", {"options": {"instances": True, "resources": True}}, timeout_ms=5_000
         )
@@ -180,7 +193,7 @@ def test_a_hung_engine_costs_answers_and_nothing_else(system, engine_way):
     instance = new_instance()
     call = system.ask(sample.instance_activate(instance))
     system.assert_answered_once(call, instance)
-    assert call.elapsed_ms < 2_000
+    assert call.elapsed_ms < allowed_s(2) * 1000
     assert facts(system.worker, "lane.stuck") == []
 
 

@@ -9,6 +9,7 @@ import redis
 
 from simulator.rig.processes import wait_until
 from tests.bridges import BridgeRig
+from tests.floor import allowed_s
 from worker.contract.broker import BrokerSettings, connect
 from worker.contract.leases import Lease, Leases
 from worker.contract.ledger import Ledger, Verdict
@@ -102,13 +103,14 @@ def test_hundreds_of_cut_websockets_come_back_one_after_the_other(rig, hosts, tm
     rig.cattle.faults(drop_sockets=True)
     cut_s = time.monotonic()
     rig.wait_counted("connects", connected + 1)
-    assert time.monotonic() - cut_s < 3
+    assert time.monotonic() - cut_s < allowed_s(3)
     rig.wait_counted("connects", connected + AGENTS, timeout_s=40)
-    assert 10 < time.monotonic() - cut_s < 30
+    took_s = time.monotonic() - cut_s
+    assert 10 < took_s < allowed_s(30)
     answered = rig.counted("pings")["answered"]
     wait_until(
         lambda: rig.counted("pings")["answered"] >= answered + AGENTS,
         4 * PING_EVERY_S,
         "a pong of every host",
     )
-    assert rig.counted("pings")["max_ms"] < 5_000
+    assert rig.counted("pings")["max_ms"] < allowed_s(5) * 1000

@@ -14,6 +14,7 @@ from simulator.rig.proxy import Proxy
 from simulator.rig.redis_server import RedisServer
 from tests.faults.faulty_system import FaultySystem, new_instance
 from tests.faults.scripted_engine import Held
+from tests.floor import allowed_s
 
 CREATE = "/containers/create"
 #: Longer than a lease lives.
@@ -112,7 +113,7 @@ def test_a_killed_redis_comes_back_with_everything(system, scripted, durable_red
     durable_redis.restart()
     back_s = time.monotonic()
     assert_all_answered(system, sent)
-    assert time.monotonic() - back_s < BACK_WITHIN_S
+    assert time.monotonic() - back_s < allowed_s(BACK_WITHIN_S)
 
 
 def test_a_redis_that_comes_back_empty_is_healed_by_cattles_retries(
@@ -149,7 +150,7 @@ def test_work_goes_on_after_every_cut(system, ways):
         instance = new_instance()
         call = system.ask(sample.instance_activate(instance))
         system.assert_answered_once(call, instance)
-        assert call.elapsed_ms < 8_000
+        assert call.elapsed_ms < allowed_s(8) * 1000
 
 
 @pytest.mark.parametrize("silence", ["refuse", "black_hole"])
@@ -166,7 +167,7 @@ def test_workers_without_redis_answer_when_it_is_back(system, scripted, ways, si
     ways.worker_redis.heal()
     back_s = time.monotonic()
     assert_all_answered(system, sent)
-    assert time.monotonic() - back_s < BACK_WITHIN_S
+    assert time.monotonic() - back_s < allowed_s(BACK_WITHIN_S)
     assert scripted.count("POST", CREATE) - created <= len(sent) - 1
 
 
@@ -180,7 +181,7 @@ def test_a_bridge_without_redis_keeps_what_cattle_sends(system, ways, silence):
     ways.bridge_redis.heal()
     back_s = time.monotonic()
     assert_all_answered(system, sent)
-    assert time.monotonic() - back_s < BACK_WITHIN_S
+    assert time.monotonic() - back_s < allowed_s(BACK_WITHIN_S)
 
 
 @pytest.mark.parametrize("silence", ["cut", "refuse", "black_hole"])
@@ -196,7 +197,7 @@ def test_replies_wait_for_a_cattle_that_is_away(system, scripted, ways, silence)
     ways.bridge_cattle.heal()
     back_s = time.monotonic()
     assert_all_answered(system, sent, lost_201=True)
-    assert time.monotonic() - back_s < BACK_WITHIN_S
+    assert time.monotonic() - back_s < allowed_s(BACK_WITHIN_S)
     system.wait_subscribed()
 
 

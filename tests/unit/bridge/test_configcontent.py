@@ -12,6 +12,7 @@ from bridge.client import open_session
 from bridge.configcontent import ConfigContent
 from bridge.settings import AgentKeys
 from tests.answering import answering
+from tests.floor import allowed_s
 from worker.contract.outcomes import Kind, error, success
 
 AGENT = AgentKeys(access_key="key", secret_key="secret")
@@ -73,7 +74,7 @@ def test_a_failure_to_the_end_is_an_error_before_the_deadline():
     """Cattle gets a reply that says why, not silence (A 14.19)."""
     began_s = time.monotonic()
     outcome, asked = report(SKIPPED, *[503] * 50, within_s=4)
-    assert time.monotonic() - began_s < 4
+    assert time.monotonic() - began_s < allowed_s(4)
     assert (outcome.kind, outcome.code) == (Kind.ERROR, "config-not-reported")
     assert "cattle answered 503 to the report that host-config is up to date" in outcome.message
     assert len(asked) > 1

@@ -4,9 +4,21 @@ Delivery does not rest on the broker: a message is acknowledged when a worker ac
 ledger (`worker/contract/ledger.py`) knows what was taken by whom. See docs/design.md.
 """
 
-from worker.contract.broker import BrokerSettings
+import sys
 
-broker_url = BrokerSettings().redis_url.get_secret_value()
+from worker.contract.broker import BrokerSettings
+from worker.contract.environment import BadEnvironmentError, read
+from worker.contract.redis_url import check_redis_url
+
+try:
+    _broker = check_redis_url(read(BrokerSettings).redis_url.get_secret_value())
+except BadEnvironmentError as error:
+    # A `celery` command reads this file first; a worker has checked its settings before.
+    sys.exit(f"celery: the environment is not complete\n{error}\nREADME has the table.")
+
+broker_url = _broker.broker_url
+if _broker.ssl_options is not None:
+    broker_use_ssl = _broker.ssl_options
 # Results are outcomes: entries of one durable Redis stream that the bridge turns into replies.
 result_backend = "worker.backend:OutcomesBackend"
 # A result that cannot be stored is tried until Redis is back: it is the answer somebody waits for.
@@ -38,6 +50,8 @@ broker_transport_options = {
     "health_check_interval": 10,
     # How long an idle BRPOP blocks: also how long an idle worker takes to stop.
     "polling_interval": 1,
+    # Options in the query of REDIS_URL, which kombu does not read by itself.
+    **_broker.transport_options,
 }
 # Running work goes on over a lost connection: its outcome is stored when Redis is back.
 worker_cancel_long_running_tasks_on_connection_loss = False
@@ -46,10 +60,13 @@ worker_cancel_long_running_tasks_on_connection_loss = False
 task_create_missing_queues = True
 task_default_queue = "unrouted"
 
-# Flower and `celery inspect` live on these.
+# Flower and `celery inspect` need these. worker.remote_control allows inspection only.
 worker_send_task_events = True
 task_send_sent_event = False
 worker_enable_remote_control = True
+# A limited task would wait in a lane's memory beyond its deadline. No task of ours has a limit.
+worker_disable_rate_limits = True
+task_default_rate_limit = None
 
 # Our own logging is set up by worker.log.
 worker_hijack_root_logger = False

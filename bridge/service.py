@@ -1,8 +1,11 @@
 """The bridge's parts, wired together, from start to orderly end."""
 
 import asyncio
+import os
 import signal
 import ssl
+import sys
+import threading
 import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +26,7 @@ from bridge.settings import BridgeSettings
 from bridge.standing import Standing
 from bridge.stream import AgentStream
 from bridge.sweeping import sweep_forever
-from worker.contract.broker import connect
+from worker.contract.broker import connect, probe
 from worker.contract.claims import Claims
 from worker.contract.leases import Leases
 from worker.contract.ledger import Ledger
@@ -35,6 +38,14 @@ _log = logger(__name__)
 
 REDIS_THREADS = 32
 MEGABYTE = 1024 * 1024
+#: Time after the drain to leave Redis and cattle.
+LEAVE_S = 4.0
+#: Time to tell Redis that this bridge leaves.
+LAST_WORD_S = 1.5
+#: Time to end after everything is done: a thread may still wait for a frozen Redis.
+END_S = 1.0
+#: Between two tries to reach Redis at start.
+RETRY_S = 0.5
 
 
 async def run(settings: BridgeSettings) -> None:
@@ -115,15 +126,53 @@ async def run(settings: BridgeSettings) -> None:
             asyncio.create_task(_look_forever(hosts)),
             asyncio.create_task(sweep_forever(leases, Sweeper(client, ledger), swept)),
         ]
-        _log.info("bridge.ready", agents=len(settings.agents), bridge=bridge_id)
+        saying = asyncio.create_task(_say_ready(settings, bridge_id))
         await _until(stop, [*listening, *background])
         _log.info("bridge.stopping")
+        _end_in(settings.drain_timeout_s + LEAVE_S)
+        await _cancel([saying])
         await _cancel(listening)
         await _finish(intake, outbox, settings.drain_timeout_s)
         # Before the lease is given up: it must not be renewed again.
         await _cancel(background)
         await _leave(outbox)
     _log.info("bridge.stopped", intake=dict(intake.counts), outbox=dict(outbox.counts))
+    _end_in(END_S)
+
+
+def _end_in(seconds: float) -> None:
+    """End this process by then, whatever its threads wait for.
+
+    Python joins the threads of executors before it exits, and a call to a frozen Redis lasts longer
+    than a bridge may take to stop. Nothing is lost: Redis holds the outcomes, cattle the events.
+    """
+
+    def end() -> None:
+        _log.warning("bridge.left_threads", advice="Redis does not answer; nothing is lost")
+        sys.stdout.flush()
+        os._exit(0)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+
+
+async def _say_ready(settings: BridgeSettings, bridge_id: str) -> None:
+    """Log that the bridge is ready once Redis has answered, and before that, once, why not."""
+    waiting = False
+    while True:
+        try:
+            await asyncio.to_thread(probe, settings)
+        except redis.RedisError as problem:
+            if not waiting:
+                _log.warning(
+                    "bridge.waiting", reason=str(problem), advice="events wait until Redis answers"
+                )
+            waiting = True
+            await asyncio.sleep(RETRY_S)
+        else:
+            _log.info("bridge.ready", agents=len(settings.agents), bridge=bridge_id)
+            return
 
 
 def tls(settings: BridgeSettings) -> ssl.SSLContext:
@@ -152,9 +201,10 @@ async def _finish(intake: Intake, outbox: Outbox, within_s: float) -> None:
 
 async def _leave(outbox: Outbox) -> None:
     try:
-        await outbox.leave()
-    except redis.RedisError as problem:
-        _log.warning("bridge.lease_not_given_up", reason=str(problem))
+        async with asyncio.timeout(LAST_WORD_S):
+            await outbox.leave()
+    except (redis.RedisError, TimeoutError) as problem:
+        _log.warning("bridge.lease_not_given_up", reason=str(problem) or "Redis does not answer")
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

@@ -17,6 +17,7 @@ from worker.contract.routes import Lane, queue_for
 from worker.drain import Drain
 from worker.handles import most_slots
 from worker.janitor import Janitor
+from worker.remote_control import restrict_remote_control
 from worker.runtime import LeaseKeeper, Runtime, start
 from worker.settings import WorkerSettings
 
@@ -76,6 +77,7 @@ def _run(runtime: Runtime, lane: Lane, node: str) -> int:
         _log.info("lane.stopping", lane=lane, signal=str(sig))
         Drain(runtime).start()
 
+    restrict_remote_control()
     worker = app.Worker(
         hostname=node,
         queues=[queue],

@@ -22,8 +22,9 @@ RESPAWN_FIRST_S = 0.2
 RESPAWN_MOST_S = 10.0
 #: A lane that lived this long had a good start.
 STEADY_AFTER_S = 30.0
-#: What a lane may need after its work to leave the broker.
-LEAVE_S = 5.0
+#: Time for a lane to leave the broker after its work. With a frozen Redis a lane cannot leave; the
+#: whole worker must still be gone 5 s after the drain time.
+LEAVE_S = 4.0
 
 
 class Supervisor:

@@ -63,6 +63,8 @@ T = TypeVar("T")
 class EventTask(Task):  # type: ignore[misc]  # celery has no types
     """A task that runs one event; bound, so that it can retry itself."""
 
+    #: Never dropped by Celery itself, see there.
+    Request = "worker.remote_control:EventRequest"
     typing = False
     ignore_result = False
     max_retries = None

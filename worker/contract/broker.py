@@ -2,13 +2,16 @@
 
 import redis
 from cryptography.fernet import Fernet
-from pydantic import Field, RedisDsn, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from redis.backoff import ExponentialWithJitterBackoff
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.retry import Retry
+
+from worker.contract.redis_url import check_redis_url
 
 #: Longer than any blocking read of ours, shorter than anybody's patience with a dead connection.
 SOCKET_TIMEOUT_S = 5.0
+PROBE_TIMEOUT_S = 2.0
 
 
 class BrokerSettings(BaseSettings):
@@ -21,7 +24,8 @@ class BrokerSettings(BaseSettings):
     redis_url: SecretStr = Field(
         default=SecretStr("redis://127.0.0.1:6379/0"),
         validation_alias="REDIS_URL",
-        description="The broker; `rediss://` speaks TLS. A password in it is never printed.",
+        description="The broker; `rediss://` speaks TLS. Options that redis-py and kombu both know "
+        "(`?socket_timeout=5`) work. A password in it is never printed.",
     )
     queue_key: SecretStr | None = Field(
         default=None,
@@ -35,14 +39,7 @@ class BrokerSettings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _is_a_redis_url(cls, url: SecretStr) -> SecretStr:
-        try:
-            RedisDsn(url.get_secret_value())
-        except ValueError:
-            msg = (
-                "wanted redis://[user:password@]host:port/db (or rediss://, unix sockets are not "
-                "supported), found something else (not shown, it may hold a password)"
-            )
-            raise ValueError(msg) from None
+        check_redis_url(url.get_secret_value())
         return url
 
     @field_validator("queue_key")
@@ -74,3 +71,18 @@ def connect(settings: BrokerSettings, *, most_connections: int = 100) -> redis.R
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 3),
         retry_on_error=[redis.ConnectionError, redis.TimeoutError],
     )
+
+
+def probe(settings: BrokerSettings) -> None:
+    """Ask Redis once whether it answers, without repeating anything.
+
+    Errors: redis.RedisError after `PROBE_TIMEOUT_S` at most per step of the connection.
+    """
+    client = redis.Redis.from_url(
+        settings.redis_url.get_secret_value(),
+        socket_timeout=PROBE_TIMEOUT_S,
+        socket_connect_timeout=PROBE_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+    )
+    with client:
+        client.ping()

@@ -72,7 +72,10 @@ class Outbox:
         self._slots = FairSlots(concurrency)
         #: Outcomes that ask Redis about another bridge's progress.
         self._asking = FairSlots(MOST_ASKING)
-        streams = [OutcomeStream(client, bridge_id, key=key) for key in keys.OUTCOME_STREAMS]
+        streams = [
+            OutcomeStream(client, bridge_id, key=key, marks=sealer.marks)
+            for key in keys.OUTCOME_STREAMS
+        ]
         self._readers = [
             OutcomeReader(stream, self._deliver, limit_bytes=memory_bytes) for stream in streams
         ]

@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import ssl
-import sys
 import threading
 import uuid
 from collections import Counter
@@ -32,7 +31,7 @@ from worker.contract.leases import Leases
 from worker.contract.ledger import Ledger
 from worker.contract.seal import Sealer
 from worker.contract.sweeper import Sweeper
-from worker.log import logger
+from worker.log import flush, logger
 
 _log = logger(__name__)
 
@@ -149,7 +148,7 @@ def _end_in(seconds: float) -> None:
 
     def end() -> None:
         _log.warning("bridge.left_threads", advice="Redis does not answer; nothing is lost")
-        sys.stdout.flush()
+        flush()
         os._exit(0)
 
     timer = threading.Timer(seconds, end)

@@ -58,12 +58,36 @@ def run(lanes: tuple[str, ...] = ()) -> None:
     _log.info("worker.ready", host=identity.host_uuid, sealed=settings.queue_key is not None)
     if settings.queue_key is None:
         _log.warning("queue.not_sealed", advice="payloads lie in Redis in clear; set QUEUE_KEY")
+    chosen = tuple(Lane(lane) for lane in lanes) or tuple(Lane)
+    # One of the lanes watches the Engine for all: a thread of this process would be lost in forks.
     supervisor = Supervisor(
-        lambda lane: run_lane(settings, lane),
-        tuple(Lane(lane) for lane in lanes) or tuple(Lane),
+        lambda lane: run_lane(settings, lane, watches_engine=lane == chosen[-1]),
+        chosen,
         settings.drain_timeout_s,
     )
     sys.exit(supervisor.run())
+
+
+@main.command()
+@click.option(
+    "--lane",
+    "lanes",
+    multiple=True,
+    type=click.Choice([str(lane) for lane in Lane]),
+    help="Only this lane.",
+)
+def health(lanes: tuple[str, ...]) -> None:
+    """Say what the worker of this machine lacks; the exit code is 0 when it lacks nothing."""
+    settings = _settings()
+    log.set_up(debug=settings.debug)
+    from worker.readiness import problems  # noqa: PLC0415 -- as in run
+
+    found = problems(settings, tuple(Lane(lane) for lane in lanes) or tuple(Lane))
+    for problem in found:
+        click.echo(problem)
+    if found:
+        sys.exit(1)
+    click.echo("healthy")
 
 
 @main.command()

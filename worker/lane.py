@@ -3,6 +3,8 @@
 import hashlib
 import itertools
 import os
+import signal
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ from worker.contract.routes import Lane, queue_for
 from worker.drain import Drain
 from worker.handles import most_slots
 from worker.janitor import Janitor
+from worker.readiness import EngineWatch
 from worker.remote_control import restrict_remote_control
 from worker.runtime import LeaseKeeper, Runtime, start
 from worker.settings import WorkerSettings
@@ -24,11 +27,16 @@ from worker.settings import WorkerSettings
 _log = log.logger(__name__)
 
 
-def run_lane(settings: WorkerSettings, lane: Lane) -> int:
-    """Run one lane until it is told to stop; the exit code."""
+def run_lane(settings: WorkerSettings, lane: Lane, *, watches_engine: bool = False) -> int:
+    """Run one lane until it is told to stop; the exit code.
+
+    One lane of a worker also logs whether the Engine answers.
+    """
     # Celery warns root of pickled messages; only JSON is accepted here, and Docker needs the right.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     runtime = start(settings, lane)
+    if watches_engine:
+        EngineWatch(settings).start()
     with _node_name(runtime) as node:
         return _run(runtime, lane, node)
 
@@ -92,11 +100,22 @@ def _run(runtime: Runtime, lane: Lane, node: str) -> int:
         loglevel="WARNING",
     )
     keeper.begin()
-    worker.start()
-    keeper.stop()
+    try:
+        _wait_for_keys(runtime)
+        keeper.consumes.set()
+        worker.start()
+    finally:
+        keeper.stop()
     _log.info("lane.stopped", lane=lane)
     log.flush()
     return int(worker.exitcode or 0)
+
+
+def _wait_for_keys(runtime: Runtime) -> None:
+    """Wait until this lane may take events; SIGTERM ends the wait and the process."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    runtime.key_gate.wait()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _slots(settings: WorkerSettings, lane: Lane) -> int:

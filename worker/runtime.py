@@ -9,6 +9,7 @@ import time
 import uuid
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import redis
 
@@ -22,6 +23,7 @@ from worker.contract.seal import Sealer
 from worker.contract.sweeper import Sweeper
 from worker.engine.client import Engine
 from worker.identity import Identity, identify
+from worker.key_gate import KeyGate
 from worker.locks import Locks
 from worker.operations.orphan_volumes import OrphanVolumes
 from worker.settings import WorkerSettings
@@ -50,6 +52,7 @@ class Runtime:
     locks: Locks
     redis: redis.Redis
     ledger: Ledger
+    key_gate: KeyGate
     #: Slots of the control lane that may wait for the Engine, so that pings find a free one.
     engine_slots: threading.BoundedSemaphore
 
@@ -74,6 +77,7 @@ def current() -> Runtime:
 def start(settings: WorkerSettings, lane: Lane) -> Runtime:
     """Make this process a worker of one lane."""
     client = connect(settings)
+    sealer = Sealer.of(settings)
     _Current.runtime = Runtime(
         settings=settings,
         identity=identify(settings),
@@ -82,10 +86,19 @@ def start(settings: WorkerSettings, lane: Lane) -> Runtime:
         engine=Engine(settings),
         locks=Locks(settings.lock_dir, wait_s=settings.lock_wait_s),
         redis=client,
-        ledger=Ledger(client, Sealer.of(settings)),
+        ledger=Ledger(client, sealer),
+        key_gate=KeyGate(client, sealer.marks, lane),
         engine_slots=threading.BoundedSemaphore(max(1, settings.control_concurrency // 2)),
     )
     return _Current.runtime
+
+
+def pid_namespace() -> str:
+    """Return what processes with the same process ids share; empty where it cannot be read."""
+    try:
+        return str(Path("/proc/self/ns/pid").stat().st_ino)
+    except OSError:
+        return ""
 
 
 def boot_lock(boot_id: str) -> str:
@@ -103,6 +116,8 @@ class LeaseKeeper(threading.Thread):
         self._leases = Leases(runtime.redis)
         self._over = threading.Event()
         self._renewed = threading.Event()
+        #: Set while the lane takes events from its queue.
+        self.consumes = threading.Event()
         self.lease = Lease(
             boot_id=runtime.boot_id,
             host_uuid=runtime.identity.host_uuid,
@@ -112,6 +127,7 @@ class LeaseKeeper(threading.Thread):
             lock_domain=runtime.locks.domain(),
             version=VERSION,
             started_ms=time.time_ns() // 1_000_000,
+            process=f"{pid_namespace()}:{os.getppid()}",
         )
 
     def run(self) -> None:
@@ -138,7 +154,9 @@ class LeaseKeeper(threading.Thread):
                     if not swept:
                         recover(runtime)
                         swept = True
-                    if self._watch.is_stuck():
+                    if not self.consumes.is_set() or not runtime.key_gate.check():
+                        self._watch.start_anew()
+                    elif self._watch.is_stuck():
                         # The supervisor starts the lane again; what is taken here is given back.
                         _log.error("lane.stuck", advice="the lane is started again")
                         log.flush()

@@ -9,7 +9,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import redis
 import structlog
@@ -54,6 +54,8 @@ _PROGRESS_SHARE = 0.25
 _REDIS_RETRY_S = 0.5
 #: How long a try waits at most before it looks for a free file handle again.
 SHORTAGE_WAIT_S = 1.0
+#: Longer than a lane that was told to stop goes on taking events from its queue.
+STOPS_CONSUMING_S = 2.0
 #: What Celery does with a result besides storing it; no message of the ledger's asks for any.
 _NEVER_OURS = ("callbacks", "errbacks", "chain", "chord", "group")
 
@@ -187,6 +189,8 @@ class _Run:
             host_uuid = self._runtime.identity.host_uuid
             event = self._runtime.ledger.open_event(self._event_id, host_uuid, self._take)
         except SealBrokenError as error:
+            if not _until_redis(self._runtime.key_gate.check):
+                self._give_back()
             raise UntrustedEventError(str(error)) from error
         # The sealed name decides, not the message's: that one anybody on the broker could write.
         operation = operation_of(event.base_name, self._runtime.settings)
@@ -195,6 +199,13 @@ class _Run:
         if self._runtime.lane is Lane.CONTROL and event.base_name != "ping":
             return self._operate_beside_pings(operation, event)
         return operation(event, self._host())
+
+    def _give_back(self) -> NoReturn:
+        """Requeue the event, since this process has the wrong keys and was told to stop."""
+        # It consumes for a moment more: an event that is requeued sooner would be taken again.
+        time.sleep(STOPS_CONSUMING_S)
+        _until_redis(lambda: self._runtime.ledger.give_back(self._event_id, self._runtime.boot_id))
+        raise Ignore
 
     def _operate_beside_pings(self, operation: Any, event: Event) -> dict[str, Any]:  # noqa: ANN401
         """Run what may wait for the Engine in the lane of pings, never in all its slots."""

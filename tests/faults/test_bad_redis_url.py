@@ -18,6 +18,7 @@ BAD_URLS = [f"redis://:{SECRET}[x@h/0", f"redis://:{SECRET}@h/0?foo=bar", f"redi
     "arguments",
     [
         ["worker"],
+        ["worker", "health"],
         ["bridge"],
         ["celery", "-A", "worker.app", "inspect", "ping"],
     ],

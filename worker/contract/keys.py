@@ -20,6 +20,7 @@ Celery's own keys (`unacked*`, `_kombu.*`, `*.pidbox`).
 | `cowpoke:bridge:<bridge id>` | string | bridge | expires when not renewed |
 | `cowpoke:agent:<hash of an agent's keys>` | string, sealed JSON: its host's uuid | bridge that learned the host | `AGENT_TTL_MS` after a bridge last served the agent |
 | `cowpoke:served:<host uuid>` | string, the hash of the agent that a bridge serves for the host | bridge | expires when not renewed (`SERVED_TTL_MS`) |
+| `cowpoke:bridge-keys` | hash, bridge id to marks of its keys (JSON) | bridge | a starting bridge removes those of dead ones; `OPEN_TTL_MS` after the last bridge |
 """  # noqa: E501 -- a table row is one line
 
 ANSWERED_TTL_MS = 10 * 60_000
@@ -43,6 +44,7 @@ OUTCOMES = "cowpoke:outcomes"
 #: A pong must not wait behind thousands of other outcomes.
 CONTROL_OUTCOMES = "cowpoke:outcomes.control"
 OUTCOME_STREAMS = (OUTCOMES, CONTROL_OUTCOMES)
+BRIDGE_KEYS = "cowpoke:bridge-keys"
 HOSTS = "cowpoke:hosts"
 SEEN = "cowpoke:seen"
 EVENT_PREFIX = "cowpoke:event:"

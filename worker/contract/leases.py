@@ -41,6 +41,8 @@ class Lease:
     started_ms: int
     #: Of the host, told by its lane for images; 0 by the others.
     orphan_volumes: int = 0
+    #: Its pid namespace and its supervisor's pid, `4026531836:17`; its health check reads it.
+    process: str = ""
 
 
 class Leases:

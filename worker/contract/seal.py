@@ -5,6 +5,7 @@ first one seals and all of them open. Without a key the same functions read and 
 and the programs say so when they start.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +13,9 @@ from typing import Any
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from worker.contract.broker import BrokerSettings
+
+#: The mark of a program without a key.
+NO_KEY = "no-key"
 
 
 class SealBrokenError(Exception):
@@ -23,6 +27,8 @@ class Sealer:
 
     def __init__(self, *keys: str) -> None:
         self._fernet = MultiFernet([Fernet(key) for key in keys]) if keys else None
+        #: What others may know of the keys: marks of all that open, the one that seals first.
+        self.marks = tuple(map(_mark, keys)) or (NO_KEY,)
 
     @classmethod
     def of(cls, settings: BrokerSettings) -> "Sealer":
@@ -52,3 +58,8 @@ class Sealer:
         if not isinstance(content, dict):
             raise SealBrokenError("wanted a sealed JSON object, found something else")
         return content
+
+
+def _mark(key: str) -> str:
+    # A key is 32 random bytes: nobody finds it by its hash.
+    return hashlib.blake2b(key.encode(), digest_size=8, person=b"cowpoke").hexdigest()

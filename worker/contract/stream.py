@@ -12,6 +12,7 @@ from typing import Any
 import redis
 
 from worker.contract import keys
+from worker.contract.key_marks import announce, forget_dead
 from worker.contract.leases import Leases
 from worker.log import logger
 
@@ -89,10 +90,19 @@ class Delivery:
 class OutcomeStream:
     """One of the streams, for one bridge."""
 
-    def __init__(self, client: "redis.Redis", bridge_id: str, *, key: str = keys.OUTCOMES) -> None:
+    def __init__(
+        self,
+        client: "redis.Redis",
+        bridge_id: str,
+        *,
+        key: str = keys.OUTCOMES,
+        marks: tuple[str, ...] = (),
+    ) -> None:
         self._redis = client
         self._bridge_id = bridge_id
         self._key = key
+        #: Of this bridge's queue keys; none are announced when empty.
+        self._marks = marks
         self._leases = Leases(client)
         self._read_script = client.register_script(_READ)
         self._claim_script = client.register_script(_CLAIM)
@@ -101,6 +111,7 @@ class OutcomeStream:
         """Make the group; it begins with the first outcome there is."""
         # A bridge that reads and has no lease would be taken for dead.
         self._leases.renew_bridge(self._bridge_id)
+        forget_dead(self._redis)
         with suppress(redis.ResponseError):  # BUSYGROUP: another bridge made it
             self._redis.xgroup_create(self._key, GROUP, id="0", mkstream=True)
 
@@ -182,6 +193,8 @@ class OutcomeStream:
     def renew(self) -> int:
         """Say that this bridge lives; the Redis server's time in ms."""
         self._leases.renew_bridge(self._bridge_id)
+        if self._marks:
+            announce(self._redis, self._bridge_id, self._marks)
         seconds, microseconds = self._redis.time()
         return int(seconds) * 1000 + int(microseconds) // 1000
 

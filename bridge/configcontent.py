@@ -13,7 +13,12 @@ import aiohttp
 
 from bridge.awake import AwakeClock
 from bridge.client import UNREACHED, finish, foreign_kind
-from bridge.errors import KeysUnknownError, PublishError, PublishRefusedError
+from bridge.errors import (
+    KeysRefusedError,
+    KeysUnknownError,
+    PublishError,
+    PublishRefusedError,
+)
 from bridge.publisher import refusal
 from bridge.settings import AgentKeys
 from worker.contract.outcomes import UP_TO_DATE, Kind, Outcome, error
@@ -39,12 +44,18 @@ class ConfigContent:
         self._url = f"{cattle_url}/configcontent"
 
     async def reported(self, agent: AgentKeys, outcome: Outcome, within_s: float) -> Outcome:
-        """The outcome, once its items are reported; an error instead when they could not be."""
+        """Return the outcome once its items are reported, or an error when they could not be.
+
+        Errors: KeysRefusedError when cattle does not know the agent's keys.
+        """
         items = outcome.data.get(UP_TO_DATE)
         if outcome.kind is not Kind.SUCCESS or not isinstance(items, list) or not items:
             return outcome
         try:
             await self._report_all([str(item) for item in items], agent, within_s)
+        except KeysRefusedError:
+            # Keys of another agent, or of another bridge, may do.
+            raise
         except PublishError as problem:
             _log.warning("config.not_reported", items=items, reason=problem.message)
             return error("config-not-reported", problem.message)
@@ -58,7 +69,7 @@ class ConfigContent:
                 try:
                     await self._report(item, agent)
                     break
-                except (KeysUnknownError, PublishRefusedError):
+                except (KeysRefusedError, PublishRefusedError):
                     raise
                 except PublishError:
                     if time.monotonic() + delay_s >= ends_s:

@@ -11,7 +11,7 @@ import random
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 
 import redis
 
@@ -21,13 +21,14 @@ from bridge.gate import Gate
 from bridge.publisher import MOST_RETRY_AFTER_S, Publisher
 from bridge.reading import OutcomeReader
 from bridge.refusals import Refusals
+from bridge.refused_keys import RefusedKeys
 from bridge.replies import reply, without_list
 from bridge.settings import AgentKeys
 from bridge.turns import FairSlots
 from worker.contract import keys
 from worker.contract.envelopes import outcome_of
 from worker.contract.ledger import Ledger
-from worker.contract.outcomes import Kind, Outcome
+from worker.contract.outcomes import Kind, Outcome, error
 from worker.contract.routes import CONFIG_UPDATE, Lane, base_name
 from worker.contract.seal import SealBrokenError, Sealer
 from worker.contract.stream import Delivery, OutcomeStream
@@ -69,6 +70,7 @@ class Outbox:
         self._any_agent = agents[0]
         self._bridge_id = bridge_id
         self._gate = Gate()
+        self._refused_keys = RefusedKeys(len(agents))
         self._slots = FairSlots(concurrency)
         #: Outcomes that ask Redis about another bridge's progress.
         self._asking = FairSlots(MOST_ASKING)
@@ -77,7 +79,8 @@ class Outbox:
             for key in keys.OUTCOME_STREAMS
         ]
         self._readers = [
-            OutcomeReader(stream, self._deliver, limit_bytes=memory_bytes) for stream in streams
+            OutcomeReader(stream, self._deliver, pause=self._refused_keys, limit_bytes=memory_bytes)
+            for stream in streams
         ]
         # Replies to pings must not wait behind other calls in the shared pool.
         self._ping_thread = ThreadPoolExecutor(2, thread_name_prefix="pongs")
@@ -93,6 +96,7 @@ class Outbox:
         async with asyncio.TaskGroup() as group:
             for reader in self._readers:
                 group.create_task(reader.run())
+            group.create_task(self._give_back_forever())
 
     async def drain(self) -> None:
         """Read no more, and return when everything in hand is sent; the caller bounds the time."""
@@ -103,6 +107,27 @@ class Outbox:
         for reader in self._readers:
             reader.cancel()
         await asyncio.to_thread(self._readers[0].stream.leave)
+
+    async def _give_back_forever(self) -> None:
+        """Whenever cattle refuses all keys of this bridge, leave the replies to others and rest."""
+        while True:
+            await self._refused_keys.hopeless.wait()
+            self._refused_keys.resting = True
+            pause_s = self._refused_keys.next_pause_s()
+            held = sum([await reader.give_back() for reader in self._readers])
+            _log.error(
+                "replies.given_back",
+                replies=held,
+                pause_s=pause_s,
+                advice="cattle refuses the keys of this bridge; check CATTLE_ACCESS_KEY and "
+                "CATTLE_SECRET_KEY, or BRIDGE_AGENTS_FILE; other bridges send the replies",
+            )
+            self.counts["given-back"] += held
+            with suppress(redis.RedisError):
+                await asyncio.to_thread(self._readers[0].stream.leave)
+            await asyncio.sleep(pause_s)
+            self._refused_keys.hopeless.clear()
+            self._refused_keys.resting = False
 
     async def _deliver(self, delivery: Delivery) -> None:
         event_id = delivery.event_id
@@ -145,6 +170,8 @@ class Outbox:
                 answer = reply(json.loads(delivery.envelope), outcome, delivery.outcome_id)
                 await self._reserved_progress(event_id, agent, answer)
         except (PublishError, redis.RedisError) as problem:
+            if isinstance(problem, KeysRefusedError):
+                self._refused_keys.refused(agent)
             _log.warning("progress.lost", event_id=event_id, reason=str(problem))
 
     async def _reserved_progress(
@@ -162,8 +189,7 @@ class Outbox:
         envelope = json.loads(delivery.envelope)
         reported: Outcome | None = None
         if base_name(envelope["name"]) == CONFIG_UPDATE:
-            left_s = self._left_s(delivery)
-            reported = await self._config.reported(agent, self._opened(delivery), left_s)
+            agent, reported = await self._config_reported(agent, delivery)
         if delivery.lane != Lane.CONTROL:
             # Nothing in the lane of pings reports progress.
             await self._wait_for_other_bridge(event_id, delivery.agent)
@@ -181,6 +207,10 @@ class Outbox:
             except PublishError as problem:
                 left_s = self._left_s(delivery) if delivery.deadline_ms else 0.0
                 end = refusals.end(problem, now_s=time.monotonic(), left_s=left_s)
+                if isinstance(problem, KeysRefusedError):
+                    self._refused_keys.refused(agent)
+                elif end is not None:
+                    self._refused_keys.succeeded()
                 if end is not None or isinstance(problem, KeysRefusedError):
                     # cattle is there, whatever it thinks of this reply.
                     self._gate.succeeded()
@@ -198,11 +228,36 @@ class Outbox:
                 await asyncio.sleep(_pause_s(tries, problem.retry_after_s))
             else:
                 self._gate.succeeded()
+                self._refused_keys.succeeded()
                 self.counts["sent"] += 1
                 level = _log.debug if delivery.lane == Lane.CONTROL else _log.info
                 level("reply.sent", event_id=event_id, outcome=delivery.kind)
                 return
         self.counts["late-ping"] += 1
+
+    async def _config_reported(
+        self, agent: AgentKeys, delivery: Delivery
+    ) -> tuple[AgentKeys, Outcome]:
+        """Report config items as the agent, or as the next one whose keys cattle knows."""
+        tries = 0
+        outcome = self._opened(delivery)
+        while True:
+            try:
+                return agent, await self._config.reported(agent, outcome, self._left_s(delivery))
+            except KeysRefusedError as refused:
+                self._refused_keys.refused(agent)
+                tries += 1
+                if tries > len(self._agents) and self._left_s(delivery) < 0:
+                    return agent, error("config-not-reported", refused.message)
+                self.counts["retried"] += 1
+                _log.warning(
+                    "reply.waits",
+                    event_id=delivery.event_id,
+                    tries=tries,
+                    reason=refused.message,
+                )
+                await asyncio.sleep(_pause_s(tries, None))
+                agent = self._next_agent[agent]
 
     async def _leave_out_old_list(self, event_id: str, answer: dict[str, object]) -> None:
         """A pong tells of containers only while its list is the newest that cattle hears of."""

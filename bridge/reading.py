@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import redis
 
+from bridge.refused_keys import RefusedKeys
 from worker.contract.leases import LEASE_TTL_MS
 from worker.contract.outcomes import Kind
 from worker.contract.stream import READ_BYTES, Delivery, OutcomeStream
@@ -25,6 +26,7 @@ READ_AT_ONCE = 200
 READ_BLOCK_MS = 500
 CLAIM_AT_ONCE = 200
 RENEW_EVERY_S = 1.0
+_RESTING_POLL_S = 0.1
 
 #: Sends an outcome's reply; returns when it may leave the stream.
 Deliver = Callable[[Delivery], Awaitable[None]]
@@ -33,8 +35,11 @@ Deliver = Callable[[Delivery], Awaitable[None]]
 class OutcomeReader:
     """What this bridge has in hand of one stream."""
 
-    def __init__(self, stream: OutcomeStream, deliver: Deliver, *, limit_bytes: int) -> None:
+    def __init__(
+        self, stream: OutcomeStream, deliver: Deliver, *, pause: RefusedKeys, limit_bytes: int
+    ) -> None:
         self.stream = stream
+        self._pause = pause
         self._deliver = deliver
         self._limit_bytes = limit_bytes
         self._draining = False
@@ -76,18 +81,30 @@ class OutcomeReader:
         for task in self._in_hand:
             task.cancel()
 
+    async def give_back(self) -> int:
+        """Send nothing more of what is in hand, and return how many outcomes that were."""
+        held = tuple(self._in_hand)
+        self.cancel()
+        await asyncio.gather(*held, return_exceptions=True)
+        return len(held)
+
     def _has_room(self) -> bool:
+        most = 1 if self._pause.probing else MOST_IN_HAND
         # An outcome larger than the limit is sent alone.
-        return len(self._in_hand) < MOST_IN_HAND and self.bytes < self._limit_bytes
+        return len(self._in_hand) < most and self.bytes < self._limit_bytes
 
     async def _read_forever(self) -> None:
         loop = asyncio.get_running_loop()
         ready = False
         while not self._draining:
+            if self._pause.resting:
+                await asyncio.sleep(_RESTING_POLL_S)
+                continue
             if not self._has_room():
                 await asyncio.wait(self._in_hand, return_when=asyncio.FIRST_COMPLETED)
                 continue
-            most = min(MOST_IN_HAND - len(self._in_hand), READ_AT_ONCE)
+            room = 1 if self._pause.probing else MOST_IN_HAND - len(self._in_hand)
+            most = min(room, READ_AT_ONCE)
             most_bytes = min(self._limit_bytes - self.bytes, READ_BYTES)
             try:
                 if not ready:
@@ -102,11 +119,16 @@ class OutcomeReader:
                 _log.warning("outbox.waits", reason=str(problem))
                 await asyncio.sleep(0.5)
                 continue
-            self._take_all(deliveries)
+            if not self._pause.resting:
+                self._take_all(deliveries)
+            # Read after the pause began: without a lease, another bridge claims these.
             del deliveries
 
     async def _live_forever(self) -> None:
         while True:
+            if self._pause.resting:
+                await asyncio.sleep(_RESTING_POLL_S)
+                continue
             try:
                 asked_s = time.monotonic()
                 now_ms = await asyncio.to_thread(self.stream.renew)
@@ -124,6 +146,8 @@ class OutcomeReader:
         self._patient_until_s = time.monotonic() + LEASE_TTL_MS / 1000
 
     def _claim(self) -> list[Delivery]:
+        if self._pause.probing:
+            return self.stream.claim_missed(frozenset(self._ids), 1)
         claimed = self.stream.claim_missed(frozenset(self._ids), CLAIM_AT_ONCE)
         if time.monotonic() >= self._patient_until_s:
             claimed += self.stream.claim_from_dead(CLAIM_AT_ONCE)
@@ -160,7 +184,10 @@ class OutcomeReader:
         self.bytes -= delivery.bytes
         if self._last.get(event_id) is task:
             del self._last[event_id]
-        if not task.cancelled() and task.exception() is not None:
+        if task.cancelled():
+            # Given back; it may come again when no other bridge has taken it.
+            self._ids.discard(delivery.outcome_id)
+        elif task.exception() is not None:
             # Stays in the stream as ours, and is claimed again after a while.
             self._ids.discard(delivery.outcome_id)
             _log.error("reply.failed", event_id=event_id, reason=repr(task.exception()))

@@ -11,7 +11,8 @@ In the order an event meets the modules:
 - `decode`: a frame becomes an event, or a refusal.
 - `intake`: events become entries of the ledger and tasks, in batches.
 - `sweeping`: what got lost on a host is sent again.
-- `outbox`: outcomes come back and leave in order; `replies` gives them cattle's shape.
+- `outbox`: outcomes come back and leave in order: `reading` takes them from Redis, `sending` sends
+  them, `replies` gives them cattle's shape.
 - `configcontent`: config items nobody fetched are reported to cattle before the reply.
 - `metrics`: what an operator watches, for Prometheus.
 - `publisher`: one pooled client POSTs them, and tells what may be tried again; `refusals` decides

@@ -1,47 +1,28 @@
 """Outcomes on their way from the streams to cattle: in order per event, held while cattle is away.
 
-Each stream has a reader (`reading.py`). All share the slots for publishing: pongs first, then the
-agents in fair turns. A slot comes before any other work on an outcome, so that of thousands in hand
-only a few are decoded and ask Redis at the same time.
+Each stream has a reader (`reading.py`); all share one sender (`sending.py`). When cattle refuses
+all keys of this bridge, it gives back what it holds to the other bridges.
 """
 
 import asyncio
-import json
-import random
-import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import suppress
 
 import redis
 
 from bridge.configcontent import ConfigContent
-from bridge.errors import KeysRefusedError, PublishError
-from bridge.gate import Gate
-from bridge.publisher import MOST_RETRY_AFTER_S, Publisher
+from bridge.publisher import Publisher
 from bridge.reading import OutcomeReader
-from bridge.refusals import Refusals
 from bridge.refused_keys import RefusedKeys
-from bridge.replies import reply, without_list
+from bridge.sending import Sender
 from bridge.settings import AgentKeys
-from bridge.turns import FairSlots
 from worker.contract import keys
-from worker.contract.envelopes import outcome_of
 from worker.contract.ledger import Ledger
-from worker.contract.outcomes import Kind, Outcome, error
-from worker.contract.routes import CONFIG_UPDATE, Lane, base_name
-from worker.contract.seal import SealBrokenError, Sealer
-from worker.contract.stream import Delivery, OutcomeStream
+from worker.contract.seal import Sealer
+from worker.contract.stream import OutcomeStream
 from worker.log import logger
 
 _log = logger(__name__)
-
-MOST_ASKING = 8
-RETRY_FIRST_S = 0.5
-RETRY_MOST_S = 30.0
-_OTHER_BRIDGE_POLL_S = 0.05
-#: An answer in time matters more than its order among bridges.
-_OTHER_BRIDGE_MOST_S = 10.0
 
 
 class Outbox:
@@ -60,31 +41,36 @@ class Outbox:
         memory_bytes: int,
         bridge_id: str,
     ) -> None:
-        self._ledger = ledger
-        self._sealer = sealer
-        self._publisher = publisher
-        self._config = config
-        self._agents = {agent.access_key: agent for agent in agents}
-        #: In a ring: whom to try when cattle does not know an agent's keys any more.
-        self._next_agent = dict(zip(agents, [*agents[1:], agents[0]], strict=True))
-        self._any_agent = agents[0]
-        self._bridge_id = bridge_id
-        self._gate = Gate()
         self._refused_keys = RefusedKeys(len(agents))
-        self._slots = FairSlots(concurrency)
-        #: Outcomes that ask Redis about another bridge's progress.
-        self._asking = FairSlots(MOST_ASKING)
+        self._sender = Sender(
+            ledger=ledger,
+            sealer=sealer,
+            publisher=publisher,
+            config=config,
+            agents=agents,
+            concurrency=concurrency,
+            refused_keys=self._refused_keys,
+            bridge_id=bridge_id,
+        )
         streams = [
             OutcomeStream(client, bridge_id, key=key, marks=sealer.marks)
             for key in keys.OUTCOME_STREAMS
         ]
         self._readers = [
-            OutcomeReader(stream, self._deliver, pause=self._refused_keys, limit_bytes=memory_bytes)
+            OutcomeReader(
+                stream,
+                self._sender.send,
+                clock=ledger.clock,
+                pause=self._refused_keys,
+                limit_bytes=memory_bytes,
+            )
             for stream in streams
         ]
-        # Replies to pings must not wait behind other calls in the shared pool.
-        self._ping_thread = ThreadPoolExecutor(2, thread_name_prefix="pongs")
-        self.counts: Counter[str] = Counter()
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Replies by what became of them."""
+        return self._sender.counts
 
     @property
     def memory_bytes(self) -> int:
@@ -122,184 +108,9 @@ class Outbox:
                 advice="cattle refuses the keys of this bridge; check CATTLE_ACCESS_KEY and "
                 "CATTLE_SECRET_KEY, or BRIDGE_AGENTS_FILE; other bridges send the replies",
             )
-            self.counts["given-back"] += held
+            self._sender.counts["given-back"] += held
             with suppress(redis.RedisError):
                 await asyncio.to_thread(self._readers[0].stream.leave)
             await asyncio.sleep(pause_s)
             self._refused_keys.hopeless.clear()
             self._refused_keys.resting = False
-
-    async def _deliver(self, delivery: Delivery) -> None:
-        event_id = delivery.event_id
-        agent = self._agents.get(delivery.agent)
-        if agent is None:
-            # Another bridge's, or one that was taken out of the settings; cattle looks only at the
-            # reply's name, so that any agent may send it, and somebody waits for it.
-            agent = self._any_agent
-            _log.warning("reply.by_other_agent", event_id=event_id, agent=delivery.agent)
-        try:
-            if delivery.kind == Kind.PROGRESS:
-                await self._send_progress(delivery, event_id, agent)
-            else:
-                await self._send_final(delivery, event_id, agent)
-        except SealBrokenError as problem:
-            self.counts["seal-broken"] += 1
-            _log.error("reply.seal_broken", event_id=event_id, reason=str(problem))
-
-    def _slot(self, delivery: Delivery) -> AbstractAsyncContextManager[None]:
-        return self._slots.slot(delivery.agent, urgent=delivery.lane == Lane.CONTROL)
-
-    def _opened(self, delivery: Delivery) -> Outcome:
-        """Return the outcome of a delivery.
-
-        Errors: SealBrokenError when it was not sealed by us for this event as this kind.
-        """
-        outcome = outcome_of(self._sealer, delivery.fields)
-        if outcome.kind != delivery.kind:
-            raise SealBrokenError(
-                f"the outcome of event {delivery.event_id} was sealed as {outcome.kind}"
-            )
-        return outcome
-
-    async def _send_progress(self, delivery: Delivery, event_id: str, agent: AgentKeys) -> None:
-        """Once, and only while nothing final is there: late progress is worse than none."""
-        try:
-            # The slot first: a reservation must not run out while its holder waits for one.
-            async with self._slot(delivery):
-                outcome = self._opened(delivery)
-                answer = reply(json.loads(delivery.envelope), outcome, delivery.outcome_id)
-                await self._reserved_progress(event_id, agent, answer)
-        except (PublishError, redis.RedisError) as problem:
-            if isinstance(problem, KeysRefusedError):
-                self._refused_keys.refused(agent)
-            _log.warning("progress.lost", event_id=event_id, reason=str(problem))
-
-    async def _reserved_progress(
-        self, event_id: str, agent: AgentKeys, answer: dict[str, object]
-    ) -> None:
-        if not await asyncio.to_thread(self._ledger.begin_progress, event_id, self._bridge_id):
-            return
-        try:
-            await self._publisher.publish(agent, answer)
-            self.counts["progress"] += 1
-        finally:
-            await asyncio.to_thread(self._ledger.end_progress, event_id, self._bridge_id)
-
-    async def _send_final(self, delivery: Delivery, event_id: str, agent: AgentKeys) -> None:
-        envelope = json.loads(delivery.envelope)
-        reported: Outcome | None = None
-        if base_name(envelope["name"]) == CONFIG_UPDATE:
-            agent, reported = await self._config_reported(agent, delivery)
-        if delivery.lane != Lane.CONTROL:
-            # Nothing in the lane of pings reports progress.
-            await self._wait_for_other_bridge(event_id, delivery.agent)
-        tries = 0
-        refusals = Refusals()
-        while not self._is_late_ping(delivery):
-            try:
-                async with self._slot(delivery), self._gate.passing():
-                    # Made anew for each try: what waits for a try is kept as it is in Redis.
-                    outcome = reported or self._opened(delivery)
-                    answer = reply(envelope, outcome, delivery.outcome_id)
-                    if delivery.lane == Lane.CONTROL:
-                        await self._leave_out_old_list(event_id, answer)
-                    await self._publisher.publish(agent, answer)
-            except PublishError as problem:
-                left_s = self._left_s(delivery) if delivery.deadline_ms else 0.0
-                end = refusals.end(problem, now_s=time.monotonic(), left_s=left_s)
-                if isinstance(problem, KeysRefusedError):
-                    self._refused_keys.refused(agent)
-                elif end is not None:
-                    self._refused_keys.succeeded()
-                if end is not None or isinstance(problem, KeysRefusedError):
-                    # cattle is there, whatever it thinks of this reply.
-                    self._gate.succeeded()
-                    # A host that was removed: cattle looks at the reply's name, whoever sends it.
-                    agent = self._next_agent[agent]
-                else:
-                    self._gate.failed(delivery.outcome_id)
-                if end is not None:
-                    self.counts[end] += 1
-                    _log.error(f"reply.{end}", event_id=event_id, reason=problem.message)
-                    return
-                self.counts["retried"] += 1
-                tries += 1
-                _log.warning("reply.waits", event_id=event_id, tries=tries, reason=problem.message)
-                await asyncio.sleep(_pause_s(tries, problem.retry_after_s))
-            else:
-                self._gate.succeeded()
-                self._refused_keys.succeeded()
-                self.counts["sent"] += 1
-                level = _log.debug if delivery.lane == Lane.CONTROL else _log.info
-                level("reply.sent", event_id=event_id, outcome=delivery.kind)
-                return
-        self.counts["late-ping"] += 1
-
-    async def _config_reported(
-        self, agent: AgentKeys, delivery: Delivery
-    ) -> tuple[AgentKeys, Outcome]:
-        """Report config items as the agent, or as the next one whose keys cattle knows."""
-        tries = 0
-        outcome = self._opened(delivery)
-        while True:
-            try:
-                return agent, await self._config.reported(agent, outcome, self._left_s(delivery))
-            except KeysRefusedError as refused:
-                self._refused_keys.refused(agent)
-                tries += 1
-                if tries > len(self._agents) and self._left_s(delivery) < 0:
-                    return agent, error("config-not-reported", refused.message)
-                self.counts["retried"] += 1
-                _log.warning(
-                    "reply.waits",
-                    event_id=delivery.event_id,
-                    tries=tries,
-                    reason=refused.message,
-                )
-                await asyncio.sleep(_pause_s(tries, None))
-                agent = self._next_agent[agent]
-
-    async def _leave_out_old_list(self, event_id: str, answer: dict[str, object]) -> None:
-        """A pong tells of containers only while its list is the newest that cattle hears of."""
-        data = answer["data"]
-        if not isinstance(data, dict) or not (data.get("options") or {}).get("instances"):
-            return
-        try:
-            is_current = await asyncio.get_running_loop().run_in_executor(
-                self._ping_thread, self._ledger.list_is_current, event_id
-            )
-        except redis.RedisError:
-            is_current = False
-        if not is_current:
-            answer["data"] = without_list(data)
-            _log.info("ping.list_left_out", event_id=event_id)
-
-    async def _wait_for_other_bridge(self, event_id: str, agent: str) -> None:
-        """Let progress that another bridge is sending arrive first, but not for long."""
-        ends_s = time.monotonic() + _OTHER_BRIDGE_MOST_S
-        while time.monotonic() < ends_s:
-            try:
-                async with self._asking.slot(agent):
-                    underway = await asyncio.to_thread(
-                        self._ledger.progress_underway, event_id, self._bridge_id
-                    )
-                if not underway:
-                    return
-            except redis.RedisError:
-                # Order among bridges cannot be asked for now; the answer matters more.
-                return
-            await asyncio.sleep(_OTHER_BRIDGE_POLL_S)
-
-    def _is_late_ping(self, delivery: Delivery) -> bool:
-        """A pong after its deadline is useless, and there are thousands after an outage."""
-        return delivery.lane == Lane.CONTROL and self._left_s(delivery) < 0 < delivery.deadline_ms
-
-    def _left_s(self, delivery: Delivery) -> float:
-        """How long cattle still waits for the answer, by the Redis server's clock."""
-        return (delivery.deadline_ms - self._readers[0].clock_offset_ms) / 1000 - time.time()
-
-
-def _pause_s(tries: int, retry_after_s: float | None) -> float:
-    grown_s: float = min(RETRY_FIRST_S * 2.0 ** min(tries - 1, 20), RETRY_MOST_S)
-    asked_s = min((retry_after_s or 0) * random.uniform(1, 1.2), MOST_RETRY_AFTER_S)  # noqa: S311
-    return max(grown_s * random.uniform(0.5, 1.5), asked_s)  # noqa: S311

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import redis
 
 from bridge.refused_keys import RefusedKeys
+from worker.contract.clock import Clock
 from worker.contract.leases import LEASE_TTL_MS
 from worker.contract.outcomes import Kind
 from worker.contract.stream import READ_BYTES, Delivery, OutcomeStream
@@ -26,6 +27,8 @@ READ_AT_ONCE = 200
 READ_BLOCK_MS = 500
 CLAIM_AT_ONCE = 200
 RENEW_EVERY_S = 1.0
+#: A live bridge without a lease has renewed it by then.
+PATIENCE_S = LEASE_TTL_MS / 1000
 _RESTING_POLL_S = 0.1
 
 #: Sends an outcome's reply; returns when it may leave the stream.
@@ -36,9 +39,16 @@ class OutcomeReader:
     """What this bridge has in hand of one stream."""
 
     def __init__(
-        self, stream: OutcomeStream, deliver: Deliver, *, pause: RefusedKeys, limit_bytes: int
+        self,
+        stream: OutcomeStream,
+        deliver: Deliver,
+        *,
+        clock: Clock,
+        pause: RefusedKeys,
+        limit_bytes: int,
     ) -> None:
         self.stream = stream
+        self._clock = clock
         self._pause = pause
         self._deliver = deliver
         self._limit_bytes = limit_bytes
@@ -56,8 +66,6 @@ class OutcomeReader:
         self._forgetting = asyncio.Lock()
         # A blocking read must not wait behind other calls in the shared pool, nor they behind it.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="outcomes")
-        #: How far the Redis server's clock is ahead of ours.
-        self.clock_offset_ms = 0.0
 
     async def run(self) -> None:
         """Read, hand on and forget until cancelled."""
@@ -131,9 +139,10 @@ class OutcomeReader:
                 continue
             try:
                 asked_s = time.monotonic()
-                now_ms = await asyncio.to_thread(self.stream.renew)
-                self.clock_offset_ms = now_ms - time.time() * 1000
-                if time.monotonic() - asked_s > RENEW_EVERY_S:
+                await asyncio.to_thread(self.stream.renew)
+                await asyncio.to_thread(self._clock.measure)
+                took_s = time.monotonic() - asked_s
+                if took_s > RENEW_EVERY_S or self._clock.jumped_within(PATIENCE_S):
                     self._be_patient()
                 if self._has_room() and not self._draining:
                     self._take_all(await asyncio.to_thread(self._claim))
@@ -143,7 +152,7 @@ class OutcomeReader:
             await asyncio.sleep(RENEW_EVERY_S)
 
     def _be_patient(self) -> None:
-        self._patient_until_s = time.monotonic() + LEASE_TTL_MS / 1000
+        self._patient_until_s = time.monotonic() + PATIENCE_S
 
     def _claim(self) -> list[Delivery]:
         if self._pause.probing:

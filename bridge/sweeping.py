@@ -33,6 +33,10 @@ async def sweep_forever(leases: Leases, sweeper: Sweeper, swept: Counter[str]) -
             hosts = await asyncio.to_thread(leases.hosts)
             if time.monotonic() - began_s > SWEEP_EVERY_S:
                 patient_until_s = time.monotonic() + PATIENCE_S
+            await asyncio.to_thread(sweeper.clock.measure)
+            if sweeper.clock.jumped_within(PATIENCE_S):
+                # Leases ran out by the jump of the server's clock, and nobody is dead.
+                patient_until_s = time.monotonic() + PATIENCE_S
             if time.monotonic() >= patient_until_s:
                 swept.update(await asyncio.to_thread(_sweep_all, hosts, sweeper))
         except redis.RedisError as problem:

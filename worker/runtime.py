@@ -151,6 +151,8 @@ class LeaseKeeper(threading.Thread):
                 try:
                     self._leases.renew(self._lease_now())
                     self._renewed.set()
+                    # An idle process, too, must know the clock of before a jump.
+                    runtime.ledger.clock.measure()
                     if not swept:
                         recover(runtime)
                         swept = True

@@ -11,7 +11,7 @@
 -- answered  its final outcome is stored, and on its way in the stream `outcomes` if cattle waits
 -- expired   cattle waits no longer; nothing is sent
 --
--- Times are the Redis server's clock in ms: the one clock all programs share.
+-- Times are the Redis server's clock in ms: the one clock all programs share. It may jump; see `left_ms`.
 -- KEYS[1] is the event's hash. ARGV[1] names the step; the rest is the step's own.
 -- The hash: envelope (JSON: what a reply echoes), agent, host, lane, queue, line, reply_to,
 --   payload (sealed), message (Celery's), state, received_ms (the last time it came), deadline_ms,
@@ -98,7 +98,9 @@ end
 
 -- The same id again after its answer: the answer again. Says what became of the event.
 local function repeat_answer(timeout_ms)
-  local again = now_ms - field('received_ms') >= SAME_FRAME_MS
+  local since_ms = now_ms - field('received_ms')
+  -- Negative: the server's clock was set back since.
+  local again = since_ms >= SAME_FRAME_MS or since_ms < 0
   redis.call('HSET', key, 'received_ms', now_ms, 'deadline_ms', now_ms + timeout_ms)
   if not again then return 'known' end
   report(field('kind'), field('final'))
@@ -106,11 +108,28 @@ local function repeat_answer(timeout_ms)
 end
 
 -- cattle waits so long from now on; a deadline that is later already stays.
-local function prolong(id, timeout_ms)
+local function prolong(id, timeout_ms, came_again)
   local deadline_ms = now_ms + timeout_ms
-  if deadline_ms <= tonumber(field('deadline_ms')) then return end
+  -- A later time of receipt is by a clock that was set back since, and so is the deadline.
+  local was_set_back = tonumber(field('received_ms')) > now_ms
+  if came_again or was_set_back then redis.call('HSET', key, 'received_ms', now_ms) end
+  if deadline_ms <= tonumber(field('deadline_ms')) and not was_set_back then return end
   redis.call('HSET', key, 'deadline_ms', deadline_ms)
   redis.call('ZADD', PREFIX .. 'open:' .. field('host'), deadline_ms, id)
+end
+
+-- What is left of the event's time. The server's clock may have jumped since the event came: ARGV
+-- holds, from `first` on, the time now by each clock it had. The one that shows the least is right.
+local function left_ms(first)
+  local received_ms = tonumber(field('received_ms'))
+  local waited_ms = now_ms - received_ms
+  for i = first, #ARGV do
+    local by_another_ms = ARGV[i] - received_ms
+    if by_another_ms >= 0 and (waited_ms < 0 or by_another_ms < waited_ms) then
+      waited_ms = by_another_ms
+    end
+  end
+  return field('deadline_ms') - received_ms - math.max(waited_ms, 0)
 end
 
 local step = ARGV[1]
@@ -130,8 +149,7 @@ if step == 'accept' then
   if state == 'answered' then return repeat_answer(ARGV[10]) end
   if is_open(state) then
     -- A call of several sends: cattle waits from the last one.
-    redis.call('HSET', key, 'received_ms', now_ms)
-    prolong(id, ARGV[10])
+    prolong(id, ARGV[10], true)
     return 'known'
   end
   if state == 'expired' then
@@ -170,20 +188,20 @@ if step == 'refuse' then
 end
 
 if step == 'take' then
-  -- id, boot, ttl_ms, token -> {verdict, payload, envelope, remaining ms, attempts, now ms,
-  -- timeout ms}
+  -- id, boot, ttl_ms, token, readings of clocks -> {verdict, payload, envelope, remaining ms,
+  -- attempts, now ms, timeout ms}
   if not state then return {'gone'} end
   if state == 'answered' or state == 'expired' then return {'over'} end
   if state == 'taken' then
     if field('boot') == ARGV[3] and field('token') == ARGV[5] then
       -- The same call again, its answer was lost with a connection.
-      return {'taken', field('payload'), field('envelope'), field('deadline_ms') - now_ms,
-        field('attempts'), now_ms, field('timeout_ms') or 0}
+      return {'taken', field('payload'), field('envelope'), left_ms(6), field('attempts'), now_ms,
+        field('timeout_ms') or 0}
     end
     if alive(field('boot')) then return {'busy'} end
     redis.call('HINCRBY', key, 'deaths', 1)
   end
-  local remaining_ms = field('deadline_ms') - now_ms
+  local remaining_ms = left_ms(6)
   if remaining_ms <= 0 then
     expire(ARGV[2], ARGV[4], 'worker')
     return {'expired'}
@@ -236,8 +254,9 @@ if step == 'fail' then
 end
 
 if step == 'expire' then
-  -- id, ttl_ms, state, boot, queued_ms: dropped by a sweeper, if it is as the sweeper saw and late
-  if not is_as_seen(4) or now_ms < tonumber(field('deadline_ms')) then return 0 end
+  -- id, ttl_ms, state, boot, queued_ms, deadline_ms: dropped by a sweeper, if it is as the sweeper
+  -- saw and late
+  if not is_as_seen(4) or field('deadline_ms') ~= ARGV[7] then return 0 end
   local was_queued = redis.call('LREM', field('queue'), 0, field('message')) > 0
   local where = was_queued and 'queue' or state == 'queued' and 'transit' or state
   expire(ARGV[2], ARGV[3], where)
@@ -248,7 +267,7 @@ if step == 'progress' then
   -- id, content: only while it is worked on, so that it can never follow the final outcome; cattle
   -- waits anew from each one
   if state ~= 'taken' then return 0 end
-  prolong(ARGV[2], field('timeout_ms') or 0)
+  prolong(ARGV[2], field('timeout_ms') or 0, false)
   report('progress', ARGV[3])
   return 1
 end

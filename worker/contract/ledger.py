@@ -127,7 +127,7 @@ class Ledger:
     def __init__(self, client: "redis.Redis", sealer: Sealer) -> None:
         self._redis = client
         self._sealer = sealer
-        self._clock = Clock(client)
+        self.clock = Clock(client)
         self._script = client.register_script(_SCRIPT)
 
     # -- by the bridge -------------------------------------------------------------------------
@@ -163,7 +163,7 @@ class Ledger:
             _line(event, host_uuid, lane),
             _reply_to(event),
             max(arrival.remaining_ms, 0),
-            sealed_event(self._sealer, event, host_uuid, self._clock.now_ms()),
+            sealed_event(self._sealer, event, host_uuid, self.clock.now_ms()),
             task_message(
                 event_id=event.id,
                 task_name=event.base_name,
@@ -195,7 +195,7 @@ class Ledger:
         Who asks again after a RedisError gives the same `token`: the first try may have taken it.
         """
         args = event_id, boot_id, keys.ANSWERED_TTL_MS, token or uuid.uuid4().hex
-        verdict, *rest = self._step(event_id, "take", *args)
+        verdict, *rest = self._step(event_id, "take", *args, *self.clock.readings_ms())
         if verdict != Verdict.TAKEN:
             return Take(verdict=Verdict(verdict))
         payload, echoed, remaining_ms, attempts, taken_ms, timeout_ms = rest
@@ -215,8 +215,10 @@ class Ledger:
         Errors: SealBrokenError when it was not sealed with one of our keys, as another event, for
         another host, or long ago.
         """
+        # Sealed before a jump of the server's clock, it is old only by the clocks of both times.
+        now_ms = min([take.taken_ms, *self.clock.known_ms()])
         return opened_event(
-            self._sealer, take.payload, event_id=event_id, host_uuid=host_uuid, now_ms=take.taken_ms
+            self._sealer, take.payload, event_id=event_id, host_uuid=host_uuid, now_ms=now_ms
         )
 
     def release(
@@ -262,7 +264,11 @@ class Ledger:
         if host_uuid is None or taken_ms is None:
             return False
         started_ms = self._redis.get(keys.started(str(host_uuid)))
-        return started_ms is None or int(started_ms) < int(taken_ms)
+        if started_ms is None:
+            return True
+        ahead_ms = int(started_ms) - int(taken_ms)
+        # The server's clock was set back if it is far ahead: no pong is under way that long.
+        return ahead_ms < 0 or ahead_ms > keys.STARTED_TTL_MS
 
     # About progress: never after the final reply, whichever bridge sends which.
 
@@ -311,7 +317,8 @@ class Ledger:
     def expire(self, entry: Entry) -> bool:
         """Drop an event that cattle does not wait for any more, unless it moved meanwhile."""
         ttl_ms = keys.ANSWERED_TTL_MS
-        return bool(self._step(entry.event_id, "expire", entry.event_id, ttl_ms, *_seen(entry)))
+        seen = *_seen(entry), entry.deadline_ms
+        return bool(self._step(entry.event_id, "expire", entry.event_id, ttl_ms, *seen))
 
     def fail(self, entry: Entry, refusal: Outcome) -> bool:
         """Answer an event that no worker will, unless it moved meanwhile."""

@@ -6,12 +6,13 @@ Several sweepers may run at once (every bridge, and each worker when it starts):
 is a compare-and-set in the ledger, and a message sent twice is taken once.
 """
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import redis
 
+from worker.contract.clock import JUMP_MS, waited_ms
 from worker.contract.leases import LEASE_TTL_MS, Lease, Leases
 from worker.contract.ledger import Entry, Ledger, State
 from worker.contract.messages import event_id_of
@@ -143,6 +144,20 @@ def _decide_queued(entry: Entry, seen: Seen) -> Decision:
     return RESEND
 
 
+def in_present_time(entry: Entry, readings_ms: Sequence[int]) -> Entry:
+    """Return the entry with the times it would have if the clock had not jumped since."""
+    by_ms = readings_ms[0] - waited_ms(entry.received_ms, readings_ms) - entry.received_ms
+    if abs(by_ms) <= JUMP_MS:
+        return entry
+    return replace(
+        entry,
+        received_ms=entry.received_ms + by_ms,
+        deadline_ms=entry.deadline_ms + by_ms,
+        queued_ms=entry.queued_ms + by_ms,
+        retry_at_ms=entry.retry_at_ms + by_ms if entry.retry_at_ms else 0,
+    )
+
+
 class Sweeper:
     """Looks at hosts and takes the steps decided."""
 
@@ -150,6 +165,7 @@ class Sweeper:
         self._redis = client
         self._ledger = ledger
         self._leases = Leases(client)
+        self.clock = ledger.clock
 
     def sweep(self, host_uuid: str, known_dead: Collection[str] = ()) -> dict[Step, int]:
         """Look at every open event of the host once; how many of each step took effect."""
@@ -159,10 +175,12 @@ class Sweeper:
             if not leases:
                 self._leases.forget_host(host_uuid)
             return {}
-        seen = self._look(entries, leases, known_dead)
+        readings_ms = self.clock.readings_ms()
+        present = [in_present_time(entry, readings_ms) for entry in entries]
+        seen = self._look(present, leases, known_dead)
         counts: dict[Step, int] = {}
-        for entry in entries:
-            decision = decide(entry, seen)
+        for entry, as_of_now in zip(entries, present, strict=True):
+            decision = decide(as_of_now, seen)
             if self._act(entry, decision):
                 counts[decision.step] = counts.get(decision.step, 0) + 1
         return counts

@@ -3,7 +3,7 @@
 import pytest
 
 from simulator import sample
-from simulator.rig.redis_server import RedisMissingError
+from simulator.rig.errors import RigError
 from tests.clocks import JumpingRedis
 from tests.faults.faulty_system import FaultySystem, facts, new_instance, wait_fact
 from tests.faults.scripted_engine import Held
@@ -16,7 +16,7 @@ def server(missing_part):
     """A Redis whose clock a test sets."""
     try:
         started = JumpingRedis(appendonly=True).start()
-    except RedisMissingError as error:
+    except RigError as error:
         missing_part(error)
     with started:
         yield started

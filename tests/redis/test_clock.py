@@ -2,8 +2,8 @@
 
 import pytest
 
+from simulator.rig.errors import RigError
 from simulator.rig.processes import wait_until
-from simulator.rig.redis_server import RedisMissingError
 from tests.clocks import JumpingRedis
 from tests.ledgers import HOST, accept, arrival, start_process
 from worker.contract import clock as clocks
@@ -21,7 +21,7 @@ def server(missing_part):
     """One server for the module; each test begins with the machine's time."""
     try:
         started = JumpingRedis().start()
-    except RedisMissingError as error:
+    except RigError as error:
         missing_part(error)
     with started:
         yield started

@@ -52,6 +52,11 @@ def bound(deadline: Deadline) -> Iterator[None]:
         _bound.reset(token)
 
 
+def unbind() -> None:
+    """Give the work of this context no deadline, because it goes on after its event."""
+    _bound.set(None)
+
+
 def left_s() -> float:
     """Return the seconds left for the work of this thread; infinite without an event."""
     deadline = _bound.get()

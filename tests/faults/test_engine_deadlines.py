@@ -1,6 +1,7 @@
 """An Engine that hangs: with the default settings each event is answered in time, and says why."""
 
 import contextvars
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -134,7 +135,23 @@ def test_silent_pull_is_answered_before_the_deadline(system, scripted):
     instance = new_instance(image="example/silent:1")
     answer = system.ask(sample.instance_activate(instance), timeout_ms=TIMEOUT_MS)
     assert answer.state == "error"
-    assert "cannot pull image example/silent:1" in answer.message
+    assert "Pulling example/silent:1 did not end in the time of this event" in answer.message
+
+
+def test_pull_goes_on_after_the_event_that_began_it(system, scripted):
+    """A long silent step is not canceled with its event; a later event finds the image (W 26)."""
+    silent = threading.Event()
+    name = "example/patience:1"
+    scripted.script("POST", "/images/create", Pull(({"status": "Pulling from x"},), wait=silent))
+    pulls = scripted.count("POST", "/images/create")
+    instance = new_instance(image=name)
+    first = system.ask(sample.instance_activate(instance), timeout_ms=5_000)
+    assert (first.state, name in first.message) == ("error", True)
+    second = system.send(sample.instance_activate(instance), timeout_ms=20_000)
+    system.wait_taken(second)
+    silent.set()
+    assert system.cattle.wait(second, 30).state == "success"
+    assert scripted.count("POST", "/images/create") == pulls + 1
 
 
 def test_long_stop_is_reported_while_it_lasts(system, scripted):
@@ -203,7 +220,7 @@ def test_wait_for_somebody_elses_pull_ends_with_the_event(engine, make_host, hur
     host = make_host()
     with host.host.locks.hold("pull:example/other:2"):
         began_s = time.monotonic()
-        with hurry(0.7), pytest.raises(LockHeldError, match="pull:example/other:2"):
+        with hurry(0.7), pytest.raises(LockHeldError, match="Pulling example/other:2 did not"):
             host.run("storage.image.activate", factories.image_data(full_name=OTHER))
     assert time.monotonic() - began_s < 5
 

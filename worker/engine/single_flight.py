@@ -4,6 +4,10 @@ Whoever holds the work's lock (`pull:<image>`, `build:<image>:<how>`) does it; a
 process and in every other worker of the host, read from a small state file how far it is, and
 share how it ends (C 22). A holder that dies frees the lock with it, and the next who looks goes on.
 
+The work has a thread of its own, which holds the lock. An event waits for it no longer than cattle
+waits for the event; the work itself goes on. So a build with a long silent step ends some day,
+and the event that cattle sends then finds the image.
+
     state_dir/pulls/<hash of the lock's name>.json, written whole or not at all, mode 0600:
     {"text", "percent", "moves", "began_s", "finished_s", "error", "account"}
 
@@ -13,11 +17,14 @@ hash that tells credentials apart, so that nobody gets the error of another one'
 An error is shared for some seconds after its end too (C 17). Losing a file costs doing it twice.
 """
 
+import contextvars
 import hashlib
 import json
+import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from concurrent.futures import Future, wait
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -89,19 +96,26 @@ class SingleFlight:
         """The image's inspect, once the work is done by us or by whoever does it already.
 
         With `even_if_present` only work that ended after this call began will do.
-        Errors: the job's failure; EngineUnavailableError; LockHeldError when whoever does it does
-        not get on.
+        Errors: the job's failure; EngineUnavailableError; LockHeldError when the work does not get
+        on, or does not end in the time of the event.
         """
         asked_s = time.time()
         told = Told(report)
         changed_s = time.monotonic()
         seen: WorkState | None = None
         while True:
-            with self._locks.try_hold(job.key) as free:
-                if free:
-                    found = self._held(job, told, asked_s, even_if_present=even_if_present)
-                    told.finish()
-                    return found
+            held = ExitStack()
+            if held.enter_context(self._locks.try_hold(job.key)):
+                done = _in_thread(
+                    held,
+                    partial(self._held, job, told, asked_s, even_if_present=even_if_present),
+                )
+                while not wait((done,), timeout=_POLL_S).done:
+                    _refuse_to_wait_longer(job)
+                found = done.result()
+                told.finish()
+                return found
+            held.close()
             state = self._read(job.key)
             if state != seen:
                 seen, changed_s = state, time.monotonic()
@@ -109,8 +123,7 @@ class SingleFlight:
                     told(state.text, state.percent)
             if time.monotonic() - changed_s > self._idle_timeout_s + _HOLDER_MARGIN_S:
                 raise LockHeldError(f"{job.key} is held by a worker that does not get on")
-            if deadline.left_s() < _POLL_S:
-                raise LockHeldError(f"{job.key} did not end in the time of the event")
+            _refuse_to_wait_longer(job)
             time.sleep(_POLL_S)
 
     def _held(self, job: Job, told: Told, asked_s: float, *, even_if_present: bool) -> Inspect:
@@ -166,6 +179,34 @@ class SingleFlight:
             for path in self._folder.iterdir():
                 if time.time() - path.stat().st_mtime > _KEEP_S:
                     path.unlink()
+
+
+def _refuse_to_wait_longer(job: Job) -> None:
+    if deadline.left_s() < _POLL_S:
+        raise LockHeldError(
+            f"{job.text} did not end in the time of this event; it goes on, and a later event "
+            "finds its result"
+        )
+
+
+def _in_thread(held: ExitStack, work: Callable[[], Inspect]) -> "Future[Inspect]":
+    """Do the work in a thread that has no deadline, and release what is held at its end."""
+    done: Future[Inspect] = Future()
+    # With the caller's context: log lines name the event, and its secrets are scrubbed.
+    context = contextvars.copy_context()
+
+    def run() -> None:
+        deadline.unbind()
+        try:
+            with held:
+                found = work()
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
+            done.set_exception(error)
+        else:
+            done.set_result(found)
+
+    threading.Thread(target=context.run, args=(run,), name="shared-work", daemon=True).start()
+    return done
 
 
 class Board:

@@ -23,7 +23,7 @@ _IN_A_NAME = re.compile(r"_A_?(\d+)_(\d+)(?=_|$)")
 _VARIABLE = re.compile(r"\bA\.18 (\w+)")
 _SECTION = re.compile(r"\b(A[ .]19|B[ .]\d+)\b(?!\.\d)")
 #: Rows with one number: what hurt users (C), what real servers, Engines and users showed (W).
-_PLAIN = re.compile(rf"\b([CW]) (\d+(?:{_AND}(?:[CW] )?\d+)*)\b(?!\.\d)")
+_PLAIN = re.compile(rf"\b([CW]) (\d+(?:{_AND}(?:\1 )?\d+)*)\b(?!\.\d)")
 
 _HEAD = """# Parity: each behaviour of the old agents, and the tests that hold it
 

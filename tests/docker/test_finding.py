@@ -84,7 +84,7 @@ def test_a_container_stopped_by_hand_is_only_started(
     host.run(ACTIVATE, data)
     (before,) = containers_of(data)
     docker_client.kill(before["Id"])
-    docker_client.wait(before["Id"])  # W 15: newer Engines answer a kill before the end
+    docker_client.wait(before["Id"])  # newer Engines answer a kill before the end
     assert host.calls_of(ACTIVATE, data).get("container.create", 0) == 0
     (after,) = containers_of(data)
     assert (after["Id"], after["State"]["Running"]) == (before["Id"], True)
@@ -140,7 +140,7 @@ def test_a_paused_container_runs(host, made, docker_client):
     assert listed(host)[paused]["state"] == "running"
     docker_client.unpause(paused)
     docker_client.kill(paused)
-    # Newer Engines answer a kill before the end, and list it later still (W 15).
+    # Newer Engines answer a kill before the end, and list it later still.
     wait_until(lambda: listed(host)[paused]["state"] == "stopped", 10, "the end in the list")
 
 

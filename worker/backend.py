@@ -5,21 +5,19 @@ without an outcome, whatever ended it. The final one is stored by one script tha
 event answered: it exists once. `celery.result.AsyncResult.get` is not offered; nobody waits here.
 """
 
-import threading
 from typing import Any
 
 import redis
 from celery import states
 from celery.backends.base import BaseBackend
 
-from worker.contract.broker import BrokerSettings, connect
 from worker.contract.ledger import Ledger
 from worker.contract.outcomes import Outcome, error, success
 from worker.contract.routes import LANES
-from worker.contract.seal import Sealer
 from worker.errors import EventFailedError
 from worker.handles import is_shortage
 from worker.log import logger
+from worker.runtime import current
 
 _log = logger(__name__)
 
@@ -33,19 +31,10 @@ class OutcomesBackend(BaseBackend):  # type: ignore[misc]  # celery has no types
 
     persistent = True
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)
-        self._lock = threading.Lock()
-        self._ledger_or_none: Ledger | None = None
-
     @property
     def _ledger(self) -> Ledger:
-        # Celery makes one backend per thread or process as it likes; a connection is made on use.
-        with self._lock:
-            if self._ledger_or_none is None:
-                settings = BrokerSettings()
-                self._ledger_or_none = Ledger(connect(settings), Sealer.of(settings))
-            return self._ledger_or_none
+        # The one of this process: when file handles are short, another one could not be made.
+        return current().ledger
 
     def exception_safe_to_retry(self, exc: Exception) -> bool:
         """Return whether storing may be tried again: Redis failed, or no file handle was free."""

@@ -6,6 +6,8 @@ A process without a free handle cannot open a lock, a file or a socket until oth
 import errno
 import resource
 
+from worker.errors import HandleShortageError
+
 _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE})
 #: What a lane has open without any event: the broker's connections, logs, modules that load late.
 _LANE_HANDLES = 32
@@ -17,6 +19,8 @@ def is_shortage(error: BaseException | None) -> bool:
     """Return whether an error, or one that caused it, says that no file handle was free."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
+        if isinstance(error, HandleShortageError):
+            return True
         if isinstance(error, OSError) and error.errno in _SHORTAGES:
             return True
         seen.add(id(error))

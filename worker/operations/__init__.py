@@ -12,7 +12,8 @@ from typing import Any
 
 from worker.contract.events import Event
 from worker.contract.scrubbing import Scrubber, scrubbing
-from worker.errors import OperationError, WorkerError
+from worker.errors import HandleShortageError, OperationError, WorkerError
+from worker.handles import is_shortage
 from worker.operations.activate import activate
 from worker.operations.config_update import update_config
 from worker.operations.context import Host
@@ -80,7 +81,9 @@ def _run_scrubbed(operation: Operation, event: Event, host: Host) -> dict[str, A
         try:
             return operation(event, replace(host, report_progress=report_progress, warn=warn))
         except WorkerError as error:
-            scrubbed = type(error)(scrubber(error.message))
+            # The causes stay behind, so that what they say of file handles must be kept here.
+            kind = HandleShortageError if is_shortage(error) else type(error)
+            scrubbed = kind(scrubber(error.message))
         # Raised outside the handler: the causes may quote the secrets.
         raise scrubbed
 

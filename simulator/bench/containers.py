@@ -118,7 +118,12 @@ class Raw:
             path = Path(folder) / "event.json"
             known = {"id": "1", "name": event.name, "data": event.data}
             path.write_text(json.dumps(known), encoding="utf-8")
-            with Program("worker", "explain", str(path), environment={"CATTLE_HOME": folder}) as it:
+            environment = {
+                "CATTLE_HOME": folder,
+                # As the worker negotiates it; without this, `explain` warns that it assumes one.
+                "CATTLE_DOCKER_API_VERSION": self.client.version()["ApiVersion"],
+            }
+            with Program("worker", "explain", str(path), environment=environment) as it:
                 it.wait(60)
                 text = it.output()
         body: dict[str, Any] = json.loads(text)

@@ -222,6 +222,9 @@ class Hosts:
             for agent, host_uuid in self._hosts.items()
             if host_uuid is not None and not self._standing.is_refused(agent)
         }
+        for agent, host_uuid in self._hosts.items():
+            if host_uuid is not None and agent not in served:
+                self._claims.release(host_uuid, agent.hash)
         self._claims.renew({host: agent.hash for agent, host in served.items() if host in alive})
         for agent, host_uuid in served.items():
             if agent.host_uuid is None:

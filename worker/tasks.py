@@ -46,6 +46,9 @@ _log = logger(__name__)
 RETRY_LEAST_S = 0.1
 RETRY_FIRST_S = 1
 RETRY_MOST_S = 15
+#: What a requeued event may take to be taken again on a busy machine. A try that begins too late
+#: would answer that no time is left, instead of what went wrong.
+REQUEUE_S = 1.0
 #: A control slot is not there for the asking: try again this soon.
 CONTROL_RETRY_S = 0.2
 #: cattle shows progress to people; more often helps nobody, unless cattle waits only briefly.
@@ -132,7 +135,8 @@ class _Run:
             outcome, code = "retried", error.code
             # Until the last moment at which one more try like this one can begin. What took this
             # try up to its last progress, such as a pull, is done.
-            left_s = self._deadline.left_s() - (time.monotonic() - self._deadline.began_s)
+            took_s = time.monotonic() - self._deadline.began_s
+            left_s = self._deadline.left_s() - took_s - REQUEUE_S
             if left_s < RETRY_LEAST_S:
                 # It would end after cattle's patience: answer in time.
                 outcome = "error"

@@ -152,10 +152,22 @@ def test_start_during_a_removal_waits_and_makes_the_container_anew(engine, host,
     assert reply["instanceHostMap"]["instance"]["externalId"] == only["Id"] != "a" * 64
 
 
+def test_start_refused_for_the_removal_of_another_container_keeps_ours(engine, host):
+    """Only a container that the Engine removes is made anew; ours may hold data (W 17, W 18)."""
+    engine.add_container("a" * 64, name="r-web", uuid=factories.UUID)
+    engine.containers["a" * 64]["State"] = {"Running": False, "Status": "exited"}
+    words = "container r-other is marked for removal and cannot be started"
+    engine.script("POST", START, says(409, words))
+    with pytest.raises(EngineBusyError, match="r-other"):
+        host.run(ACTIVATE, factories.instance_data())
+    assert "a" * 64 in engine.containers
+
+
 def test_removal_that_does_not_end_is_an_error_in_bounded_time(engine, make_host):
     """The wait has the Engine's timeout, and the event is tried again (W 18)."""
     host = make_host(WORKER_ENGINE_TIMEOUT_S="1")
     engine.add_container("a" * 64, name="r-web", uuid=factories.UUID)
+    engine.containers["a" * 64]["State"] = {"Running": False, "Status": "removing"}
     engine.script("POST", START, says(409, "container is marked for removal"))
     engine.script("DELETE", "/containers/.*", says(409, "removal is already in progress"))
     began_s = time.monotonic()

@@ -62,6 +62,12 @@ class Claims:
             return True
         return self._read(key) == [agent_hash]
 
+    def release(self, host_uuid: str, agent_hash: str) -> None:
+        """Give up a claim of the agent, so that another agent need not wait for its end."""
+        key = keys.served(host_uuid)
+        if self._read(key) == [agent_hash]:
+            self._redis.delete(key)
+
     def renew(self, hosts: Mapping[str, str]) -> None:
         """Claim hosts for their agents; `hosts` is agent hash by host uuid."""
         with self._redis.pipeline(transaction=False) as pipe:

@@ -261,6 +261,12 @@ def is_running(container: Inspect) -> bool:
     return bool((container.get("State") or {}).get("Running"))
 
 
+def is_going(container: Inspect) -> bool:
+    """Return whether the Engine is removing it, or has failed to."""
+    state = container.get("State") or {}
+    return state.get("Status") in {"removing", "dead"} or bool(state.get("Dead"))
+
+
 def uuid_of(container: Inspect) -> str:
     """How cattle knows a container: its label, else its name, else its id (A 2.6, 2.7, 2.10)."""
     labels = (container.get("Config") or {}).get("Labels") or {}

@@ -70,6 +70,10 @@ def _start(event: Event, uuid: str, found: Inspect | None, host: Host) -> Inspec
     try:
         _start_once(container_id, uuid, found, host)
     except RemovalUnderWayError as error:
+        now = containers.inspect(host.engine, container_id)
+        if now is not None and not containers.is_going(now):
+            # The words are about another container; this one may hold a user's data.
+            raise
         _log.info("container.removal-awaited", instance_uuid=uuid, reason=error.message)
         removal.remove(host.engine, container_id)
         container_id, found = _create(instance_of(event.data), host)

@@ -16,7 +16,7 @@ from contextlib import AbstractAsyncContextManager
 import redis
 
 from bridge.configcontent import ConfigContent
-from bridge.errors import KeysRefusedError, PublishError
+from bridge.errors import DoubtfulRefusalError, KeysRefusedError, PublishError
 from bridge.gate import Gate
 from bridge.publisher import MOST_RETRY_AFTER_S, Publisher
 from bridge.refusals import Refusals
@@ -198,7 +198,9 @@ class Sender:
         elif is_end:
             self._refused_keys.succeeded()
         else:
-            self._gate.failed(delivery.outcome_id)
+            # A refusal is an answer too: it must not hold up the replies that cattle takes.
+            if not isinstance(problem, DoubtfulRefusalError):
+                self._gate.failed(delivery.outcome_id)
             return agent
         # cattle answers, whatever it says of this reply. A host may have been removed: cattle reads
         # only the reply's name, so that another agent may send it.

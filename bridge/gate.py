@@ -1,19 +1,30 @@
 """Holds replies back while cattle takes none, and lets them go again gently.
 
-While the gate is open everybody passes. After failures of several different replies in a row it
-closes; then one at a time may try, after a growing, jittered wait, and the first success opens it
-for all. So a cattle that comes back meets one reply, not thousands, and one reply that cattle
-always answers with 500 does not hold up the others.
+While the gate is open, every reply passes. After failures of several different replies in a row it
+closes. Then one reply of each kind at a time may try, after a growing, jittered wait, and the first
+success opens the gate for all. So a cattle that comes back meets a few replies, not thousands.
+Replies that cattle always answers with 500 are of one kind soon: they wait for each other, and the
+pongs and the new replies of all hosts do not wait for them.
 """
 
 import asyncio
 import random
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from enum import StrEnum
 
 CLOSES_AFTER = 5
 FIRST_S = 0.25
 MOST_S = 15.0
+
+
+class Kind(StrEnum):
+    """What a reply waits for at a closed gate: its turn among replies of its kind."""
+
+    PONG = "pong"
+    FIRST_TRY = "first-try"
+    RETRY = "retry"
 
 
 class Gate:
@@ -22,8 +33,10 @@ class Gate:
     def __init__(self) -> None:
         #: Replies that failed since the last one that did not.
         self._failing: set[str] = set()
-        self._failed_probes = 0
-        self._probe = asyncio.Lock()
+        self._failed_probes: Counter[Kind] = Counter()
+        #: Wakes those who wait for their turn when another one gets through.
+        self._opened = asyncio.Event()
+        self._probes: defaultdict[Kind, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @property
     def is_open(self) -> bool:
@@ -31,29 +44,34 @@ class Gate:
         return len(self._failing) < CLOSES_AFTER
 
     @asynccontextmanager
-    async def passing(self) -> AsyncIterator[None]:
-        """Wait for leave to try."""
+    async def passing(self, kind: Kind) -> AsyncIterator[None]:
+        """Wait for permission to try."""
         while not self.is_open:
-            async with self._probe:
-                if self.is_open:
-                    break
-                await asyncio.sleep(self.wait_s(random.random()))  # noqa: S311 -- spreads load
-                yield
-                return
+            async with self._probes[kind]:
+                if not self.is_open:
+                    wait_s = self.wait_s(kind, random.random())  # noqa: S311 -- spreads load
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._opened.wait(), wait_s)
+                if not self.is_open:
+                    yield
+                    return
         yield
 
-    def wait_s(self, jitter: float) -> float:
-        """The wait before the next probe; `jitter` from 0 to 1."""
-        exponent = min(self._failed_probes, 20)
+    def wait_s(self, kind: Kind, jitter: float) -> float:
+        """Return the wait before the next probe of a kind; `jitter` from 0 to 1."""
+        exponent = min(self._failed_probes[kind], 20)
         return min(FIRST_S * 2.0**exponent, MOST_S) * (0.5 + jitter)
 
     def succeeded(self) -> None:
         """Cattle took a reply."""
         self._failing.clear()
-        self._failed_probes = 0
+        self._failed_probes.clear()
+        self._opened.set()
 
-    def failed(self, outcome_id: str) -> None:
+    def failed(self, outcome_id: str, kind: Kind) -> None:
         """Cattle did not take this reply."""
         if not self.is_open:
-            self._failed_probes += 1
+            self._failed_probes[kind] += 1
         self._failing.add(outcome_id)
+        if not self.is_open:
+            self._opened.clear()

@@ -10,11 +10,13 @@ import json
 import random
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import redis
 
+from bridge import gate
 from bridge.configcontent import ConfigContent
 from bridge.errors import DoubtfulRefusalError, KeysRefusedError, PublishError
 from bridge.gate import Gate
@@ -98,6 +100,14 @@ class Sender:
     def _slot(self, delivery: Delivery) -> AbstractAsyncContextManager[None]:
         return self._slots.slot(delivery.agent, urgent=delivery.lane == Lane.CONTROL)
 
+    @asynccontextmanager
+    async def _permission(self, delivery: Delivery, tries: int) -> AsyncIterator[None]:
+        """Wait for a slot and for the gate; a retry holds no slot while it waits at the gate."""
+        slot, passing = self._slot(delivery), self._gate.passing(_kind(delivery, tries))
+        first, second = (passing, slot) if tries else (slot, passing)
+        async with first, second:
+            yield
+
     def _opened(self, delivery: Delivery) -> Outcome:
         """Return the outcome of a delivery.
 
@@ -146,7 +156,7 @@ class Sender:
         refusals = Refusals()
         while not self._is_late_ping(delivery):
             try:
-                async with self._slot(delivery), self._gate.passing():
+                async with self._permission(delivery, tries):
                     # Made anew for each try: what waits for a try is kept as it is in Redis.
                     outcome = reported or self._opened(delivery)
                     answer = reply(envelope, outcome, delivery.outcome_id)
@@ -156,7 +166,11 @@ class Sender:
             except PublishError as problem:
                 left_s = self._left_s(delivery) if delivery.deadline_ms else 0.0
                 end = refusals.end(problem, now_s=time.monotonic(), left_s=left_s)
-                agent = self._after_failure(problem, agent, delivery, is_end=end is not None)
+                if end is not None or isinstance(problem, KeysRefusedError):
+                    agent = self._after_answer(problem, agent)
+                elif not isinstance(problem, DoubtfulRefusalError):
+                    # A refusal is an answer too: it must not hold up the replies that cattle takes.
+                    self._gate.failed(delivery.outcome_id, _kind(delivery, tries))
                 if end is not None:
                     self.counts[end] += 1
                     _log.error(f"reply.{end}", event_id=event_id, reason=problem.message)
@@ -189,21 +203,16 @@ class Sender:
                 await self._pause(refused, delivery.event_id, tries)
                 agent = self._next_agent[agent]
 
-    def _after_failure(
-        self, problem: PublishError, agent: AgentKeys, delivery: Delivery, *, is_end: bool
-    ) -> AgentKeys:
-        """Note what a failure says of cattle and of the keys; return the agent to send as next."""
+    def _after_answer(self, problem: PublishError, agent: AgentKeys) -> AgentKeys:
+        """Note that cattle answers and whether it knows the keys; return the agent to send as next.
+
+        A host may have been removed: cattle reads only the reply's name, so that another agent may
+        send it.
+        """
         if isinstance(problem, KeysRefusedError):
             self._refused_keys.refused(agent)
-        elif is_end:
-            self._refused_keys.succeeded()
         else:
-            # A refusal is an answer too: it must not hold up the replies that cattle takes.
-            if not isinstance(problem, DoubtfulRefusalError):
-                self._gate.failed(delivery.outcome_id)
-            return agent
-        # cattle answers, whatever it says of this reply. A host may have been removed: cattle reads
-        # only the reply's name, so that another agent may send it.
+            self._refused_keys.succeeded()
         self._gate.succeeded()
         return self._next_agent[agent]
 
@@ -253,6 +262,12 @@ class Sender:
         if not readings_ms:
             return MOST_LEFT_S
         return min((delivery.deadline_ms - min(readings_ms)) / 1000, MOST_LEFT_S)
+
+
+def _kind(delivery: Delivery, tries: int) -> gate.Kind:
+    if delivery.lane == Lane.CONTROL:
+        return gate.Kind.PONG
+    return gate.Kind.RETRY if tries else gate.Kind.FIRST_TRY
 
 
 def _pause_s(tries: int, retry_after_s: float | None) -> float:

@@ -22,6 +22,9 @@ class Knobs(BaseModel):
     delay_frames_ms: float = Field(0, ge=0)
     delay_publish_ms: float = Field(0, ge=0)
     publish_status: int | None = Field(None, ge=400, le=599)
+    publish_over_bytes: int = Field(
+        0, ge=0, description="the publish faults hit only larger bodies, as a proxy's limit does"
+    )
     publish_hang: bool = Field(default=False, description="never answer a post while this is on")
     publish_reset: bool = Field(default=False, description="cut the connection, drop the reply")
     publish_lost_201: bool = Field(
@@ -58,9 +61,11 @@ class Faults:
             self.knobs = self.knobs.model_copy(update={"cut_frame": left - 1})
         return left > 0
 
-    def hits_publish(self) -> bool:
-        """Whether a publish fault is on and hits this post; counts down."""
+    def hits_publish(self, size_bytes: int = 0) -> bool:
+        """Whether a publish fault is on and hits a post of this size; counts down."""
         knobs = self.knobs
+        if 0 < size_bytes <= knobs.publish_over_bytes:
+            return False
         broken = (
             knobs.publish_status is not None
             or knobs.publish_hang

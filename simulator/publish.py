@@ -55,7 +55,8 @@ class Publish:
         raw = await request.read()
         if self._faults.knobs.delay_publish_ms:
             await asyncio.sleep(self._faults.knobs.delay_publish_ms / 1000)
-        response = await self._broken(request, raw) if self._faults.hits_publish() else None
+        is_hit = self._faults.hits_publish(len(raw))
+        response = await self._broken(request, raw) if is_hit else None
         if response is None:
             try:
                 response = self.accept(request, raw)

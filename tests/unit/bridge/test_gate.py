@@ -5,14 +5,14 @@ import asyncio
 import pytest
 
 from bridge import gate
-from bridge.gate import CLOSES_AFTER, FIRST_S, MOST_S, Gate
+from bridge.gate import CLOSES_AFTER, FIRST_S, MOST_S, Gate, Kind
 
 
 def shut_gate(failed_probes=0):
     """A gate after the failures that shut it, and some more."""
     shut = Gate()
     for number in range(CLOSES_AFTER + failed_probes):
-        shut.failed(f"reply {number}")
+        shut.failed(f"reply {number}", Kind.RETRY)
     return shut
 
 
@@ -30,7 +30,7 @@ def test_one_reply_that_always_fails_does_not_shut_it():
     """One reply that cattle never takes does not hold up the others."""
     held = Gate()
     for _ in range(100):
-        held.failed("the same")
+        held.failed("the same", Kind.RETRY)
     assert held.is_open
 
 
@@ -43,9 +43,15 @@ def test_opens_at_the_first_success():
 
 def test_waits_longer_with_each_failed_probe():
     """An outage gets fewer and fewer probes, down to a limit."""
-    waits_s = [shut_gate(probes).wait_s(0.5) for probes in range(30)]
+    waits_s = [shut_gate(probes).wait_s(Kind.RETRY, 0.5) for probes in range(30)]
     assert waits_s == sorted(waits_s)
     assert (waits_s[0], waits_s[-1]) == (FIRST_S, MOST_S)
+
+
+def test_failed_retries_let_no_other_kind_wait_longer():
+    """W 31: replies that cattle never takes hold up neither pongs nor new replies."""
+    shut = shut_gate(20)
+    assert [shut.wait_s(kind, 0.5) for kind in Kind] == [FIRST_S, FIRST_S, MOST_S]
 
 
 def test_lets_all_pass_while_it_is_open():
@@ -57,7 +63,7 @@ def test_lets_all_pass_while_it_is_open():
 
         async def pass_through():
             nonlocal inside
-            async with door.passing():
+            async with door.passing(Kind.RETRY):
                 inside += 1
                 await everybody.wait()
 
@@ -86,7 +92,7 @@ def test_lets_one_at_a_time_probe_while_it_is_shut(hurried):
 
         async def pass_through(number):
             nonlocal inside, most, passed
-            async with door.passing():
+            async with door.passing(Kind.RETRY):
                 inside += 1
                 most = max(most, inside) if not door.is_open else most
                 await asyncio.sleep(0.002)
@@ -111,7 +117,7 @@ def test_a_probe_that_fails_lets_the_next_one_try(hurried):
         async def probe():
             nonlocal tries
             try:
-                async with door.passing():
+                async with door.passing(Kind.RETRY):
                     tries += 1
                     raise OSError("cattle is away")  # noqa: TRY301 -- as a POST does
             except OSError:

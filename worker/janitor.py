@@ -17,6 +17,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -122,7 +123,7 @@ def clean(reach: Reach, grace: Grace, *, dry_run: bool) -> Look:
         for litter in found.litter:
             try:
                 cleared = litter.clear()
-            except (WorkerError, redis.RedisError) as error:
+            except (WorkerError, redis.RedisError, OSError) as error:
                 _log.warning("litter.kept", kind=litter.kind, litter=litter.name, reason=str(error))
             else:
                 if cleared:
@@ -153,7 +154,9 @@ def look(reach: Reach, grace: Grace, now_s: float) -> Look:
     """Return everything that may go now."""
     found = Look()
     # Before the containers: the one of a file that is there now is there as well, or gone.
-    written = list(StateFiles(reach.settings.state_dir).all())
+    written: list[tuple[str, float]] = []
+    with _noting(found, "state files"):
+        written = list(StateFiles(reach.settings.state_dir).all())
     try:
         listed = containers.list_all(reach.engine, timeout_s=reach.engine.read_timeout_s)
     except WorkerError as error:
@@ -162,8 +165,10 @@ def look(reach: Reach, grace: Grace, now_s: float) -> Look:
         found.not_looked.update(dict.fromkeys(DOCKER_AREAS, error.message))
     else:
         found.litter.extend(_never_started(reach, listed, grace.container_s, now_s))
-        found.litter.extend(_temporary_tags(reach, grace.tag_s, now_s))
-        found.litter.extend(_orphaned_volumes(reach, grace.volume_s, now_s))
+        with _noting(found, "temporary tags"):
+            found.litter.extend(_temporary_tags(reach, grace.tag_s, now_s))
+        with _noting(found, "orphaned volumes"):
+            found.litter.extend(_orphaned_volumes(reach, grace.volume_s, now_s))
         found.litter.extend(_state_files(reach, written, listed, grace.file_s, now_s))
     try:
         found.litter.extend(_gone_hosts(reach.redis, grace.host_s, now_s))
@@ -171,6 +176,16 @@ def look(reach: Reach, grace: Grace, now_s: float) -> Look:
         _log.warning("janitor.without_redis", reason=str(error))
         found.not_looked[REDIS_AREA] = str(error)
     return found
+
+
+@contextmanager
+def _noting(found: Look, area: str) -> Iterator[None]:
+    """Note an area whose records cannot be read, and go on with the others."""
+    try:
+        yield
+    except OSError as error:
+        _log.warning("janitor.area_unreadable", area=area, reason=str(error))
+        found.not_looked[area] = str(error)
 
 
 def _never_started(

@@ -80,3 +80,32 @@ def test_unusable_state_folder_is_said_in_one_line(environment, tmp_path):
     assert code == 1
     assert said.startswith("worker janitor: cannot use the state folder")
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("folder", "area"),
+    [
+        ("containers", "state files"),
+        ("temporary-tags", "temporary tags"),
+        ("orphans", "orphaned volumes"),
+    ],
+)
+def test_records_that_cannot_be_read_are_named(environment, tmp_path, folder, area):
+    """A file where a folder of records should be; the other areas are looked at (W 36)."""
+    home = tmp_path / "home"
+    home.mkdir(exist_ok=True)
+    (home / folder).write_text("no folder")
+    code, said = run(environment, "--dry-run")
+    assert code == 1
+    assert [line for line in said.splitlines() if line.startswith("not looked at: ")] == [
+        line for line in said.splitlines() if line.startswith(f"not looked at: {area} (")
+    ]
+    assert f"not looked at: {area} (" in said
+
+
+def test_dry_run_with_an_unusable_state_folder_fails(environment, tmp_path):
+    """Nothing could be looked at, so that "0 found" would be wrong (W 36)."""
+    (tmp_path / "home").write_text("no folder")
+    code, said = run(environment, "--dry-run")
+    assert code == 1
+    assert "not looked at: state files (" in said

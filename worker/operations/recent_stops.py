@@ -45,7 +45,13 @@ class RecentStops(Records):
     def recent(self) -> set[str]:
         """Return the ids of the last seconds, and forget the older ones."""
         ids: set[str] = set()
-        for container_id, noted_s in list(self.all()):
+        try:
+            noted = list(self.all())
+        except OSError as error:
+            # A ping goes on without what cannot be read.
+            _log.warning("stops.unreadable", reason=error.strerror)
+            return ids
+        for container_id, noted_s in noted:
             if abs(time.time() - noted_s) <= LAG_S:
                 ids.add(container_id)
             else:

@@ -34,11 +34,16 @@ class Records:
             self._path(name).unlink()
 
     def all(self) -> Iterator[tuple[str, float]]:
-        """Each name, and when it was noted (Unix time in s)."""
-        for path in sorted(self._folder.glob("*.json")):
-            with suppress(OSError, ValueError, KeyError, TypeError):
-                record = json.loads(path.read_bytes())
-                yield str(record["name"]), float(record["time_s"])
+        """Return each name, and when it was noted (Unix time in s).
+
+        Errors: OSError when the folder is there and cannot be read.
+        """
+        with suppress(FileNotFoundError):
+            for path in sorted(self._folder.iterdir()):
+                with suppress(OSError, ValueError, KeyError, TypeError):
+                    if path.suffix == ".json":
+                        record = json.loads(path.read_bytes())
+                        yield str(record["name"]), float(record["time_s"])
 
     def count(self) -> int:
         """How many there are."""

@@ -58,8 +58,9 @@ class StateFiles:
         """Each file's name, which is its container's id, and when it was written (Unix time in s).
 
         What a crash left unfinished is among them, under a name that is no container's.
+        Errors: OSError when the folder is there and cannot be read.
         """
-        with suppress(OSError):
+        with suppress(FileNotFoundError):
             for path in sorted(self._folder.iterdir()):
                 with suppress(OSError):
                     if _NAME.fullmatch(path.name):

@@ -108,6 +108,8 @@ def test_name_conflict_is_known_by_its_words(engine, host, status, words):
     [
         (409, "create shared: conflict: volume name must be unique"),
         (409, "volume name shared is in use by another driver"),
+        (409, 'create r-web: a volume with the name "r-web" is in use'),
+        (409, 'create r-web: conflict: the name "r-web" is in use by a volume'),
         (409, 'Conflict. The container name "/r-web/db" is already in use by container "9999"'),
         (409, "endpoint with name r-web already exists in network bridge"),
         (400, "invalid volume name"),

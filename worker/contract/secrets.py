@@ -36,7 +36,10 @@ _LABELS = frozenset({"labels", "Labels", "createLabels"})
 #: Not secret as a whole, but nothing below them is ever quoted.
 _NEVER_QUOTED = _LABELS | {"dockerInspect", "dockerContainer"}
 #: A label, an option or an argument whose name says that its value is secret.
-_NAME = r"[\w./-]*(?:passw|pwd|secret|token|credential|api[-_.]?key|private[-_.]?key)[\w./-]*"
+_NAME = (
+    r"[\w./-]*(?:passw|passphrase|(?<![a-z])pass(?![a-z])|pwd|secret|token|credential"
+    r"|(?<![a-z])auth(?![a-z])|(?:api|private|access)[-_.]?key)[\w./-]*"
+)
 _SECRET_NAME = re.compile(_NAME, re.IGNORECASE)
 _OPTION = re.compile(rf"({_NAME})(?:\s*=\s*|\s+|:\s*)(\"[^\"]*\"|'[^']*'|[^\s,]+)", re.IGNORECASE)
 

@@ -35,7 +35,8 @@ def create_refusal(name: str) -> Refusal:
 
     def meaning(status: int, words: str) -> type[EngineError] | None:
         taken = _NAME_TAKEN.search(words)
-        if taken is not None and taken["name"] in {None, name.lower()}:
+        is_about_volume = "volume" in words.replace(name.lower(), "")
+        if taken is not None and taken["name"] in {None, name.lower()} and not is_about_volume:
             return NameConflictError
         if status == 404 and _NO_CONTAINER in words:  # noqa: PLR2004 - HTTP's own number
             return ContainerMissingError

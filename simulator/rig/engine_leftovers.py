@@ -1,12 +1,15 @@
 """What a private Docker Engine leaves on a machine, found by its folder, and the removal of it.
 
 An Engine writes `engine.json` into its folder before it makes anything, so that even the leftovers
-of a run that was killed can be found and removed by the next one.
+of a run that was killed can be found and removed by the next one. The run that owns the Engine
+holds a lock on that file; the kernel drops the lock when the run ends, however it ends. A process
+id and its start time would not do: the start time moves when the machine's clock is set.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import ipaddress
 import json
 import shutil
@@ -14,6 +17,7 @@ import subprocess
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TextIO
 
 import psutil
 
@@ -34,14 +38,17 @@ class EngineTraces:
     """Its bridge, and its control group."""
     subnet: str
     """Addresses of its bridge and of every network made on it."""
-    owner_pid: int
-    """The process that started it."""
-    owner_created_s: float
-    """When that process began: a process id alone may have been given out again."""
 
-    def write(self) -> None:
-        """Put the record into the Engine's folder."""
-        Path(self.root, RECORD_NAME).write_text(json.dumps(asdict(self)), encoding="utf-8")
+    def write(self) -> TextIO:
+        """Put the record into the Engine's folder; the Engine is ours while the file stays open."""
+        record = Path(self.root, RECORD_NAME)
+        unlocked = record.with_suffix(".new")
+        held = unlocked.open("w", encoding="utf-8")
+        fcntl.flock(held, fcntl.LOCK_EX)
+        json.dump(asdict(self), held)
+        held.flush()
+        unlocked.rename(record)  # nobody ever finds the record without its lock
+        return held
 
 
 def remove_traces(traces: EngineTraces) -> None:
@@ -56,9 +63,10 @@ def remove_traces(traces: EngineTraces) -> None:
 def remove_abandoned(parent: Path, prefix: str) -> None:
     """Remove what Engines of killed runs left, leaving those of living runs alone."""
     for record in parent.glob(f"{prefix}*/{RECORD_NAME}"):
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            traces = EngineTraces(**json.loads(record.read_text(encoding="utf-8")))
-            if Path(traces.root) == record.parent and not _owner_lives(traces):
+        with contextlib.suppress(OSError, ValueError, TypeError), record.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while the owner lives
+            traces = EngineTraces(**json.load(file))
+            if Path(traces.root) == record.parent:
                 remove_traces(traces)
 
 
@@ -87,14 +95,6 @@ def run_ip(*arguments: str) -> str:
     if done.returncode != 0:
         raise OSError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
     return done.stdout
-
-
-def _owner_lives(traces: EngineTraces) -> bool:
-    try:
-        owner = psutil.Process(traces.owner_pid)
-    except psutil.NoSuchProcess:
-        return False
-    return abs(owner.create_time() - traces.owner_created_s) < 1
 
 
 def _kill_processes(traces: EngineTraces) -> None:

@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Self
+from typing import Self, TextIO
 
 import psutil
 
@@ -43,15 +43,13 @@ class PrivateEngine(DockerEngine):
         self._options = options
         # Letters and digits only, as containerd's namespaces want; a link's name has 15 of them.
         name = f"cp{root.name.removeprefix(FOLDER_PREFIX).replace('_', '0')}"[:15]
-        owner = psutil.Process()
         self.subnet = _free_subnet()
         self._traces = EngineTraces(
             root=str(root),
             name=name,
             subnet=str(self.subnet),
-            owner_pid=owner.pid,
-            owner_created_s=owner.create_time(),
         )
+        self._record: TextIO | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -64,7 +62,7 @@ class PrivateEngine(DockerEngine):
     def start(self) -> Self:
         """Make the bridge, start dockerd, and wait until it answers."""
         try:
-            self._traces.write()
+            self._record = self._traces.write()
             (self.root / "daemon.json").write_text("{}", encoding="ascii")
             self._make_bridge()
             self._launch()
@@ -94,6 +92,9 @@ class PrivateEngine(DockerEngine):
         """End dockerd and remove everything it made: its data is not kept, so nothing is asked."""
         self.kill()
         remove_traces(self._traces)
+        if self._record is not None:
+            self._record.close()
+            self._record = None
 
     def _end_containerd(self) -> None:
         """A killed dockerd takes its containerd along; where nobody reaps that, its pid file lies.

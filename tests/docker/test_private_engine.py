@@ -129,6 +129,15 @@ def test_the_engine_of_a_killed_run_is_removed_by_the_next(private_engine):
     assert engine_answers(private_engine.environment)
 
 
+def test_a_living_run_keeps_its_engine_when_the_clock_is_set(private_engine, monkeypatch):
+    """Setting the machine's clock moves the start time of every process."""
+    monkeypatch.setattr("psutil._pslinux.boot_time", lambda: 1.0)
+
+    remove_abandoned(Path(tempfile.gettempdir()), FOLDER_PREFIX)
+
+    assert engine_answers(private_engine.environment)
+
+
 def test_an_engine_that_does_not_answer_is_not_found(tmp_path):
     """DOCKER_HOST of a dead Engine counts as none."""
     assert find_engine({"DOCKER_HOST": f"unix://{tmp_path}/docker.sock"}) is None

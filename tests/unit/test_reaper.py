@@ -1,5 +1,6 @@
 """The reaper: exit codes, signals, and orphans of the command."""
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -37,8 +38,10 @@ def reaped():
 
     yield start
     for process in started:
-        for one in [*psutil.Process().children(recursive=True)]:
-            one.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended, as most tests want
+            reaper = psutil.Process(process.pid)
+            for one in [*reaper.children(recursive=True), reaper]:
+                one.kill()
         process.communicate(timeout=10)
 
 

@@ -30,7 +30,9 @@ class Kind(StrEnum):
 class Gate:
     """The one gate before POST /publish."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, first_s: float = FIRST_S) -> None:
+        #: The wait before the first probe.
+        self._first_s = first_s
         #: Replies that failed since the last one that did not.
         self._failing: set[str] = set()
         self._failed_probes: Counter[Kind] = Counter()
@@ -60,7 +62,7 @@ class Gate:
     def wait_s(self, kind: Kind, jitter: float) -> float:
         """Return the wait before the next probe of a kind; `jitter` from 0 to 1."""
         exponent = min(self._failed_probes[kind], 20)
-        return min(FIRST_S * 2.0**exponent, MOST_S) * (0.5 + jitter)
+        return min(self._first_s * 2.0**exponent, MOST_S) * (0.5 + jitter)
 
     def succeeded(self) -> None:
         """Cattle took a reply."""

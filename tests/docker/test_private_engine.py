@@ -2,10 +2,8 @@
 
 import ipaddress
 import os
-import signal
 import subprocess
 import sys
-import tempfile
 import uuid
 from pathlib import Path
 
@@ -19,12 +17,12 @@ from simulator.rig.image import build_image
 from simulator.rig.private_engine import FOLDER_PREFIX
 from simulator.rig.processes import PROJECT_DIR, clean_environment
 
-KILLED_RUN = """\
-import os
+OTHER_RUN = """\
+import signal
 from simulator.rig.engine import start_private_engine
 engine = start_private_engine()
 print(engine.root, engine.subnet, flush=True)
-os.kill(os.getpid(), 9)
+signal.pause()
 """
 
 
@@ -48,6 +46,22 @@ def client(private_engine):
     build_image(client)
     yield client
     client.close()
+
+
+@pytest.fixture
+def other_run(private_engine):
+    """A run beside this one that has an Engine: its process, its Engine's folder and addresses."""
+    with subprocess.Popen(
+        [sys.executable, "-c", OTHER_RUN],
+        env=clean_environment(),
+        cwd=PROJECT_DIR,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        root, subnet = process.stdout.readline().split()
+        yield process, Path(root), subnet
+        process.kill()
+    remove_abandoned(Path(root).parent, FOLDER_PREFIX)
 
 
 def traces_of(root: Path, subnet: str) -> list[str]:
@@ -109,33 +123,18 @@ def test_the_link_of_a_container_that_never_started_goes_too(private_engine, cli
     assert [one for one in (bridge, *ends) if one in left] == []
 
 
-def test_the_engine_of_a_killed_run_is_removed_by_the_next(private_engine):
+def test_the_engine_of_a_killed_run_is_removed_by_the_next(other_run):
     """What a run that was killed left behind goes, and a living run's Engine stays."""
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED_RUN],
-        env=clean_environment(),
-        cwd=PROJECT_DIR,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == -signal.SIGKILL
-    root, subnet = done.stdout.split()
-    assert Path(root, RECORD_NAME).exists()
+    process, root, subnet = other_run
 
-    remove_abandoned(Path(tempfile.gettempdir()), FOLDER_PREFIX)
+    remove_abandoned(root.parent, FOLDER_PREFIX)
+    assert engine_answers({"DOCKER_HOST": f"unix://{root}/docker.sock"})
 
-    assert traces_of(Path(root), subnet) == []
-    assert engine_answers(private_engine.environment)
-
-
-def test_a_living_run_keeps_its_engine_when_the_clock_is_set(private_engine, monkeypatch):
-    """Setting the machine's clock moves the start time of every process."""
-    monkeypatch.setattr("psutil._pslinux.boot_time", lambda: 1.0)
-
-    remove_abandoned(Path(tempfile.gettempdir()), FOLDER_PREFIX)
-
-    assert engine_answers(private_engine.environment)
+    process.kill()
+    process.wait()
+    assert (root / RECORD_NAME).exists()
+    remove_abandoned(root.parent, FOLDER_PREFIX)
+    assert traces_of(root, subnet) == []
 
 
 def test_an_engine_that_does_not_answer_is_not_found(tmp_path):

@@ -146,14 +146,13 @@ def test_a_failing_scripts_output_is_scrubbed(make_host, tmp_path):
         assert f"{MASK} at" in text
 
 
-def test_a_log_line_of_an_event_is_scrubbed(engine, host, monkeypatch):
+def test_a_log_line_of_an_event_is_scrubbed(engine, host):
     """W 37: also one that a library writes while the event runs."""
     stream = io.StringIO()
     root = logging.getLogger()
     before = (root.handlers[:], root.level)
-    monkeypatch.setattr("sys.stdout", stream)
     try:
-        log.set_up(debug=True)
+        log.set_up(debug=True, stream=stream)
         said = {"message": f"{WORDS} {SECRET}"}
         # A start that is refused is taken back; that this fails is only logged.
         engine.script("POST", START, Answer(400, said))

@@ -28,8 +28,8 @@ def settle(client, ledger):
 def bridge(client):
     """A bridge's side of the stream, by its name; it lives for the time of a lease."""
 
-    def named(name):
-        stream = OutcomeStream(client, name)
+    def named(name, **options):
+        stream = OutcomeStream(client, name, **options)
         stream.set_up()
         return stream
 
@@ -111,15 +111,14 @@ def test_a_bridge_without_outcomes_is_forgotten_only_after_a_while(client, settl
     assert FORGET_AFTER_MS >= 10_000
 
 
-def test_an_outcome_whose_delivery_was_lost_is_claimed(client, settle, bridge, monkeypatch):
+def test_an_outcome_whose_delivery_was_lost_is_claimed(settle, bridge):
     """What Redis handed out over a connection that broke comes to the bridge all the same."""
     wanted = settle(3)
     stream = bridge("b1")
     in_hand = ids_of_outcomes(stream.read(1, 100))
     stream.read(10, 100)
     assert stream.claim_missed(in_hand, 10) == [], "they may be on their way"
-    monkeypatch.setattr("worker.contract.stream.MISSED_AFTER_MS", 0)
-    assert ids(stream.claim_missed(in_hand, 10)) == wanted[1:]
+    assert ids(bridge("b1", missed_after_ms=0).claim_missed(in_hand, 10)) == wanted[1:]
 
 
 def test_an_unreadable_entry_stops_nobody(client, settle, bridge):

@@ -97,12 +97,14 @@ class OutcomeStream:
         *,
         key: str = keys.OUTCOMES,
         marks: tuple[str, ...] = (),
+        missed_after_ms: int = MISSED_AFTER_MS,
     ) -> None:
         self._redis = client
         self._bridge_id = bridge_id
         self._key = key
         #: Of this bridge's queue keys; none are announced when empty.
         self._marks = marks
+        self._missed_after_ms = missed_after_ms
         self._leases = Leases(client)
         self._read_script = client.register_script(_READ)
         self._claim_script = client.register_script(_CLAIM)
@@ -152,7 +154,7 @@ class OutcomeStream:
         )
         if pending <= len(in_hand):
             return []
-        ids = self._pending(self._bridge_id, most + len(in_hand), idle_ms=MISSED_AFTER_MS)
+        ids = self._pending(self._bridge_id, most + len(in_hand), idle_ms=self._missed_after_ms)
         missed = [outcome_id for outcome_id in ids if outcome_id not in in_hand]
         return self._claim(missed[:most]) if missed else []
 

@@ -2,15 +2,12 @@
 
 import asyncio
 
-import pytest
-
-from bridge import gate
 from bridge.gate import CLOSES_AFTER, FIRST_S, MOST_S, Gate, Kind
 
 
-def shut_gate(failed_probes=0):
+def shut_gate(failed_probes=0, **options):
     """A gate after the failures that shut it, and some more."""
-    shut = Gate()
+    shut = Gate(**options)
     for number in range(CLOSES_AFTER + failed_probes):
         shut.failed(f"reply {number}", Kind.RETRY)
     return shut
@@ -78,17 +75,11 @@ def test_lets_all_pass_while_it_is_open():
     assert asyncio.run(scenario()) == 50
 
 
-@pytest.fixture
-def hurried(monkeypatch):
-    """Probes without the wait."""
-    monkeypatch.setattr(gate, "FIRST_S", 0.001)
-
-
-def test_lets_one_at_a_time_probe_while_it_is_shut(hurried):
+def test_lets_one_at_a_time_probe_while_it_is_shut():
     """A cattle that comes back meets one reply, not thousands; then all go."""
 
     async def scenario():
-        door, inside, most, passed = shut_gate(), 0, 0, 0
+        door, inside, most, passed = shut_gate(first_s=0.001), 0, 0, 0
 
         async def pass_through(number):
             nonlocal inside, most, passed
@@ -108,11 +99,11 @@ def test_lets_one_at_a_time_probe_while_it_is_shut(hurried):
     assert asyncio.run(scenario()) == (1, 50)
 
 
-def test_a_probe_that_fails_lets_the_next_one_try(hurried):
+def test_a_probe_that_fails_lets_the_next_one_try():
     """An error within the gate does not keep it locked."""
 
     async def scenario():
-        door, tries = shut_gate(), 0
+        door, tries = shut_gate(first_s=0.001), 0
 
         async def probe():
             nonlocal tries

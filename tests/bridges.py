@@ -133,6 +133,19 @@ class BridgeRig:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
+    def leave_outcome(self) -> str:
+        """Have a worker end an event after its bridge was killed; the event's id."""
+        done = threading.Event()
+        worker = self.start_worker(script=lambda *_: done.wait(20) and success({}))
+        bridge = self.start_bridge()
+        self.wait_subscribed()
+        event_id = self.cattle.send(ACTIVATE, {}, **EVENT, agent=AGENT["access_key"])
+        wait_until(lambda: worker.taken, 10, "the event taken")
+        bridge.kill()
+        done.set()
+        wait_until(lambda: self.outcomes_left() == 1, 10, "the outcome")
+        return event_id
+
     def start_worker(self, **options: Any) -> ScriptedWorker:
         """A worker that lives until the rig ends."""
         return self._stack.enter_context(ScriptedWorker(self.redis.url, self.key, **options))

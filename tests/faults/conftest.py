@@ -1,9 +1,12 @@
 """Systems of real processes on an Engine that a test may hold up at any call, and bridges alone."""
 
+from contextlib import ExitStack
+
 import pytest
 
 from tests import factories
 from tests.bridges import BridgeRig
+from tests.faults.faulty_system import FaultySystem
 from tests.faults.scripted_engine import ScriptedEngine
 from tests.hosts import hosts_on
 
@@ -14,6 +17,21 @@ def scripted(tmp_path_factory):
     with ScriptedEngine(tmp_path_factory.mktemp("engine")) as started:
         started.images.add(factories.IMAGE)
         yield started
+
+
+@pytest.fixture(scope="module")
+def make_system(scripted, redis_server, tmp_path_factory):
+    """Start the module's system on an empty Redis, `make_system(worker={...})`; its lanes run."""
+    with ExitStack() as stack:
+
+        def make(**options) -> FaultySystem:
+            redis_server.client().flushall()
+            state_dir = tmp_path_factory.mktemp("state")
+            system = FaultySystem(scripted, redis=redis_server, state_dir=state_dir, **options)
+            stack.enter_context(system).wait_lanes()
+            return system
+
+        yield make
 
 
 @pytest.fixture(autouse=True)

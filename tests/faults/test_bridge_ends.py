@@ -167,14 +167,7 @@ def test_a_reply_for_an_agent_that_is_gone_is_sent_all_the_same(make_rig):
     """A call whose agent left the settings is answered under another agent's keys."""
     other = {"access_key": "other", "secret_key": "other-secret"}
     rig = make_rig(agents=[AGENT, other])
-    done = threading.Event()
-    worker = rig.start_worker(script=lambda *_: done.wait(20) and success({}))
-    bridge = rig.start_bridge()
-    rig.wait_subscribed()
-    event_id = rig.cattle.send(ACTIVATE, {}, **EVENT, agent=AGENT["access_key"])
-    wait_until(lambda: worker.taken, 10, "the event taken")
-    bridge.kill()
-    done.set()
+    event_id = rig.leave_outcome()
     rig.start_bridge(CATTLE_ACCESS_KEY="other", CATTLE_SECRET_KEY="other-secret")
     assert rig.cattle.wait(event_id, 20).state == "success"
 

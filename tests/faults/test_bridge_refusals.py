@@ -1,15 +1,13 @@
 """What a bridge makes of refusals: of keys that cattle does not know, and of what is no cattle."""
 
 import json
-import threading
 
 import pytest
 from aiohttp import web
 
 from simulator.rig.processes import wait_until
 from tests.answering import answering_thread
-from tests.bridges import ACTIVATE, AGENT, EVENT
-from worker.contract.outcomes import success
+from tests.bridges import AGENT
 
 ADMIN = {"X-API-ACCOUNT-KIND": "admin", "X-API-ACCOUNT-ID": "1a1", "X-API-USER-ID": "1a1"}
 
@@ -63,25 +61,11 @@ def test_redirect_of_a_subscription_is_not_followed(rig, status):
     assert rig.counted("connects") == 0
 
 
-def held_event(rig):
-    """Give an event to a worker that ends it when the bridge is gone; its id."""
-    done = threading.Event()
-    worker = rig.start_worker(script=lambda *_: done.wait(20) and success({}))
-    bridge = rig.start_bridge()
-    rig.wait_subscribed()
-    event_id = rig.cattle.send(ACTIVATE, {}, **EVENT, agent=AGENT["access_key"])
-    wait_until(lambda: worker.taken, 10, "the event taken")
-    bridge.kill()
-    done.set()
-    wait_until(lambda: rig.outcomes_left() == 1, 10, "the outcome")
-    return event_id
-
-
 def test_reply_of_a_removed_agent_goes_out_with_anothers_keys(make_rig, tmp_path):
     """W 6: without access control 201 says nothing; the reply counts when an agent sent it."""
     other = {"access_key": "other", "secret_key": "other-secret"}
     rig = make_rig(agents=[AGENT, other], security_enabled=False)
-    event_id = held_event(rig)
+    event_id = rig.leave_outcome()
     path = tmp_path / "agents.toml"
     path.write_text(
         f'[[agents]]\naccess_key = "{AGENT["access_key"]}"\nsecret_key = "forgotten"\n'
@@ -98,7 +82,7 @@ def test_reply_of_a_removed_agent_goes_out_with_anothers_keys(make_rig, tmp_path
 def test_reply_that_only_the_admin_sent_is_not_counted_as_sent(make_rig):
     """W 6: it is sent again with whatever keys there are, and stays in Redis meanwhile."""
     rig = make_rig(security_enabled=False)
-    held_event(rig)
+    rig.leave_outcome()
     bridge = rig.start_bridge(CATTLE_SECRET_KEY="forgotten")
     wait_until(lambda: bridge.output().count("reply.waits") >= 2, 20, "two attempts")
     assert "reply.sent" not in bridge.output()

@@ -11,7 +11,7 @@ import pytest
 from simulator import sample
 from simulator.rig.processes import Program, wait_until
 from tests import factories
-from tests.faults.faulty_system import FaultySystem, new_instance
+from tests.faults.faulty_system import new_instance
 from tests.faults.scripted_engine import Held, Pull
 from tests.floor import allowed_s
 
@@ -21,18 +21,12 @@ DRAIN_S = 1.0
 
 
 @pytest.fixture(scope="module")
-def system(scripted, redis_server, tmp_path_factory):
+def system(make_system):
     """One system whose workers drain for a second."""
-    redis_server.client().flushall()
-    with FaultySystem(
-        scripted,
-        redis=redis_server,
-        state_dir=tmp_path_factory.mktemp("state"),
+    return make_system(
         simulator={"SIMULATOR_CLOCK_OFFSET_MS": "3600000"},
         worker={"WORKER_DRAIN_TIMEOUT_S": str(DRAIN_S)},
-    ) as running:
-        running.wait_lanes()
-        yield running
+    )
 
 
 def test_a_pull_longer_than_the_drain_is_done_by_the_next_worker(system, scripted):

@@ -11,7 +11,7 @@ from simulator import sample
 from simulator.client import Call
 from simulator.rig.processes import wait_until
 from tests import factories
-from tests.faults.faulty_system import FaultySystem, facts, new_instance
+from tests.faults.faulty_system import facts, new_instance
 from tests.faults.scripted_engine import Drip, Drop, Hang, Held, Pull
 from worker import deadline
 from worker.deadline import Deadline
@@ -27,13 +27,9 @@ OTHER = "example/other:2"
 
 
 @pytest.fixture(scope="module")
-def system(scripted, redis_server, tmp_path_factory):
+def system(make_system):
     """A system with the default settings."""
-    redis_server.client().flushall()
-    state_dir = tmp_path_factory.mktemp("state")
-    with FaultySystem(scripted, redis=redis_server, state_dir=state_dir) as running:
-        running.wait_lanes()
-        yield running
+    return make_system()
 
 
 # -- the whole system ------------------------------------------------------------------------------

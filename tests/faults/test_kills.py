@@ -15,7 +15,6 @@ from simulator import sample
 from simulator.rig.processes import wait_until
 from tests.faults.faulty_system import (
     REDELIVERED_WITHIN_S,
-    FaultySystem,
     facts,
     lane_pid,
     new_instance,
@@ -37,13 +36,9 @@ POINTS = {
 
 
 @pytest.fixture(scope="module")
-def system(scripted, redis_server, tmp_path_factory):
+def system(make_system):
     """One system for the module; each test leaves its worker running."""
-    redis_server.client().flushall()
-    state = tmp_path_factory.mktemp("state")
-    with FaultySystem(scripted, redis=redis_server, state_dir=state) as running:
-        running.wait_lanes()
-        yield running
+    return make_system()
 
 
 def hold_at(scripted, point):

@@ -13,7 +13,7 @@ from simulator import sample
 from simulator.rig.processes import wait_until
 from simulator.rig.proxy import Proxy
 from tests import factories
-from tests.faults.faulty_system import FaultySystem, facts, new_instance
+from tests.faults.faulty_system import facts, new_instance
 from tests.faults.scripted_engine import Held, Pull
 from tests.floor import allowed_s, start_s
 from worker.contract import keys
@@ -36,18 +36,12 @@ def engine_way(scripted):
 
 
 @pytest.fixture(scope="module")
-def system(scripted, engine_way, redis_server, tmp_path_factory):
+def system(engine_way, make_system):
     """One system whose Engine stands behind a proxy."""
-    redis_server.client().flushall()
-    with FaultySystem(
-        scripted,
-        redis=redis_server,
-        state_dir=tmp_path_factory.mktemp("state"),
+    return make_system(
         engine_environment={"DOCKER_HOST": f"unix://{engine_way.address}"},
         worker={"WORKER_ENGINE_TIMEOUT_S": str(ENGINE_TIMEOUT_S)},
-    ) as running:
-        running.wait_lanes()
-        yield running
+    )
 
 
 def ping_p99_ms(system, count=100):

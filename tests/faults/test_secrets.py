@@ -11,7 +11,7 @@ import pytest
 from simulator import sample
 from simulator.rig.processes import wait_until
 from tests import factories
-from tests.faults.faulty_system import FaultySystem, new_instance
+from tests.faults.faulty_system import new_instance
 from tests.faults.scripted_engine import Answer, Pull
 from tests.ledgers import everything
 from worker import log
@@ -217,18 +217,9 @@ def test_a_state_file_has_no_secret(host, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def system(scripted, redis_server, tmp_path_factory):
+def system(make_system):
     """A whole system that logs all it can."""
-    redis_server.client().flushall()
-    with FaultySystem(
-        scripted,
-        redis=redis_server,
-        state_dir=tmp_path_factory.mktemp("state"),
-        bridge={"CATTLE_DEBUG": "true"},
-        worker={"CATTLE_DEBUG": "true"},
-    ) as running:
-        running.wait_lanes()
-        yield running
+    return make_system(bridge={"CATTLE_DEBUG": "true"}, worker={"CATTLE_DEBUG": "true"})
 
 
 @pytest.fixture

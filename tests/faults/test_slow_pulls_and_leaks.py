@@ -5,7 +5,7 @@ import pytest
 
 from simulator import sample
 from simulator.rig.processes import wait_until
-from tests.faults.faulty_system import FaultySystem, lane_pid, new_instance
+from tests.faults.faulty_system import lane_pid, new_instance
 from tests.faults.scripted_engine import Pull
 from worker.contract.routes import Lane
 from worker.engine.progress import REPEAT_EVERY_S
@@ -21,17 +21,11 @@ AT_ONCE = 50
 
 
 @pytest.fixture(scope="module")
-def system(scripted, redis_server, tmp_path_factory):
+def system(make_system):
     """One system that ends a silent pull soon."""
-    redis_server.client().flushall()
-    with FaultySystem(
-        scripted,
-        redis=redis_server,
-        state_dir=tmp_path_factory.mktemp("state"),
-        worker={"WORKER_PULL_IDLE_TIMEOUT_S": str(IDLE_S), "WORKER_JANITOR_EVERY_S": "0"},
-    ) as running:
-        running.wait_lanes()
-        yield running
+    return make_system(
+        worker={"WORKER_PULL_IDLE_TIMEOUT_S": str(IDLE_S), "WORKER_JANITOR_EVERY_S": "0"}
+    )
 
 
 def test_a_pull_longer_than_the_deadline_ends_well(system, scripted):

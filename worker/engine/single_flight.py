@@ -17,10 +17,8 @@ hash that tells credentials apart, so that nobody gets the error of another one'
 An error is shared for some seconds after its end too (C 17). Losing a file costs doing it twice.
 """
 
-import contextvars
 import hashlib
 import json
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
@@ -37,6 +35,7 @@ from worker.errors import ImageBuildError, ImagePullError, LockHeldError
 from worker.files import write_whole
 from worker.locks import Locks
 from worker.log import logger
+from worker.threads import start_call
 
 Inspect = dict[str, Any]
 
@@ -191,22 +190,13 @@ def _refuse_to_wait_longer(job: Job) -> None:
 
 def _in_thread(held: ExitStack, work: Callable[[], Inspect]) -> "Future[Inspect]":
     """Do the work in a thread that has no deadline, and release what is held at its end."""
-    done: Future[Inspect] = Future()
-    # With the caller's context: log lines name the event, and its secrets are scrubbed.
-    context = contextvars.copy_context()
 
-    def run() -> None:
+    def run() -> Inspect:
         deadline.unbind()
-        try:
-            with held:
-                found = work()
-        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
-            done.set_exception(error)
-        else:
-            done.set_result(found)
+        with held:
+            return work()
 
-    threading.Thread(target=context.run, args=(run,), name="shared-work", daemon=True).start()
-    return done
+    return start_call(run, "shared-work")
 
 
 class Board:

@@ -1,13 +1,12 @@
 """Progress while a call to the Engine may rightly be silent, such as a container's stop timeout."""
 
-import contextvars
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, wait
+from concurrent.futures import wait
 from typing import TypeVar
 
 from worker.operations.context import ReportProgress
+from worker.threads import start_call
 
 T = TypeVar("T")
 
@@ -26,15 +25,13 @@ def reporting(
     """Return what the call returns; report `text` every `every_s` until `bound_s` is over.
 
     A call that lasts longer goes on without progress, so that a hung Engine does not keep its
-    event alive. The call runs in a thread of its own: only the thread of a Celery task can report.
+    event alive. The call runs in a thread of its own.
     Errors: what the call raises.
     """
     if bound_s <= 2 * every_s:
         return call()
     ends_s = time.monotonic() + bound_s
-    done: Future[T] = Future()
-    context = contextvars.copy_context()
-    threading.Thread(target=context.run, args=(_settle, done, call), daemon=True).start()
+    done = start_call(call, "engine-call")
     while (left_s := ends_s - time.monotonic()) > 0:
         wait((done,), timeout=min(every_s, left_s))
         if done.done():
@@ -42,10 +39,3 @@ def reporting(
         if time.monotonic() < ends_s:
             report(text, None)
     return done.result()
-
-
-def _settle(done: Future[T], call: Callable[[], T]) -> None:
-    try:
-        done.set_result(call())
-    except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
-        done.set_exception(error)

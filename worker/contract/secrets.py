@@ -35,13 +35,26 @@ _PLACES = frozenset(
 _LABELS = frozenset({"labels", "Labels", "createLabels"})
 #: Not secret as a whole, but nothing below them is ever quoted.
 _NEVER_QUOTED = _LABELS | {"dockerInspect", "dockerContainer"}
-#: A label, an option or an argument whose name says that its value is secret.
-_NAME = (
-    r"[\w./-]*(?:passw|passphrase|(?<![a-z])pass(?![a-z])|pwd|secret|token|credential"
-    r"|(?<![a-z])auth(?![a-z])|(?:api|private|access)[-_.]?key)[\w./-]*"
+#: A label, an option or an argument whose name has one of these has a secret value.
+_SECRET_WORD = re.compile(
+    r"passw|passphrase|(?<![a-z])pass(?![a-z])|pwd|secret|token|credential"
+    r"|(?<![a-z])auth(?![a-z])|(?:api|private|access)[-_.]?key",
+    re.IGNORECASE,
 )
-_SECRET_NAME = re.compile(_NAME, re.IGNORECASE)
-_OPTION = re.compile(rf"({_NAME})(?:\s*=\s*|\s+|:\s*)(\"[^\"]*\"|'[^']*'|[^\s,]+)", re.IGNORECASE)
+# Two steps, so that the time to search a text grows with its length and not with the square of it.
+_NAME = re.compile(r"[\w./-]+")
+_VALUE = re.compile(r"(?:\s*=\s*|\s+|:\s*)(\"[^\"]*\"|'[^']*'|[^\s,]+)")
+#: Options of one letter of common clients, after which a password stands.
+_CLIENT_OPTION = re.compile(
+    r"""(?<![\w-])(?:
+        (?:mysql|mariadb)[\w-]*\s(?:[^;&|]{0,500}?\s)?-p
+        | (?:redis|valkey)-cli\s(?:[^;&|]{0,500}?\s)?-a\s*
+        | sshpass\s+-p\s*
+        | (?:docker|podman|registry)\s+login\s(?:[^;&|]{0,500}?\s)?-p\s*
+        | curl\s(?:[^;&|]{0,500}?\s)?(?:-[a-z]*u|-U|--user|--proxy-user)[\s=]*["']?[^\s:"']+:
+    )(\"[^\"]*\"|'[^']*'|[^\s"']+)""",
+    re.VERBOSE,
+)
 
 #: What names things in our own texts; a user's variable that repeats it hides nothing.
 _PUBLIC_KEYS = frozenset(
@@ -62,7 +75,7 @@ class Secret:
 def is_secret(around: str, key: str) -> bool:
     """Whether everything below a key is secret; `around` is the key of the object it is in."""
     if around in _LABELS:
-        return _SECRET_NAME.fullmatch(key) is not None
+        return _is_secret_name(key)
     return key in _KEYS or (around, key) in _PLACES
 
 
@@ -150,7 +163,7 @@ def _taken(key: str, value: object) -> Iterator[Secret]:
             yield from _passwords(_leaves(value))
         case "registryCredential" | "Log":
             yield from _passwords(_leaves(value))
-        case _ if _SECRET_NAME.fullmatch(key):
+        case _ if _is_secret_name(key):
             yield from (Secret(value=leaf, name=key) for leaf in _leaves(value))
         case _:
             yield from _options(value)
@@ -192,12 +205,26 @@ def _options(value: object) -> Iterator[Secret]:
     else:
         named = [(name.lstrip("-"), word) for name, word in pairwise(words) if name[:1] == "-"]
     for name, inner in named:
-        if _SECRET_NAME.fullmatch(name):
+        if _is_secret_name(name):
             yield from (Secret(value=leaf, name=name) for leaf in _leaves(inner))
     for word in words:
-        for option in _OPTION.finditer(word):
-            yield Secret(value=option[2].strip("\"'"), name=option[1])
+        yield from _named_values(word)
+    for option in _CLIENT_OPTION.finditer(" ".join(words)):
+        yield Secret(value=option[1].strip("\"'"), is_password=True)
     yield from _logins_below(value)
+
+
+def _is_secret_name(name: str) -> bool:
+    return _NAME.fullmatch(name) is not None and _SECRET_WORD.search(name) is not None
+
+
+def _named_values(text: str) -> Iterator[Secret]:
+    at = 0
+    while name := _NAME.search(text, at):
+        at = name.end()
+        if _SECRET_WORD.search(name[0]) and (value := _VALUE.match(text, at)):
+            at = value.end()
+            yield Secret(value=value[1].strip("\"'"), name=name[0])
 
 
 def _logins_below(value: object) -> Iterator[Secret]:

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator
 from urllib.parse import unquote
 
-_LOGIN = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://)([^\s/?#]*)@")
+# A scheme of any length would be looked for anew at each word of a long text.
+_LOGIN = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]{0,31}://)([^\s/?#]*)@")
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]*\]|[^:\[\]\s]+)(?::[0-9]*)?")
 _AUTHORITY = re.compile(r"[^/?#;]*")
 _HIDDEN_TAIL = re.compile(r"[?#;]")

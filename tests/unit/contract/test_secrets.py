@@ -1,6 +1,7 @@
 """The list of secret keys, and the secrets in urls."""
 
 import json
+import time
 
 import pytest
 
@@ -31,6 +32,15 @@ PLACES = {
     "command and its next word": {"data": {"fields": {"command": ["run", "--token", SECRET]}}},
     "command as a text": {"data": {"fields": {"command": f"run --api-key '{SECRET}' -v"}}},
     "arguments": {"data": {"fields": {"commandArgs": [f"--db-passwd={SECRET}"]}}},
+    "password of curl": {"data": {"fields": {"command": ["curl", "-su", f"me:{SECRET}", "x.org"]}}},
+    "password of curl in quotes": {"healthCmd": f"curl --user 'me:{SECRET}' http://localhost"},
+    "password of mysql": {"healthCmd": f"mysqladmin ping -h 127.0.0.1 -uroot -p{SECRET}"},
+    "password of mysql in a shell": {
+        "data": {"fields": {"command": ["sh", "-c", f"sleep 1; mysql -p'{SECRET}' < a.sql"]}}
+    },
+    "password of redis-cli": {"healthCmd": f"redis-cli -h db -a {SECRET} ping"},
+    "password of sshpass": {"data": {"fields": {"command": f"sshpass -p {SECRET} ssh me@there"}}},
+    "password of a login": {"data": {"fields": {"command": f"docker login -u me -p {SECRET} r"}}},
     "entry point": {"data": {"fields": {"entryPoint": ["env", f"TOKEN={SECRET}", "run"]}}},
     "health command": {"data": {"fields": {"healthCmd": f"curl -H 'X-Token: {SECRET}' localhost"}}},
     "build args": {"image": {"data": {"fields": {"build": {"buildArgs": {"A": SECRET}}}}}},
@@ -78,6 +88,25 @@ def test_a_secret_in_a_delegated_event_is_found(place):
     """W 37: the event within an event, and a list of events, are searched as well."""
     data = {"event": {"data": [{"instance": PLACES[place]}]}}
     assert SECRET in {secret.value for secret in secrets_in(data)}
+
+
+LONG = 250_000
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        *("a", "pass-", "token", "token=", "x+", "a.", "u:p@h ", "https://", "-p ", "'"),
+        *("mysql ", "redis-cli ", "curl -u ", "docker login ", "docker login -p "),
+    ],
+)
+def test_a_long_text_is_searched_in_time_that_grows_with_its_length(piece):
+    """W 37: a search whose time grew with the square would need half a minute and more."""
+    text = piece * (LONG // len(piece))
+    before_s = time.process_time()
+    secrets_in({"command": text, "labels": {text: text}, "environment": {text: text}})
+    without_secrets({"text": text})
+    assert time.process_time() - before_s < 10
 
 
 def test_what_is_no_secret_stays():

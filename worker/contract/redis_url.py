@@ -21,7 +21,8 @@ SHORTEST_TIMEOUT_S = 1.0
 LONGEST_TIMEOUT_S = 3600.0
 
 _TIMEOUTS = ("socket_timeout", "socket_connect_timeout")
-_COUNTS = {"max_connections": 1, "health_check_interval": 0}
+#: A bridge with fewer connections than 4 cannot start; with 10 nothing waits for one under load.
+_COUNTS = {"max_connections": 10, "health_check_interval": 0}
 #: Not refused by redis-py, although it can do nothing with them as text.
 _NO_TEXT = re.compile("socket_keepalive_options|.*_ocsp.*")
 _ENCODE = "percent-encode special characters in the password (`[` is %5B, `@` is %40, `/` is %2F)"

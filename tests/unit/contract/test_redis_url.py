@@ -42,6 +42,7 @@ SECRET = "pa55word"
         (f"redis://:{SECRET}@h/0?socket_timeout=", "each of them once"),
         (f"redis://:{SECRET}@h/0?socket_timeout=5&socket_timeout=6", "each of them once"),
         (f"redis://:{SECRET}@h/0?max_connections=-1", "max_connections"),
+        (f"redis://:{SECRET}@h/0?max_connections=9", "max_connections must be at least 10"),
         (f"redis://:{SECRET}@h/0?socket_keepalive_options=x", "as text"),
         (f"redis://:{SECRET}@h/0?ssl_cert_reqs=none", "rediss://"),
         (f"rediss://:{SECRET}@h/0?ssl_cert_reqs=wrong", "options"),

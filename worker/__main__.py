@@ -37,7 +37,6 @@ def run(lanes: tuple[str, ...] = ()) -> None:
     # Before anything can go wrong: all that this program prints is log lines.
     log.set_up_program()
     settings = _settings()
-    log.read_settings(settings, debug=settings.debug)
     # Imported after the settings are known to be good: it reads them, and brings Celery.
     from worker.identity import identify  # noqa: PLC0415
     from worker.lane import run_lane  # noqa: PLC0415
@@ -163,10 +162,13 @@ def _need_engine(settings: WorkerSettings) -> None:
 
 
 def _settings() -> WorkerSettings:
+    """Read the settings; whatever is logged after that holds none of their secrets."""
     try:
-        return read(WorkerSettings)
+        settings = read(WorkerSettings)
     except BadEnvironmentError as error:
         sys.exit(f"worker: the environment is not complete\n{error}\nREADME has the table.")
+    log.read_settings(settings, debug=settings.debug)
+    return settings
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ A test that needs Redis or an Engine asks for a fixture. Where there is none, th
 laptop and fails where the variable CI or COWPOKE_REQUIRE_ENGINE is set.
 """
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -17,7 +18,7 @@ from simulator.rig.docker_engine import DockerEngine
 from simulator.rig.engine import find_or_start_engine
 from simulator.rig.errors import RigError
 from simulator.rig.image import TEST_IMAGE, BusyboxMissingError, build_image, remove_image
-from simulator.rig.processes import Program
+from simulator.rig.processes import Program, is_alive
 from simulator.rig.redis_server import RedisMissingError, RedisServer, tls_supported
 from tests.fresh_fixtures import pytest_runtest_makereport  # noqa: F401 -- pytest finds it here
 
@@ -52,12 +53,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_sessionfinish(session: pytest.Session):
     """A process that outlives the run is a failure of the run."""
     yield  # session fixtures end in here
-    left = [child for child in psutil.Process().children(recursive=True) if child.is_running()]
-    left = [child for child in left if child.status() != psutil.STATUS_ZOMBIE]
+    left = [child for child in psutil.Process().children(recursive=True) if is_alive(child)]
     if left:
-        names = [" ".join(child.cmdline()) for child in left]
+        names = []
         for child in left:
-            child.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                names.append(" ".join(child.cmdline()))
+                child.kill()
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         print("\nprocesses that the tests left running:", *names, sep="\n  ")  # noqa: T201
 

@@ -13,13 +13,16 @@ from celery.backends.base import BaseBackend
 
 from worker.contract.ledger import Ledger
 from worker.contract.outcomes import Outcome, error, success
-from worker.contract.routes import LANES
+from worker.contract.routes import LANES, queue_for
 from worker.errors import EventFailedError
 from worker.handles import is_shortage
 from worker.log import logger
 from worker.runtime import current
 
 _log = logger(__name__)
+
+#: Before an event runs again that Celery could not end, e.g. because file handles were short.
+RERUN_AFTER_MS = 1000
 
 
 class OutcomesBackend(BaseBackend):  # type: ignore[misc]  # celery has no types
@@ -57,9 +60,33 @@ class OutcomesBackend(BaseBackend):  # type: ignore[misc]  # celery has no types
             # Only tasks of ours end events: whoever writes to Redis may name any other.
             _log.error("outcome.of_no_event", event_id=task_id)
             return
+        if (
+            state == states.FAILURE
+            and isinstance(result, Exception)
+            and self.exception_safe_to_retry(result)
+        ):
+            self._run_again(task_id, result)
+            return
         outcome = outcome_of(result, state)
         if outcome is not None and not self._ledger.settle(task_id, outcome):
             _log.info("outcome.not_needed", event_id=task_id, outcome=outcome.kind)
+
+    def _run_again(self, task_id: str, problem: Exception) -> None:
+        """Queue an event whose work Celery, not the event, failed to end for a moment.
+
+        What the work made is found by the next try. The sweeper sends the event then.
+        """
+        runtime = current()
+        queue = queue_for(runtime.identity.host_uuid, runtime.lane)
+        released = self._ledger.release(
+            task_id,
+            runtime.boot_id,
+            delay_ms=RERUN_AFTER_MS,
+            lane=runtime.lane,
+            queue=queue,
+        )
+        if released:
+            _log.warning("event.runs_again", event_id=task_id, reason=type(problem).__name__)
 
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:  # noqa: ARG002
         # Celery asks for the state in a few corners (deduplication, Flower); there is none to tell.

@@ -86,6 +86,9 @@ def _run(runtime: Runtime, lane: Lane, node: str) -> int:
         Drain(runtime).start()
 
     restrict_remote_control()
+    # Celery would look it up with the first outcome, by reading a file of each installed package:
+    # there may be no free file handle then.
+    _ = app.backend
     worker = app.Worker(
         hostname=node,
         queues=[queue],

@@ -24,7 +24,7 @@ RESPAWN_MOST_S = 10.0
 STEADY_AFTER_S = 30.0
 #: Time for a lane to leave the broker after its work. With a frozen Redis a lane cannot leave; the
 #: whole worker must still be gone 5 s after the drain time.
-LEAVE_S = 4.0
+LEAVE_S = 2.0
 
 
 class Supervisor:

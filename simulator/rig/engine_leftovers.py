@@ -22,6 +22,7 @@ from typing import TextIO
 import psutil
 
 from simulator.rig.packages import find_program
+from simulator.rig.processes import is_alive
 
 RECORD_NAME = "engine.json"
 CGROUPS_DIR = Path("/sys/fs/cgroup")
@@ -123,7 +124,7 @@ def _processes(traces: EngineTraces) -> list[psutil.Process]:
             for pid in map(int, (group / "cgroup.procs").read_text(encoding="ascii").split()):
                 with contextlib.suppress(psutil.NoSuchProcess):
                     found[pid] = psutil.Process(pid)
-    return [process for process in found.values() if _alive(process)]
+    return [process for process in found.values() if is_alive(process)]
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:
@@ -131,13 +132,6 @@ def _children(process: psutil.Process) -> list[psutil.Process]:
         return process.children(recursive=True)
     except psutil.NoSuchProcess:
         return []
-
-
-def _alive(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _unmount_below(root: str) -> None:

@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
+import psutil
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
@@ -53,6 +55,14 @@ def wait_until(
         if time.monotonic() >= deadline:
             raise WaitTimeoutError(f"waited {timeout_s:g} s for {what}; last seen: {value!r}")
         time.sleep(interval_s)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Return whether a process runs; one that ended and that nobody reaped yet does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def dies_with_parent(command: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from simulator import sample
-from simulator.rig.processes import wait_until
+from simulator.rig.processes import is_alive, wait_until
 from tests.faults.faulty_system import (
     REDELIVERED_WITHIN_S,
     facts,
@@ -64,11 +64,6 @@ def test_a_killed_worker_finishes_what_it_had_begun(system, scripted, point):
     system.assert_answered_once(call, instance)
 
 
-def lives(process):
-    """Whether it runs; nobody may be there to reap it."""
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-
-
 def test_no_lane_outlives_its_supervisor(system, scripted):
     """Only the parent is killed; the kernel ends its lanes, the next worker goes on."""
     instance, held = new_instance(), hold_at(scripted, "in the create")
@@ -76,7 +71,7 @@ def test_no_lane_outlives_its_supervisor(system, scripted):
     held.wait_reached()
     lanes = [psutil.Process(lane_pid(system.worker, lane)) for lane in LANES]
     os.kill(system.worker.pid, signal.SIGKILL)
-    wait_until(lambda: not any(map(lives, lanes)), 5, "the end of its lanes")
+    wait_until(lambda: not any(map(is_alive, lanes)), 5, "the end of its lanes")
     system.worker.wait()
     held.let_go()
     system.restart_worker()

@@ -176,14 +176,7 @@ def test_a_reply_whose_keys_cattle_forgot_goes_out_with_anothers(make_rig, tmp_p
     """A host was removed in cattle while it worked: somebody waits, and any agent may answer."""
     other = {"access_key": "other", "secret_key": "other-secret"}
     rig = make_rig(agents=[AGENT, other])
-    done = threading.Event()
-    worker = rig.start_worker(script=lambda *_: done.wait(20) and success({}))
-    bridge = rig.start_bridge()
-    rig.wait_subscribed()
-    event_id = rig.cattle.send(ACTIVATE, {}, **EVENT, agent=AGENT["access_key"])
-    wait_until(lambda: worker.taken, 10, "the event taken")
-    bridge.kill()
-    done.set()
+    event_id = rig.leave_outcome()
     path = tmp_path / "agents.toml"
     path.write_text(
         f'[[agents]]\naccess_key = "{AGENT["access_key"]}"\nsecret_key = "forgotten"\n'

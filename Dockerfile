@@ -13,6 +13,7 @@ RUN python3 -m venv /opt/venv \
         --require-hashes -r /opt/cowpoke/requirements-runtime.lock
 
 COPY celeryconfig.py /opt/cowpoke/
+COPY cowpoke /opt/cowpoke/cowpoke
 COPY worker /opt/cowpoke/worker
 COPY bridge /opt/cowpoke/bridge
 COPY simulator /opt/cowpoke/simulator

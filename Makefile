@@ -1,7 +1,7 @@
 # Every target sets up what it needs; see README.md.
 # Runs a program as the parent of its orphans: nothing is left to whoever started make.
 PYTHON_RUN := .venv/bin/python -m simulator.rig.reaper .venv/bin/python
-SOURCES := bridge worker simulator tests celeryconfig.py
+SOURCES := cowpoke bridge worker simulator tests celeryconfig.py
 
 .PHONY: demo test lint format bench chaos setup lock clean
 

@@ -1,14 +1,14 @@
 """Celery policy: every setting with its reason. Addresses come from the environment (REDIS_URL).
 
 Delivery does not rest on the broker: a message is acknowledged when a worker accepts it, and the
-ledger (`worker/contract/ledger.py`) knows what was taken by whom. See docs/design.md.
+ledger (`cowpoke/ledger/ledger.py`) knows what was taken by whom. See docs/design.md.
 """
 
 import sys
 
-from worker.contract.broker import BrokerSettings
-from worker.contract.environment import BadEnvironmentError, read
-from worker.contract.redis_url import check_redis_url
+from cowpoke.broker import BrokerSettings
+from cowpoke.environment import BadEnvironmentError, read
+from cowpoke.redis_url import check_redis_url
 
 try:
     _broker = check_redis_url(read(BrokerSettings).redis_url.get_secret_value())
@@ -20,7 +20,7 @@ broker_url = _broker.broker_url
 if _broker.ssl_options is not None:
     broker_use_ssl = _broker.ssl_options
 # Results are outcomes: entries of one durable Redis stream that the bridge turns into replies.
-result_backend = "worker.backend:OutcomesBackend"
+result_backend = "worker.execution.backend:OutcomesBackend"
 # A result that cannot be stored is tried until Redis is back: it is the answer somebody waits for.
 result_backend_always_retry = True
 result_backend_max_sleep_between_retries_ms = 500
@@ -60,7 +60,7 @@ worker_cancel_long_running_tasks_on_connection_loss = False
 task_create_missing_queues = True
 task_default_queue = "unrouted"
 
-# Flower and `celery inspect` need these. worker.remote_control allows inspection only.
+# Flower and `celery inspect` need these. worker.execution.remote_control allows inspection only.
 worker_send_task_events = True
 task_send_sent_event = False
 worker_enable_remote_control = True
@@ -68,7 +68,7 @@ worker_enable_remote_control = True
 worker_disable_rate_limits = True
 task_default_rate_limit = None
 
-# Our own logging is set up by worker.log.
+# Our own logging is set up by cowpoke.log.
 worker_hijack_root_logger = False
 worker_redirect_stdouts = False
 

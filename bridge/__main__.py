@@ -9,8 +9,8 @@ from cryptography.fernet import Fernet
 from bridge import service
 from bridge.errors import MetricsPortError
 from bridge.settings import BridgeSettings
-from worker import log
-from worker.contract.environment import BadEnvironmentError, read
+from cowpoke import log
+from cowpoke.environment import BadEnvironmentError, read
 
 _log = log.logger("bridge")
 

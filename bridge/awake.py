@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Self
 
-from worker.log import logger
+from cowpoke.log import logger
 
 _log = logger(__name__)
 

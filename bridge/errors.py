@@ -11,8 +11,8 @@ BridgeError
  +- MetricsPortError     the address of `/metrics` cannot be listened on
 """
 
-from bridge.reconnect import Ending
-from worker.contract.events import Event
+from bridge.inbound.reconnect import Ending
+from cowpoke.events import Event
 
 
 class BridgeError(Exception):

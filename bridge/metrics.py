@@ -15,10 +15,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from bridge.errors import MetricsPortError
-from bridge.standing import Standing
-from worker.contract import keys
-from worker.contract.leases import Leases
-from worker.log import logger
+from bridge.inbound.standing import Standing
+from cowpoke import keys
+from cowpoke.liveness import Leases
+from cowpoke.log import logger
 
 _log = logger(__name__)
 

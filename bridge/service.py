@@ -14,24 +14,24 @@ import redis
 
 from bridge.awake import AwakeClock
 from bridge.client import open_session
-from bridge.configcontent import ConfigContent
-from bridge.hosts import LOOK_EVERY_S, Hosts
-from bridge.intake import Intake
+from bridge.hosts.choice import LOOK_EVERY_S, Hosts
+from bridge.hosts.claims import Claims
+from bridge.hosts.sweeping import sweep_forever
+from bridge.inbound.intake import Intake
+from bridge.inbound.pace import Pace
+from bridge.inbound.standing import Standing
+from bridge.inbound.stream import AgentStream
 from bridge.metrics import BridgeCollector, serve
-from bridge.outbox import Outbox
-from bridge.pace import Pace
-from bridge.publisher import Publisher
+from bridge.outbound.configcontent import ConfigContent
+from bridge.outbound.outbox import Outbox
+from bridge.outbound.publisher import Publisher
 from bridge.settings import BridgeSettings
-from bridge.standing import Standing
-from bridge.stream import AgentStream
-from bridge.sweeping import sweep_forever
-from worker.contract.broker import connect, probe
-from worker.contract.claims import Claims
-from worker.contract.leases import Leases
-from worker.contract.ledger import Ledger
-from worker.contract.seal import Sealer
-from worker.contract.sweeper import Sweeper
-from worker.log import flush, logger
+from cowpoke.broker import connect, probe
+from cowpoke.ledger.ledger import Ledger
+from cowpoke.ledger.recovery import Sweeper
+from cowpoke.liveness import Leases
+from cowpoke.log import flush, logger
+from cowpoke.seal import Sealer
 
 _log = logger(__name__)
 

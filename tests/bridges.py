@@ -10,18 +10,18 @@ from typing import Any, Self
 import redis
 from cryptography.fernet import Fernet
 
+from cowpoke import keys
+from cowpoke.broker import BrokerSettings, connect
+from cowpoke.events import Event
+from cowpoke.ledger.ledger import Ledger, Verdict
+from cowpoke.liveness import Lease, Leases
+from cowpoke.messages import event_id_of
+from cowpoke.outcomes import Outcome, success
+from cowpoke.routes import Lane, queue_for
+from cowpoke.seal import Sealer
 from simulator.client import Cattle
 from simulator.rig.processes import Program, wait_until
 from simulator.rig.redis_server import RedisServer
-from worker.contract import keys
-from worker.contract.broker import BrokerSettings, connect
-from worker.contract.events import Event
-from worker.contract.leases import Lease, Leases
-from worker.contract.ledger import Ledger, Verdict
-from worker.contract.messages import event_id_of
-from worker.contract.outcomes import Outcome, success
-from worker.contract.routes import Lane, queue_for
-from worker.contract.seal import Sealer
 
 AGENT = {"access_key": "agent-key", "secret_key": "agent-secret-5f1d", "kind": "agent"}
 HOST = "host-1"

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cowpoke.events import Event
 from tests import factories
-from worker.contract.events import Event
 from worker.engine.client import Engine
-from worker.identity import Identity
-from worker.locks import Locks
+from worker.host.identity import Identity
+from worker.host.locks import Locks
 from worker.operations import operation_of
 from worker.operations.context import Host
 from worker.settings import WorkerSettings

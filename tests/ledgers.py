@@ -5,12 +5,12 @@ from typing import Any
 
 import redis
 
-from worker.contract import keys
-from worker.contract.events import Event
-from worker.contract.leases import Lease, Leases
-from worker.contract.ledger import Accepted, Arrival, Ledger, State
-from worker.contract.outcomes import Outcome
-from worker.contract.routes import LANES, Lane
+from cowpoke import keys
+from cowpoke.events import Event
+from cowpoke.ledger.ledger import Accepted, Arrival, Ledger, State
+from cowpoke.liveness import Lease, Leases
+from cowpoke.outcomes import Outcome
+from cowpoke.routes import LANES, Lane
 
 HOST = "host-1"
 ACTIVATE = "compute.instance.activate"

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from bridge.settings import BridgeSettings
-from worker.contract.broker import BrokerSettings
+from cowpoke.broker import BrokerSettings
 from worker.settings import WorkerSettings
 
 README = Path(__file__).parents[1] / "README.md"

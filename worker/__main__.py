@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from worker import log
-from worker.contract.environment import BadEnvironmentError, read
-from worker.contract.routes import Lane
+from cowpoke import log
+from cowpoke.environment import BadEnvironmentError, read
+from cowpoke.routes import Lane
 from worker.errors import WorkerError
 from worker.settings import WorkerSettings
 
@@ -38,10 +38,10 @@ def run(lanes: tuple[str, ...] = ()) -> None:
     log.set_up_program()
     settings = _settings()
     # Imported after the settings are known to be good: it reads them, and brings Celery.
-    from worker.identity import identify  # noqa: PLC0415
-    from worker.lane import run_lane  # noqa: PLC0415
-    from worker.supervisor import Supervisor  # noqa: PLC0415
-    from worker.twins import refuse_twin  # noqa: PLC0415
+    from worker.host.duplicate_host import refuse_twin  # noqa: PLC0415
+    from worker.host.identity import identify  # noqa: PLC0415
+    from worker.process.lane import run_lane  # noqa: PLC0415
+    from worker.process.supervisor import Supervisor  # noqa: PLC0415
 
     # Until the supervisor takes over; process 1 of a container would ignore the signal otherwise.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -79,7 +79,7 @@ def health(lanes: tuple[str, ...]) -> None:
     """Say what the worker of this machine lacks; the exit code is 0 when it lacks nothing."""
     settings = _settings()
     log.set_up(debug=settings.debug)
-    from worker.readiness import problems  # noqa: PLC0415 -- as in run
+    from worker.process.readiness import problems  # noqa: PLC0415 -- as in run
 
     found = problems(settings, tuple(Lane(lane) for lane in lanes) or tuple(Lane))
     for problem in found:
@@ -133,7 +133,7 @@ def janitor(*, dry_run: bool) -> None:
 def _learn_hostname(settings: WorkerSettings) -> None:
     """In a container the machine's name is the Engine's to tell; without it ours must do."""
     from worker.engine.client import Engine  # noqa: PLC0415 -- only where it is needed
-    from worker.identity import keep_hostname, kept_hostname  # noqa: PLC0415
+    from worker.host.identity import keep_hostname, kept_hostname  # noqa: PLC0415
     from worker.operations.protection import own_container_id  # noqa: PLC0415
 
     if settings.hostname or own_container_id() is None or kept_hostname(settings):

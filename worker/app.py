@@ -3,7 +3,8 @@
 from celery import Celery
 from celery.signals import setup_logging
 
-from worker import log, tasks
+from cowpoke import log
+from worker.execution import tasks
 
 app = Celery("cowpoke", set_as_current=True)
 app.config_from_object("celeryconfig")

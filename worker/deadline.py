@@ -1,7 +1,8 @@
 """How long cattle still waits for the answer to the event that a thread works on.
 
-`worker.tasks` binds the deadline of its event once. Every call to the Engine and every wait for a
-lock ends before it, whatever its own timeout is. Code that runs for no event has no deadline.
+`worker.execution.tasks` binds the deadline of its event once. Every call to the Engine and every
+wait for a lock ends before it, whatever its own timeout is. Code that runs for no event has no
+deadline.
 """
 
 import math

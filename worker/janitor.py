@@ -24,20 +24,20 @@ from typing import Any, Protocol
 
 import redis
 
-from worker.contract import keys
-from worker.contract.broker import connect
-from worker.contract.leases import Leases
-from worker.contract.routes import Lane, queue_for
+from cowpoke import keys
+from cowpoke.broker import connect
+from cowpoke.liveness import Leases
+from cowpoke.log import logger
+from cowpoke.routes import Lane, queue_for
 from worker.engine import containers, images, removal, volumes
 from worker.engine.client import Engine
 from worker.errors import VolumeInUseError, WorkerError
+from worker.host.locks import Locks
+from worker.host.orphan_volumes import OrphanVolumes
+from worker.host.state_files import StateFiles
+from worker.host.temporary_tags import TemporaryTags
 from worker.image_reference import ImageReference
-from worker.locks import Locks
-from worker.log import logger
-from worker.operations.orphan_volumes import OrphanVolumes
-from worker.operations.state_files import StateFiles
-from worker.operations.temporary_tags import TemporaryTags
-from worker.runtime import Runtime
+from worker.process.runtime import Runtime
 from worker.settings import WorkerSettings
 
 _log = logger(__name__)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from worker.contract.events import Event
+from cowpoke.events import Event
 from worker.inspected import for_cattle
 from worker.payload import KnownInstance
 

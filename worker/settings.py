@@ -12,8 +12,8 @@ from urllib.parse import parse_qsl
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from worker.contract.broker import BrokerSettings
-from worker.proxies import ProxySettings
+from cowpoke.broker import BrokerSettings
+from worker.host.proxies import ProxySettings
 
 
 def _labels(text: object) -> object:

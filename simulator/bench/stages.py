@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import redis
 
+from cowpoke import keys
 from simulator.client import Call
-from worker.contract import keys
 
 RECORDED = "to the ledger"
 TAKEN = "to a worker"

@@ -15,6 +15,7 @@ import redis
 from docker.errors import DockerException
 from requests.exceptions import RequestException
 
+from cowpoke import keys
 from simulator import sample
 from simulator.chaos.account import Account
 from simulator.chaos.faults import FaultMaker
@@ -22,7 +23,6 @@ from simulator.chaos.ledger_states import ledger_states
 from simulator.chaos.stage import Stage
 from simulator.chaos.stream import TIMEOUT_MS, EventStream, remove_all, send
 from simulator.rig.errors import RigError
-from worker.contract import keys
 
 UUID_LABEL = "io.rancher.container.uuid"
 WARM_UP_S = 3.0

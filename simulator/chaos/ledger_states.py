@@ -7,9 +7,9 @@ from typing import Any
 
 import redis
 
-from worker.contract import keys
-from worker.contract.ledger import State
-from worker.contract.sweeper import IN_TRANSIT_MS
+from cowpoke import keys
+from cowpoke.ledger.ledger import State
+from cowpoke.ledger.recovery import IN_TRANSIT_MS
 
 #: How late a sweeper may be that has to share the processor, before its failure is a loss.
 SWEEP_SLACK_MS = 10_000

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from bridge.decode import decode
 from bridge.errors import DecodeError
+from bridge.inbound.decode import decode
 from tests import factories
 from tests.faults.scripted_engine import ScriptedEngine
 from tests.hosts import host_on

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from bridge.decode import decode
+from bridge.inbound.decode import decode
+from cowpoke.routes import LANES, Lane
 from tests import factories
 from worker.app import app
-from worker.contract.routes import LANES, Lane
 from worker.operations import OPERATIONS
 
 EVENTS = [

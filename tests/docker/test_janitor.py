@@ -7,14 +7,14 @@ import uuid
 import docker.errors
 import pytest
 
+from cowpoke import keys
+from cowpoke.routes import Lane
 from simulator.rig.containers import remove_containers
-from worker import runtime as runtimes
-from worker.contract import keys
-from worker.contract.routes import Lane
 from worker.engine.containers import UUID_LABEL
+from worker.host.orphan_volumes import OrphanVolumes
+from worker.host.temporary_tags import TemporaryTags
 from worker.janitor import DOCKER_AREAS, Grace, clean
-from worker.operations.orphan_volumes import OrphanVolumes
-from worker.operations.temporary_tags import TemporaryTags
+from worker.process import runtime as runtimes
 from worker.settings import WorkerSettings
 
 NOW = Grace(container_s=0, tag_s=0, volume_s=0, host_s=0, file_s=0)

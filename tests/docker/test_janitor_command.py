@@ -2,10 +2,10 @@
 
 import pytest
 
+from cowpoke import keys
+from cowpoke.broker import BrokerSettings, connect
 from simulator.rig.processes import Program
 from tests.ledgers import everything
-from worker.contract import keys
-from worker.contract.broker import BrokerSettings, connect
 from worker.janitor import DOCKER_AREAS, REDIS_AREA
 
 GONE_HOST = "gone-host"

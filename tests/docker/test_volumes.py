@@ -5,7 +5,7 @@ import pytest
 
 from tests import factories
 from worker.errors import LockHeldError, ProtectedContainerError
-from worker.operations.orphan_volumes import OrphanVolumes
+from worker.host.orphan_volumes import OrphanVolumes
 
 ACTIVATE = "storage.volume.activate"
 DEACTIVATE = "storage.volume.deactivate"

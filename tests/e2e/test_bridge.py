@@ -5,13 +5,13 @@ import threading
 
 import pytest
 
+from cowpoke import keys
+from cowpoke.broker import BrokerSettings, connect
+from cowpoke.outcomes import error, progress, success
 from simulator.rig.processes import wait_until
 from simulator.rig.redis_server import RedisServer
 from tests.bridges import ACTIVATE, EVENT, HOST, BridgeRig, echo
 from tests.ledgers import everything
-from worker.contract import keys
-from worker.contract.broker import BrokerSettings, connect
-from worker.contract.outcomes import error, progress, success
 
 
 @pytest.fixture(scope="module")

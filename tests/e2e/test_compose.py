@@ -17,13 +17,13 @@ import redis
 from cryptography.fernet import Fernet
 from docker.errors import NotFound
 
+from cowpoke.routes import Lane
 from simulator import sample
 from simulator.rig.base_image import BaseImageError, make_base_image, remove_base_image
 from simulator.rig.containers import remove_containers
 from simulator.rig.loopback_server import free_port
 from simulator.rig.packages import can_install, install_packages
 from simulator.rig.processes import clean_environment, wait_until
-from worker.contract.routes import Lane
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(1500)]
 

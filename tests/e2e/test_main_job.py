@@ -8,17 +8,17 @@ from dataclasses import replace
 import pytest
 from cryptography.fernet import Fernet
 
+from cowpoke import keys
+from cowpoke.broker import BrokerSettings, connect
+from cowpoke.events import Event
+from cowpoke.ledger.ledger import Arrival, Ledger
+from cowpoke.messages import task_message
+from cowpoke.routes import Lane, queue_for
+from cowpoke.seal import Sealer
 from simulator import sample
 from simulator.rig.containers import remove_containers
 from simulator.rig.processes import wait_until
 from tests.ledgers import everything
-from worker.contract import keys
-from worker.contract.broker import BrokerSettings, connect
-from worker.contract.events import Event
-from worker.contract.ledger import Arrival, Ledger
-from worker.contract.messages import task_message
-from worker.contract.routes import Lane, queue_for
-from worker.contract.seal import Sealer
 
 
 @pytest.fixture

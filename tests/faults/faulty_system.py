@@ -7,13 +7,13 @@ import signal
 import uuid
 from typing import Any
 
+from cowpoke import keys
 from simulator import sample
 from simulator.client import Call
 from simulator.rig.processes import Program, wait_until
 from tests import factories
 from tests.faults.scripted_engine import UUID_LABEL, ScriptedEngine
 from tests.system import System
-from worker.contract import keys
 
 #: From "the worker is back" to the first redelivery; the promise of docs/reliability.md.
 REDELIVERED_WITHIN_S = 5.0

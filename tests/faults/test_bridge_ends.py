@@ -3,10 +3,10 @@
 import threading
 import time
 
+from cowpoke.outcomes import progress, success
 from simulator.rig.processes import wait_until
 from tests.bridges import ACTIVATE, AGENT, EVENT, echo, send_many, states
 from tests.floor import allowed_s
-from worker.contract.outcomes import progress, success
 
 
 def test_a_bridge_that_is_told_to_stop_publishes_what_is_done(rig):

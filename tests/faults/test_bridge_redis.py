@@ -7,10 +7,10 @@ import time
 
 import pytest
 
+from cowpoke.outcomes import success
 from simulator.rig.processes import wait_until
 from simulator.rig.redis_server import RedisServer
 from tests.bridges import ACTIVATE, EVENT, send_many, states
-from worker.contract.outcomes import success
 
 
 def test_events_of_an_outage_of_redis_are_recorded_afterwards(make_rig, make_redis):

@@ -6,10 +6,10 @@ import statistics
 import psutil
 import pytest
 
+from cowpoke import keys
 from simulator.rig.processes import wait_until
 from tests.bridges import ACTIVATE, AGENT, EVENT, BridgeRig
 from tests.floor import allowed_s, start_s
-from worker.contract import keys
 
 FLOOD = 3000
 #: What a ping takes at most behind another host's flood.

@@ -8,7 +8,7 @@ import pytest
 from simulator import sample
 from simulator.rig.processes import wait_until
 from tests.faults.faulty_system import FaultySystem, facts, new_instance
-from worker.handles import is_shortage, most_slots
+from worker.process.handles import is_shortage, most_slots
 
 EVENTS = 40
 TIMEOUT_MS = 45_000

@@ -4,7 +4,7 @@ import pytest
 
 from tests import factories
 from tests.faults.scripted_engine import Answer, Hang
-from worker.operations.recent_stops import LAG_S, RecentStops
+from worker.host.recent_stops import LAG_S, RecentStops
 
 ID = "a" * 64
 LIST = "/containers/json"

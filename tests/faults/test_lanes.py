@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cowpoke import keys
 from simulator import sample
 from simulator.rig.processes import wait_until
 from simulator.rig.proxy import Proxy
@@ -16,7 +17,6 @@ from tests import factories
 from tests.faults.faulty_system import facts, new_instance
 from tests.faults.scripted_engine import Held, Pull
 from tests.floor import allowed_s, start_s
-from worker.contract import keys
 
 STOP = "/containers/[^/]+/stop"
 PLAIN_PING = {"name": "ping", "data": {"options": {}}}

@@ -18,7 +18,7 @@ ALL_WARNINGS = {"PYTHONWARNINGS": "always"}
 
 CRASHES = """\
 import asyncio, gc, sys, threading, warnings
-from worker import log
+from cowpoke import log
 log.set_up_program()
 log.logger("little").info("program.started")
 print("printed", "by a library")

@@ -7,16 +7,16 @@ from contextlib import suppress
 import pytest
 import redis
 
+from cowpoke.broker import BrokerSettings, connect
+from cowpoke.ledger.ledger import Ledger, Verdict
+from cowpoke.liveness import Lease, Leases
+from cowpoke.messages import event_id_of
+from cowpoke.outcomes import success
+from cowpoke.routes import Lane, queue_for
+from cowpoke.seal import Sealer
 from simulator.rig.processes import wait_until
 from tests.bridges import BridgeRig
 from tests.floor import allowed_s
-from worker.contract.broker import BrokerSettings, connect
-from worker.contract.leases import Lease, Leases
-from worker.contract.ledger import Ledger, Verdict
-from worker.contract.messages import event_id_of
-from worker.contract.outcomes import success
-from worker.contract.routes import Lane, queue_for
-from worker.contract.seal import Sealer
 
 AGENTS = 200
 PING_EVERY_S = 2.0

@@ -2,10 +2,10 @@
 
 import threading
 
+from cowpoke.outcomes import success
 from simulator.rig.processes import wait_until
 from tests.bridges import AGENT, send_many, states
 from tests.faults.faulty_system import facts, wait_fact
-from worker.contract.outcomes import success
 
 CONFIG = "config.update"
 

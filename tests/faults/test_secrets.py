@@ -8,16 +8,16 @@ import stat
 
 import pytest
 
+from cowpoke import log
+from cowpoke.broker import BrokerSettings, connect
+from cowpoke.messages import task_message
+from cowpoke.routes import Lane, queue_for
 from simulator import sample
 from simulator.rig.processes import wait_until
 from tests import factories
 from tests.faults.faulty_system import new_instance
 from tests.faults.scripted_engine import Answer, Pull
 from tests.ledgers import everything
-from worker import log
-from worker.contract.broker import BrokerSettings, connect
-from worker.contract.messages import task_message
-from worker.contract.routes import Lane, queue_for
 from worker.errors import OperationError, WorkerError
 
 ACTIVATE = "compute.instance.activate"

@@ -3,11 +3,11 @@
 import psutil
 import pytest
 
+from cowpoke.routes import Lane
 from simulator import sample
 from simulator.rig.processes import wait_until
 from tests.faults.faulty_system import lane_pid, new_instance
 from tests.faults.scripted_engine import Pull
-from worker.contract.routes import Lane
 from worker.engine.progress import REPEAT_EVERY_S
 
 PULL = "/images/create"

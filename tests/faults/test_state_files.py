@@ -6,11 +6,11 @@ import stat
 
 import pytest
 
+from cowpoke.routes import Lane
 from tests import factories
-from worker import runtime as runtimes
-from worker.contract.routes import Lane
+from worker.host.state_files import StateFiles
 from worker.janitor import Grace, clean
-from worker.operations.state_files import StateFiles
+from worker.process import runtime as runtimes
 from worker.settings import WorkerSettings
 
 ACTIVATE = "compute.instance.activate"

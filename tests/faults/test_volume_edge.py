@@ -5,7 +5,7 @@ import pytest
 from tests import factories
 from tests.faults.scripted_engine import Answer
 from worker.errors import EngineError
-from worker.operations.orphan_volumes import OrphanVolumes
+from worker.host.orphan_volumes import OrphanVolumes
 
 ACTIVATE = "storage.volume.activate"
 REMOVE = "storage.volume.remove"

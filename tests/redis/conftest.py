@@ -3,9 +3,9 @@
 import pytest
 from cryptography.fernet import Fernet
 
-from worker.contract.broker import BrokerSettings, connect
-from worker.contract.ledger import Ledger
-from worker.contract.seal import Sealer
+from cowpoke.broker import BrokerSettings, connect
+from cowpoke.ledger.ledger import Ledger
+from cowpoke.seal import Sealer
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import pytest
 import redis
 from celery import states
 
+from cowpoke.ledger.ledger import State, Verdict
+from cowpoke.routes import Lane, queue_for
 from tests.ledgers import ACTIVATE, HOST, accept
-from worker import runtime as runtimes
 from worker.app import app
-from worker.contract.ledger import State, Verdict
-from worker.contract.routes import Lane, queue_for
+from worker.process import runtime as runtimes
 from worker.settings import WorkerSettings
 
 SHORTAGE = OSError(24, "Too many open files")

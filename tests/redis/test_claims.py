@@ -2,9 +2,9 @@
 
 import pytest
 
-from worker.contract import keys
-from worker.contract.claims import Claims
-from worker.contract.seal import Sealer
+from bridge.hosts.claims import Claims
+from cowpoke import keys
+from cowpoke.seal import Sealer
 
 HOST = "host-1"
 

@@ -2,15 +2,15 @@
 
 import pytest
 
+from cowpoke import clock as clocks
+from cowpoke.broker import BrokerSettings, connect
+from cowpoke.ledger.ledger import Accepted, Ledger, Verdict
+from cowpoke.ledger.recovery import Step, Sweeper
+from cowpoke.seal import SealBrokenError
 from simulator.rig.errors import RigError
 from simulator.rig.processes import wait_until
 from tests.clocks import JumpingRedis
 from tests.ledgers import HOST, accept, arrival, start_process
-from worker.contract import clock as clocks
-from worker.contract.broker import BrokerSettings, connect
-from worker.contract.ledger import Accepted, Ledger, Verdict
-from worker.contract.seal import SealBrokenError
-from worker.contract.sweeper import Step, Sweeper
 
 HOURS = 3600
 JUMPS = [5 * HOURS, -5 * HOURS, 20 * 60]
@@ -136,7 +136,7 @@ def test_event_of_after_a_jump_has_its_own_deadline(server, ledgers, seconds):
 def test_answer_is_repeated_after_the_clock_was_set_back(server, ledgers):
     """W 28: the same id again is answered from the stored reply."""
     bridge, worker = ledgers
-    from worker.contract.outcomes import success  # noqa: PLC0415
+    from cowpoke.outcomes import success  # noqa: PLC0415
 
     one = arrival()
     bridge.accept([one])

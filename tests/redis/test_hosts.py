@@ -8,14 +8,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from bridge.awake import AwakeClock
-from bridge.hosts import Choice, Hosts, choose
-from bridge.reconnect import Ending
+from bridge.hosts.choice import Choice, Hosts, choose
+from bridge.hosts.claims import Claims
+from bridge.inbound.reconnect import Ending
+from bridge.inbound.standing import Standing, Wait
 from bridge.settings import AgentKeys
-from bridge.standing import Standing, Wait
+from cowpoke import keys
+from cowpoke.liveness import Lease, Leases
 from tests.ledgers import HOST, end_process, start_process
-from worker.contract import keys
-from worker.contract.claims import Claims
-from worker.contract.leases import Lease, Leases
 
 AWAY_AFTER_S = 1.0
 GIVEN = AgentKeys(access_key="given", secret_key="secret", host_uuid=HOST)

@@ -5,11 +5,11 @@ import json
 
 import pytest
 
-from bridge.intake import Intake
+from bridge.inbound.intake import Intake
 from bridge.settings import AgentKeys
+from cowpoke import keys
 from tests.factories import event
 from tests.ledgers import HOST
-from worker.contract import keys
 
 AGENT = AgentKeys(access_key="key", secret_key="secret")
 

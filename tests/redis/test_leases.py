@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from cowpoke import keys
+from cowpoke.liveness import LEASE_TTL_MS, Leases
 from simulator.rig.processes import wait_until
 from tests.ledgers import HOST, end_process, start_process
-from worker.contract import keys
-from worker.contract.leases import LEASE_TTL_MS, Leases
 
 
 def test_a_process_that_renews_is_alive(client):

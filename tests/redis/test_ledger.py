@@ -7,6 +7,20 @@ from dataclasses import replace
 
 import pytest
 
+from cowpoke import keys
+from cowpoke.envelopes import REPLAY_WINDOW_MS, outcome_of
+from cowpoke.events import Event
+from cowpoke.ledger.ledger import (
+    Accepted,
+    Ledger,
+    State,
+    Verdict,
+)
+from cowpoke.liveness import Leases
+from cowpoke.messages import event_id_of
+from cowpoke.outcomes import error, progress, success
+from cowpoke.routes import Lane
+from cowpoke.seal import SealBrokenError, Sealer
 from simulator.rig.processes import wait_until
 from tests.ledgers import (
     HOST,
@@ -18,20 +32,6 @@ from tests.ledgers import (
     refuse,
     start_process,
 )
-from worker.contract import keys
-from worker.contract.envelopes import REPLAY_WINDOW_MS, outcome_of
-from worker.contract.events import Event
-from worker.contract.leases import Leases
-from worker.contract.ledger import (
-    Accepted,
-    Ledger,
-    State,
-    Verdict,
-)
-from worker.contract.messages import event_id_of
-from worker.contract.outcomes import error, progress, success
-from worker.contract.routes import Lane
-from worker.contract.seal import SealBrokenError, Sealer
 
 QUEUE = f"host.{HOST}"
 

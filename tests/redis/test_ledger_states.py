@@ -2,10 +2,10 @@
 
 import pytest
 
+from cowpoke import keys
+from cowpoke.outcomes import success
 from simulator.chaos.ledger_states import Fate, ledger_states
 from tests.ledgers import accept, end_process, start_process
-from worker.contract import keys
-from worker.contract.outcomes import success
 
 
 @pytest.fixture

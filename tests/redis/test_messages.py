@@ -6,8 +6,8 @@ import pytest
 from celery import Celery
 from kombu import Connection, Consumer, Exchange, Queue
 
+from cowpoke.messages import task_message
 from tests.ledgers import HOST, accept
-from worker.contract.messages import task_message
 
 QUEUE = f"host.{HOST}"
 

@@ -6,15 +6,15 @@ from dataclasses import replace
 import pytest
 from prometheus_client import CollectorRegistry
 
+from bridge.inbound.reconnect import Ending
+from bridge.inbound.standing import Standing, Wait
 from bridge.metrics import BridgeCollector
-from bridge.reconnect import Ending
 from bridge.settings import AgentKeys
-from bridge.standing import Standing, Wait
+from cowpoke.broker import BrokerSettings, connect
+from cowpoke.liveness import Leases
+from cowpoke.outcomes import error
 from simulator.rig.redis_server import RedisServer
 from tests.ledgers import HOST, accept, start_process
-from worker.contract.broker import BrokerSettings, connect
-from worker.contract.leases import Leases
-from worker.contract.outcomes import error
 
 AGENTS = (
     AgentKeys(access_key="a", secret_key="secret-of-a", host_uuid="host-a"),

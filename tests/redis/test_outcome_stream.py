@@ -2,11 +2,11 @@
 
 import pytest
 
+from cowpoke import keys
+from cowpoke.envelopes import outcome_of
+from cowpoke.ledger.outcome_stream import FORGET_AFTER_MS, GROUP, OutcomeStream
+from cowpoke.outcomes import success
 from tests.ledgers import accept, start_process
-from worker.contract import keys
-from worker.contract.envelopes import outcome_of
-from worker.contract.outcomes import success
-from worker.contract.stream import FORGET_AFTER_MS, GROUP, OutcomeStream
 
 
 @pytest.fixture

@@ -4,13 +4,13 @@ import time
 
 import pytest
 
+from cowpoke import keys
+from cowpoke.ledger.ledger import Verdict
+from cowpoke.ledger.recovery import Sweeper
+from cowpoke.outcomes import progress, success
+from cowpoke.routes import Lane, queue_for
 from simulator.rig.processes import wait_until
 from tests.ledgers import HOST, accept, start_process
-from worker.contract import keys
-from worker.contract.ledger import Verdict
-from worker.contract.outcomes import progress, success
-from worker.contract.routes import Lane, queue_for
-from worker.contract.sweeper import Sweeper
 
 TIMEOUT_MS = 45_000
 

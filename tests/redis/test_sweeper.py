@@ -2,13 +2,9 @@
 
 import pytest
 
-from simulator.rig.processes import wait_until
-from tests.ledgers import HOST, accept, end_process, start_process
-from worker.contract import keys
-from worker.contract.leases import LEASE_TTL_MS, Leases
-from worker.contract.ledger import State, Verdict
-from worker.contract.outcomes import success
-from worker.contract.sweeper import (
+from cowpoke import keys
+from cowpoke.ledger.ledger import State, Verdict
+from cowpoke.ledger.recovery import (
     IN_TRANSIT_MS,
     MOST_DEATHS,
     MOST_SENDS,
@@ -16,6 +12,10 @@ from worker.contract.sweeper import (
     Step,
     Sweeper,
 )
+from cowpoke.liveness import LEASE_TTL_MS, Leases
+from cowpoke.outcomes import success
+from simulator.rig.processes import wait_until
+from tests.ledgers import HOST, accept, end_process, start_process
 
 QUEUE = f"host.{HOST}"
 

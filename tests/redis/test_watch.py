@@ -6,7 +6,7 @@ import pytest
 from celery.worker import state
 
 from simulator.rig.processes import wait_until
-from worker.consumer import Watch
+from worker.process.consumer import Watch
 
 QUEUE = "host.watched"
 STUCK_AFTER_S = 0.2

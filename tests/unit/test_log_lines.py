@@ -9,8 +9,8 @@ import threading
 
 import pytest
 
+from cowpoke.log_lines import MOST_LINE_BYTES, MOST_REMEMBERED, FoldingHandler, Printed
 from simulator.rig.processes import wait_until
-from worker.log_lines import MOST_LINE_BYTES, MOST_REMEMBERED, FoldingHandler, Printed
 
 LONG_S = 3600.0
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
-from worker.contract.scrubbing import clipped
+from cowpoke.scrubbing import clipped
 from worker.engine.client import Call, Engine
 from worker.engine.json_lines import failure_in, json_lines
 from worker.engine.layers import Layers

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cowpoke.log import logger
 from worker.engine.client import Call, Engine, segment
 from worker.engine.refusals import (
     create_refusal,
@@ -18,7 +19,6 @@ from worker.engine.refusals import (
     stop_refusal,
 )
 from worker.errors import ContainerMissingError, ContainerUnreadableError, EngineBusyError
-from worker.log import logger
 
 #: The label by which a container is known to cattle; it is never overwritten by a user's.
 UUID_LABEL = "io.rancher.container.uuid"

@@ -13,7 +13,7 @@ import docker.errors
 import requests.exceptions
 import urllib3.exceptions
 
-from worker.contract.scrubbing import clipped
+from cowpoke.scrubbing import clipped
 from worker.errors import (
     ContainerMissingError,
     EngineError,

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cowpoke.log import logger
 from worker.engine import images
 from worker.engine.client import Engine
 from worker.engine.images import Credential
@@ -14,9 +15,8 @@ from worker.engine.layers import Layers
 from worker.engine.progress import Report
 from worker.engine.single_flight import MOST_S, Board, Job, SingleFlight
 from worker.errors import EngineUnavailableError, ImagePullError
+from worker.host.locks import Locks
 from worker.image_reference import ImageReference
-from worker.locks import Locks
-from worker.log import logger
 
 _log = logger(__name__)
 

@@ -28,13 +28,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cowpoke.log import logger
+from cowpoke.scrubbing import scrub
 from worker import deadline
-from worker.contract.scrubbing import scrub
 from worker.engine.progress import Report, Told
 from worker.errors import ImageBuildError, ImagePullError, LockHeldError
-from worker.files import write_whole
-from worker.locks import Locks
-from worker.log import logger
+from worker.host.files import write_whole
+from worker.host.locks import Locks
 from worker.threads import start_call
 
 Inspect = dict[str, Any]

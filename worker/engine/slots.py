@@ -8,8 +8,8 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
-from worker.locks import Locks
-from worker.log import logger
+from cowpoke.log import logger
+from worker.host.locks import Locks
 from worker.settings import WorkerSettings
 
 _SERIAL_DRIVER = "devicemapper"

@@ -10,10 +10,9 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from worker.contract.events import Event
-from worker.contract.scrubbing import Scrubber, scrubbing
+from cowpoke.events import Event
+from cowpoke.scrubbing import Scrubber, scrubbing
 from worker.errors import HandleShortageError, OperationError, WorkerError
-from worker.handles import is_shortage
 from worker.operations.activate import activate
 from worker.operations.config_update import update_config
 from worker.operations.context import Host
@@ -26,6 +25,7 @@ from worker.operations.ping import ping
 from worker.operations.pull import pull
 from worker.operations.remove import remove
 from worker.operations.volume import activate_volume, deactivate_volume, remove_volume
+from worker.process.handles import is_shortage
 from worker.settings import WorkerSettings
 
 Operation = Callable[[Event, Host], dict[str, Any]]

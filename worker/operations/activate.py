@@ -8,7 +8,8 @@ because each finds the container by its label (A.3, C 13, C 14).
 from collections.abc import Mapping
 from typing import Any
 
-from worker.contract.events import Event
+from cowpoke.events import Event
+from cowpoke.log import logger
 from worker.create import (
     Facts,
     container_names,
@@ -32,13 +33,12 @@ from worker.errors import (
     RemovalUnderWayError,
     WorkerError,
 )
+from worker.host.state_files import StateFiles
 from worker.image_reference import ImageReference
-from worker.log import logger
 from worker.operations.context import Host
 from worker.operations.facts import gather
 from worker.operations.images import ensure_image
 from worker.operations.reported import reported
-from worker.operations.state_files import StateFiles
 from worker.operations.volume import ensure_volume, keep_volume
 from worker.payload import Instance, instance_of, known_instance_of
 from worker.report import wrapped

@@ -4,12 +4,12 @@ import hashlib
 from functools import partial
 from typing import Any
 
+from cowpoke.log import logger
 from worker.engine import builds, images
 from worker.engine.builds import Recipe
 from worker.engine.single_flight import Board, Job, SingleFlight
 from worker.errors import EngineUnavailableError, ImageBuildError, PayloadError
 from worker.image_reference import ImageReference
-from worker.log import logger
 from worker.operations.build_context import fetched
 from worker.operations.build_source import Source, refuse_host, source_of
 from worker.operations.context import Host

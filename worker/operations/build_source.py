@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
-from worker.contract.scrubbing import Scrubber
-from worker.contract.secrets import secrets_of_url
-from worker.contract.urls import shown_url
+from cowpoke.scrubbing import Scrubber
+from cowpoke.secrets import secrets_of_url
+from cowpoke.urls import shown_url
 from worker.errors import PayloadError
 from worker.payload.image import Build
 

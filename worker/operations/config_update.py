@@ -8,12 +8,12 @@ so before it replies; else cattle would send the event again at once, and again.
 import os
 from typing import Any
 
-from worker import scripts
-from worker.contract.events import Event
-from worker.contract.outcomes import UP_TO_DATE
-from worker.contract.scrubbing import Scrubber, scrub
+from cowpoke.events import Event
+from cowpoke.log import logger
+from cowpoke.outcomes import UP_TO_DATE
+from cowpoke.scrubbing import Scrubber, scrub
 from worker.errors import LockHeldError, OperationError
-from worker.log import logger
+from worker.host import scripts
 from worker.operations.context import Host
 from worker.payload import config_update_of
 from worker.settings import WorkerSettings

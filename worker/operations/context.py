@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from worker.engine.client import Engine
-    from worker.identity import Identity
-    from worker.locks import Locks
+    from worker.host.identity import Identity
+    from worker.host.locks import Locks
     from worker.settings import WorkerSettings
 
 #: Tells cattle how far the work is: a sentence, and a percentage where there is one.

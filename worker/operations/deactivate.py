@@ -3,7 +3,8 @@
 from functools import partial
 from typing import Any
 
-from worker.contract.events import Event
+from cowpoke.events import Event
+from cowpoke.log import logger
 from worker.engine import containers
 from worker.engine.containers import Found
 from worker.errors import (
@@ -12,11 +13,10 @@ from worker.errors import (
     EngineUnavailableError,
     OperationError,
 )
-from worker.log import logger
+from worker.host.recent_stops import RecentStops
 from worker.operations.bounded import reporting
 from worker.operations.context import Host
 from worker.operations.protection import refuse_own
-from worker.operations.recent_stops import RecentStops
 from worker.operations.reported import reported
 from worker.payload import KnownInstance, known_instance_of
 from worker.report import wrapped

@@ -8,12 +8,12 @@ import json
 import re
 from typing import Any
 
-from worker.contract.events import Event
-from worker.contract.scrubbing import clipped_end, scrub
+from cowpoke.events import Event
+from cowpoke.log import logger
+from cowpoke.scrubbing import clipped_end, scrub
 from worker.engine import containers, execs
 from worker.engine.containers import Found, Inspect
 from worker.errors import ContainerMissingError, OperationError, PayloadError
-from worker.log import logger
 from worker.operations.context import Host
 from worker.operations.protection import refuse_own
 from worker.payload import Delegation, delegation_of

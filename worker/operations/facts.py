@@ -5,11 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cowpoke.log import logger
 from worker.create import Facts, facts_needed
 from worker.create.facts import DEFAULT_DOCKER_ROOT
 from worker.engine import containers
-from worker.host_info import default_disk
-from worker.log import logger
+from worker.host.machine import default_disk
 from worker.operations.context import Host
 from worker.payload import ContainerRef, Instance
 from worker.settings import WorkerSettings

@@ -5,14 +5,14 @@ The event has no instance, only a Docker id, and asks for no reply (A 11.8).
 
 from typing import Any
 
-from worker.contract.events import Event
+from cowpoke.events import Event
+from cowpoke.log import logger
 from worker.engine import containers
 from worker.errors import ContainerMissingError
-from worker.log import logger
+from worker.host.recent_stops import RecentStops
 from worker.operations.context import Host
 from worker.operations.deactivate import DEFAULT_STOP_TIMEOUT_S
 from worker.operations.protection import refuse_own
-from worker.operations.recent_stops import RecentStops
 from worker.payload import force_stop_of
 
 _log = logger(__name__)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from worker.contract.events import Event
+from cowpoke.events import Event
 from worker.operations.context import Host
 from worker.operations.images import ensure_image
 from worker.payload import image_of, process_of

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from worker.contract.events import Event
+from cowpoke.events import Event
 from worker.engine import containers
 from worker.engine.containers import Inspect
 from worker.operations.context import Host

@@ -11,17 +11,17 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from worker.contract.events import Event
+from cowpoke.events import Event
+from cowpoke.log import logger
 from worker.engine import containers
 from worker.engine.client import EngineVersion
 from worker.engine.system_images import LABEL as SYSTEM_LABEL
 from worker.engine.system_images import system_images
 from worker.errors import WorkerError
-from worker.host_info import EngineFacts, capacity, collect, host_labels
-from worker.log import logger
+from worker.host.machine import EngineFacts, capacity, collect, host_labels
+from worker.host.recent_stops import RecentStops
 from worker.operations.asking import Question
 from worker.operations.context import Host
-from worker.operations.recent_stops import RecentStops
 from worker.settings import WorkerSettings
 
 SCHEDULER_IPS_LABEL = "io.rancher.scheduler.ips"

@@ -7,14 +7,14 @@ the old image in use; the second, `complete`, takes the temporary name away.
 from dataclasses import replace
 from typing import Any
 
-from worker.contract.events import Event
+from cowpoke.events import Event
+from cowpoke.log import logger
 from worker.engine import images
 from worker.errors import ImageInUseError
+from worker.host.temporary_tags import TemporaryTags
 from worker.image_reference import ImageReference
-from worker.log import logger
 from worker.operations.context import Host
 from worker.operations.images import ensure_image
-from worker.operations.temporary_tags import TemporaryTags
 from worker.payload import pull_of
 from worker.report import pull_reply
 

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from worker.contract.events import Event
+from cowpoke.events import Event
+from cowpoke.log import logger
 from worker.engine import containers, removal
-from worker.log import logger
+from worker.host.state_files import StateFiles
 from worker.operations.context import Host
 from worker.operations.protection import refuse_own
-from worker.operations.state_files import StateFiles
 from worker.payload import known_instance_of
 
 _log = logger(__name__)

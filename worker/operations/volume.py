@@ -4,12 +4,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from worker.contract.events import Event
+from cowpoke.events import Event
+from cowpoke.log import logger
 from worker.engine import volumes
 from worker.errors import OperationError, PayloadError, VolumeInUseError
-from worker.log import logger
+from worker.host.orphan_volumes import OrphanVolumes
 from worker.operations.context import Host
-from worker.operations.orphan_volumes import OrphanVolumes
 from worker.operations.protection import own_container_id
 from worker.operations.remove import remove_container_of
 from worker.payload import Volume, volume_of

@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 
-from worker.contract.secrets import is_below_secret
+from cowpoke.secrets import is_below_secret
 from worker.errors import PayloadError
 
 #: What the Engine can hold in a number.

@@ -9,12 +9,12 @@ from aiohttp import web
 
 from bridge.awake import AwakeClock
 from bridge.client import open_session
-from bridge.configcontent import ConfigContent
 from bridge.errors import KeysUnknownError
+from bridge.outbound.configcontent import ConfigContent
 from bridge.settings import AgentKeys
+from cowpoke.outcomes import Kind, error, success
 from tests.answering import answering
 from tests.floor import allowed_s
-from worker.contract.outcomes import Kind, error, success
 
 AGENT = AgentKeys(access_key="key", secret_key="secret")
 SKIPPED = success({"upToDate": ["host-config", "pyagent"]})

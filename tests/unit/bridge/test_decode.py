@@ -6,9 +6,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bridge.decode import MOST_DEPTH, decode
 from bridge.errors import DecodeError
-from worker.contract.events import Event
+from bridge.inbound.decode import MOST_DEPTH, decode
+from cowpoke.events import Event
 
 EVENT = {
     "id": "e1",

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from bridge.gate import CLOSES_AFTER, FIRST_S, MOST_S, Gate, Kind
+from bridge.outbound.gate import CLOSES_AFTER, FIRST_S, MOST_S, Gate, Kind
 
 
 def shut_gate(failed_probes=0, **options):

@@ -1,6 +1,6 @@
 """How fast one bridge opens websockets."""
 
-from bridge.pace import LEAST_PER_S, MOST_SPREAD_S, Pace
+from bridge.inbound.pace import LEAST_PER_S, MOST_SPREAD_S, Pace
 
 
 def waits_s(agents, now_s=100.0):

@@ -17,10 +17,10 @@ from bridge.errors import (
     PublishError,
     PublishRefusedError,
 )
-from bridge.publisher import Publisher
-from bridge.reconnect import Ending
+from bridge.inbound.reconnect import Ending
+from bridge.inbound.standing import Standing
+from bridge.outbound.publisher import Publisher
 from bridge.settings import AgentKeys
-from bridge.standing import Standing
 from tests.answering import answering
 
 AGENT = AgentKeys(access_key="key", secret_key="secret")

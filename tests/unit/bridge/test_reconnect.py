@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.reconnect import (
+from bridge.inbound.reconnect import (
     FIRST_S,
     MOST_S,
     REFUSED_S,

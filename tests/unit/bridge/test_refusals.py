@@ -9,7 +9,7 @@ from bridge.errors import (
     PublishError,
     PublishRefusedError,
 )
-from bridge.refusals import LEAST_S, MOST_S, Refusals, patience_s
+from bridge.outbound.refusals import LEAST_S, MOST_S, Refusals, patience_s
 
 
 def ends(*failures, left_s=0.0):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bridge.refused_keys import FEW, PAUSE_FIRST_S, PAUSE_MOST_S, RefusedKeys
+from bridge.outbound.refused_keys import FEW, PAUSE_FIRST_S, PAUSE_MOST_S, RefusedKeys
 from bridge.settings import AgentKeys
 
 

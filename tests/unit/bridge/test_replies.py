@@ -2,8 +2,8 @@
 
 import pytest
 
-from bridge.replies import reply, without_list
-from worker.contract.outcomes import WARNINGS, error, progress, success
+from bridge.outbound.replies import reply, without_list
+from cowpoke.outcomes import WARNINGS, error, progress, success
 
 ENVELOPE = {
     "id": "e1",

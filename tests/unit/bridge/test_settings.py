@@ -3,7 +3,7 @@
 import pytest
 
 from bridge.settings import BridgeSettings
-from worker.contract.environment import BadEnvironmentError, read
+from cowpoke.environment import BadEnvironmentError, read
 
 SECRET = "correct-horse-battery"
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from bridge.reconnect import Ending
+from bridge.inbound.reconnect import Ending
+from bridge.inbound.standing import Standing, Wait
 from bridge.settings import AgentKeys
-from bridge.standing import Standing, Wait
 
 AGENT = AgentKeys(access_key="key", secret_key="secret")
 

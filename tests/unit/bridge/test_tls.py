@@ -9,8 +9,8 @@ from aiohttp import web
 
 from bridge.service import tls
 from bridge.settings import BridgeSettings
+from cowpoke.environment import BadEnvironmentError, read
 from simulator.rig.certificates import make_certificate
-from worker.contract.environment import BadEnvironmentError, read
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.turns import FairQueue, FairSlots, Turns
+from bridge.inbound.fairness import FairQueue, FairSlots, Turns
 
 MANY = 1000
 WAIT_S = 20

@@ -10,8 +10,8 @@ from aiohttp import web
 
 from bridge.awake import AwakeClock
 from bridge.client import MOST_BODY_BYTES, open_session
+from bridge.inbound.reconnect_agent import wake
 from bridge.settings import AgentKeys
-from bridge.waking import wake
 from tests.answering import answering
 
 AGENT = AgentKeys(access_key="service", secret_key="secret", agent_id="1a5")

@@ -10,7 +10,7 @@ from simulator.rig.processes import wait_until
 from tests.floor import allowed_s
 from tests.hosts import host_on
 from worker.errors import LockHeldError, OperationError, PayloadError
-from worker.scripts import MOST_OUTPUT_BYTES
+from worker.host.scripts import MOST_OUTPUT_BYTES
 
 NAME = "config.update"
 

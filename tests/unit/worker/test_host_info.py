@@ -5,8 +5,8 @@ import json
 import psutil
 import pytest
 
-from worker import host_info
-from worker.host_info import EngineFacts
+from worker.host import machine as host_info
+from worker.host.machine import EngineFacts
 
 CPUINFO = """\
 processor\t: 0

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from worker.errors import HostFactsError
-from worker.files import write_whole
-from worker.identity import identify, keep_hostname, kept_uuid
-from worker.locks import Locks
+from worker.host.files import write_whole
+from worker.host.identity import identify, keep_hostname, kept_uuid
+from worker.host.locks import Locks
 from worker.settings import WorkerSettings
 
 

@@ -6,7 +6,7 @@ import psutil
 import pytest
 
 from tests.hosts import host_on
-from worker.host_info import capacity, host_labels
+from worker.host.machine import capacity, host_labels
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from cowpoke.events import Event
 from tests.factories import event, image_data, instance_data, nic, volume_data
-from worker.contract.events import Event
 from worker.inspected import for_cattle
 from worker.payload import instance_of
 from worker.report import (

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from cowpoke.environment import BadEnvironmentError, read
 from tests.hosts import host_on
-from worker.contract.environment import BadEnvironmentError, read
 from worker.errors import OperationError
 from worker.operations import operation_of
 from worker.settings import WorkerSettings

@@ -1,0 +1,1 @@
+"""Which hosts are alive, and which host an agent is."""

@@ -1,0 +1,98 @@
+"""Which host an agent is, kept in Redis by the bridges.
+
+A bridge that learned the host of its agent remembers it, so that a second host on the same Redis
+does not make the choice ambiguous after a restart. A claim keeps other agents from a host that is
+served. Both are input for the bridge that reads them: a memory that is not sealed with our keys or
+names no usable host is ignored.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import redis
+from redis.client import NEVER_DECODE
+
+from cowpoke import keys
+from cowpoke.log import logger
+from cowpoke.seal import SealBrokenError, Sealer
+
+_log = logger(__name__)
+
+#: A host uuid as a worker may report it: visible ASCII.
+_HOST_UUID = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+class Claims:
+    """The memories and claims in one Redis. Agents are named by a hash of their keys."""
+
+    def __init__(self, client: "redis.Redis", sealer: Sealer) -> None:
+        self._redis = client
+        self._sealer = sealer
+
+    def remember(self, agent_hash: str, host_uuid: str) -> None:
+        """Keep the host of an agent, for `keys.AGENT_TTL_MS`."""
+        if not _is_usable(host_uuid):
+            return
+        text = self._sealer.seal({"agent": agent_hash, "host": host_uuid})
+        self._redis.set(keys.agent(agent_hash), text, px=keys.AGENT_TTL_MS)
+
+    def remembered(self, agent_hash: str) -> str | None:
+        """Return the host that was kept for an agent, or None."""
+        (text,) = self._read(keys.agent(agent_hash))
+        if text is None:
+            return None
+        try:
+            content = self._sealer.open(text)
+        except SealBrokenError:
+            content = {}
+        host_uuid = content.get("host")
+        if content.get("agent") != agent_hash or not _is_usable(host_uuid):
+            _log.warning(
+                "host.memory_unreadable",
+                advice="the host is learned anew; QUEUE_KEY was changed, or Redis was written to",
+            )
+            return None
+        return str(host_uuid)
+
+    def claim_free(self, host_uuid: str, agent_hash: str) -> bool:
+        """Claim a host that no agent has, and return whether the agent has it now."""
+        key = keys.served(host_uuid)
+        if self._redis.set(key, agent_hash, px=keys.SERVED_TTL_MS, nx=True):
+            return True
+        return self._read(key) == [agent_hash]
+
+    def release(self, host_uuid: str, agent_hash: str) -> None:
+        """Give up a claim of the agent, so that another agent need not wait for its end."""
+        key = keys.served(host_uuid)
+        if self._read(key) == [agent_hash]:
+            self._redis.delete(key)
+
+    def renew(self, hosts: Mapping[str, str]) -> None:
+        """Claim hosts for their agents; `hosts` is agent hash by host uuid."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for host_uuid, agent_hash in hosts.items():
+                pipe.set(keys.served(host_uuid), agent_hash, px=keys.SERVED_TTL_MS)
+            pipe.execute()
+
+    def of_others(self, hosts: Collection[str], agent_hash: str) -> set[str]:
+        """Return those of the hosts that another agent has."""
+        listed = sorted(hosts)
+        if not listed:
+            return set()
+        found = self._read(*(keys.served(host_uuid) for host_uuid in listed))
+        return {
+            host_uuid
+            for host_uuid, owner in zip(listed, found, strict=True)
+            if owner is not None and owner != agent_hash
+        }
+
+    def _read(self, *names: str) -> list[str | None]:
+        """Return the values of keys; bytes that are no text are replaced, not an error."""
+        client: Any = self._redis
+        found = client.execute_command("MGET", *names, **{NEVER_DECODE: True})
+        return [None if one is None else one.decode(errors="replace") for one in found]
+
+
+def _is_usable(host_uuid: object) -> bool:
+    return isinstance(host_uuid, str) and _HOST_UUID.fullmatch(host_uuid) is not None

@@ -1,0 +1,1 @@
+"""From cattle's websockets into the ledger."""

@@ -1,0 +1,1 @@
+"""The ledger: one entry per event, from its receipt to its one final answer."""

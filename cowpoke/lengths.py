@@ -1,0 +1,28 @@
+"""Length limits of what is stored, sent and logged; one place for all of them.
+
+| field | limit | beyond it |
+|---|---|---|
+| an event's id, name, replyTo, resourceType, resourceId | `ID_CHARS` | the event is refused |
+| a frame | `bridge.inbound.decode.MOST_BYTES` | the websocket is closed |
+| the message of an error or of progress | `MESSAGE_CHARS` | cut, with a mark |
+| the code of an error | `CODE_CHARS` | cut, with a mark |
+| an outcome, as sealed JSON | `OUTCOME_CHARS` | the event ends with an error |
+"""
+
+#: cattle's ids, names and reply addresses have at most some 60 characters.
+ID_CHARS = 256
+#: People read it in the server's pages; an Engine's answer may be a whole HTML page.
+MESSAGE_CHARS = 4_000
+CODE_CHARS = 64
+#: cattle stores reply data in a column of 16 MiB; sealing adds a third.
+OUTCOME_CHARS = 22 * 1024 * 1024
+
+
+def shortened(text: str, most: int) -> str:
+    """Return the text, or its beginning and a mark with the number of characters left out."""
+    if len(text) <= most:
+        return text
+    mark = f" ... ({len(text) - most} more characters)"
+    # The mark replaces text as well, so that the result is never longer than `most`.
+    kept = max(most - len(mark), 0)
+    return (text[:kept] + f" ... ({len(text) - kept} more characters)")[:most]

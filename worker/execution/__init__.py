@@ -1,0 +1,1 @@
+"""What Celery runs: one task per event name, and the way of its result."""

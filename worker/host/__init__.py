@@ -1,0 +1,1 @@
+"""The machine that a worker runs on: its identity, its facts, its locks and its files."""

@@ -1,0 +1,1 @@
+"""The processes of a worker: a supervisor and its lanes."""

@@ -1,0 +1,129 @@
+"""One worker process: a Celery worker on one lane of one host, with a lease while it lives."""
+
+import hashlib
+import itertools
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from celery.platforms import SecurityWarning
+from celery.signals import worker_ready, worker_shutting_down
+
+from cowpoke import log
+from cowpoke.routes import Lane, queue_for
+from worker.app import app
+from worker.execution.remote_control import restrict_remote_control
+from worker.janitor import Janitor
+from worker.process.consumer import Watch
+from worker.process.drain import Drain
+from worker.process.handles import most_slots
+from worker.process.readiness import EngineWatch
+from worker.process.runtime import LeaseKeeper, Runtime, start
+from worker.settings import WorkerSettings
+
+_log = log.logger(__name__)
+
+
+def run_lane(settings: WorkerSettings, lane: Lane, *, watches_engine: bool = False) -> int:
+    """Run one lane until it is told to stop; the exit code.
+
+    One lane of a worker also logs whether the Engine answers.
+    """
+    # Celery warns root of pickled messages; only JSON is accepted here, and Docker needs the right.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
+    runtime = start(settings, lane)
+    if watches_engine:
+        EngineWatch(settings).start()
+    with _node_name(runtime) as node:
+        return _run(runtime, lane, node)
+
+
+@contextmanager
+def _node_name(runtime: Runtime) -> Iterator[str]:
+    """What Celery and Flower call this process: the same again after a restart.
+
+    A new name each time would stay in Flower's list, and in Celery's bindings in Redis, for ever
+    (C 35). So it is numbered among the live processes of its host, and marked by the host, since
+    machines may have the same name.
+    """
+    host_uuid, lane = runtime.identity.host_uuid, runtime.lane
+    mark = hashlib.blake2b(host_uuid.encode(), digest_size=3).hexdigest()
+    for number in itertools.count(1):
+        with runtime.locks.try_hold(f"node:{host_uuid}:{lane}:{number}") as free:
+            if free:
+                yield f"{lane}-{number}-{mark}@{runtime.identity.hostname}"
+                return
+
+
+def _run(runtime: Runtime, lane: Lane, node: str) -> int:
+    queue = queue_for(runtime.identity.host_uuid, lane)
+    wanted = _slots(runtime.settings, lane)
+    slots = most_slots(wanted)
+    if slots < wanted:
+        _log.warning(
+            "lane.slots_reduced",
+            lane=lane,
+            wanted=wanted,
+            slots=slots,
+            advice="raise the limit of open files (ulimit -n)",
+        )
+    keeper = LeaseKeeper(runtime, node, Watch(runtime.redis, queue, slots))
+
+    @worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]  # celery has no types
+    def _ready(**_: object) -> None:
+        if lane is Lane.IMAGES:
+            Janitor(runtime).start()
+        _log.info(
+            "lane.ready", lane=lane, queue=queue, node=node, boot=runtime.boot_id, pid=os.getpid()
+        )
+
+    @worker_shutting_down.connect(weak=False)  # type: ignore[untyped-decorator]
+    def _stopping(sig: object = "", **_: object) -> None:
+        _log.info("lane.stopping", lane=lane, signal=str(sig))
+        Drain(runtime).start()
+
+    restrict_remote_control()
+    # Celery would look it up with the first outcome, by reading a file of each installed package:
+    # there may be no free file handle then.
+    _ = app.backend
+    worker = app.Worker(
+        hostname=node,
+        queues=[queue],
+        pool_cls="threads",
+        concurrency=slots,
+        consumer_cls="worker.process.consumer:QuickConsumer",
+        without_gossip=True,
+        without_mingle=True,
+        heartbeat_interval=5,
+        task_events=True,
+        quiet=True,
+        loglevel="WARNING",
+    )
+    keeper.begin()
+    try:
+        _wait_for_keys(runtime)
+        keeper.consumes.set()
+        worker.start()
+    finally:
+        keeper.stop()
+    _log.info("lane.stopped", lane=lane)
+    log.flush()
+    return int(worker.exitcode or 0)
+
+
+def _wait_for_keys(runtime: Runtime) -> None:
+    """Wait until this lane may take events; SIGTERM ends the wait and the process."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    runtime.key_gate.wait()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _slots(settings: WorkerSettings, lane: Lane) -> int:
+    return {
+        Lane.COMPUTE: settings.concurrency,
+        Lane.IMAGES: settings.images_concurrency,
+        Lane.CONTROL: settings.control_concurrency,
+    }[lane]

@@ -1,0 +1,104 @@
+"""Find out what a worker lacks to do its work: the Engine, Redis, its lanes, the right keys."""
+
+import threading
+import time
+from collections.abc import Collection
+
+import redis
+
+from cowpoke.broker import connect, probe
+from cowpoke.key_marks import mismatch
+from cowpoke.liveness import Leases
+from cowpoke.log import logger
+from cowpoke.routes import Lane
+from cowpoke.seal import Sealer
+from worker.engine.client import Engine
+from worker.errors import WorkerError
+from worker.host.identity import identify
+from worker.process.runtime import pid_namespace
+from worker.settings import WorkerSettings
+
+_log = logger(__name__)
+
+ENGINE_TIMEOUT_S = 5.0
+LOOK_EVERY_S = 5.0
+_ADVICE = "start Docker on this host, or check DOCKER_HOST; events fail until the Engine answers"
+
+
+def engine_problem(settings: WorkerSettings) -> str | None:
+    """Return why the Engine does not answer, or None when it does or is not wanted."""
+    if not settings.docker_enabled:
+        return None
+    engine = Engine(settings)
+    try:
+        engine.version(timeout_s=ENGINE_TIMEOUT_S)
+    except WorkerError as error:
+        return error.message
+    finally:
+        engine.close()
+    return None
+
+
+class EngineWatch(threading.Thread):
+    """Log when the Engine does not answer, at start and later, and when it answers again."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        super().__init__(name="engine-watch", daemon=True)
+        self._settings = settings
+
+    def run(self) -> None:
+        """Look as long as the process lives."""
+        reachable, failures = True, 0
+        first = True
+        while True:
+            problem = engine_problem(self._settings)
+            failures = 0 if problem is None else failures + 1
+            if problem is None and not reachable:
+                reachable = True
+                _log.info("engine.reachable", engine=self._settings.docker_host)
+            # One slow answer of a busy Engine is no news, except at start.
+            elif reachable and (failures > 1 or (first and problem)):
+                reachable = False
+                _log.warning(
+                    "engine.unreachable",
+                    engine=self._settings.docker_host,
+                    reason=problem,
+                    advice=_ADVICE,
+                )
+            first = False
+            time.sleep(LOOK_EVERY_S)
+
+
+def problems(settings: WorkerSettings, lanes: Collection[Lane]) -> list[str]:
+    """Return what keeps this machine's worker from doing its work, one line each."""
+    found = [*_redis_problems(settings, lanes)]
+    engine = engine_problem(settings)
+    if engine is not None:
+        found.append(f"Docker: {settings.docker_host}: {engine}")
+    return found
+
+
+def _redis_problems(settings: WorkerSettings, lanes: Collection[Lane]) -> list[str]:
+    if settings.docker_uuid is None and not settings.docker_uuid_file.exists():
+        # To identify the host would make its uuid, which is a worker's part.
+        return [f"worker: no worker has run here yet, {settings.docker_uuid_file} is missing"]
+    try:
+        probe(settings)
+        with connect(settings) as client:
+            host_uuid = identify(settings).host_uuid
+            ours = f"{pid_namespace()}:"
+            live = {
+                lease.lane
+                for lease in Leases(client).of_host(host_uuid).values()
+                if lease.process.startswith(ours)
+            }
+            keys_differ = mismatch(client, Sealer.of(settings).marks)
+    except redis.RedisError as error:
+        return [f"Redis: does not answer: {error}"]
+    except WorkerError as error:
+        return [f"worker: {error.message}"]
+    missing = [
+        f"worker: lane {lane} has no live process here; see the worker's log"
+        for lane in sorted(set(lanes) - live)
+    ]
+    return missing + ([f"QUEUE_KEY: {keys_differ}"] if keys_differ else [])

@@ -1,0 +1,136 @@
+"""The parent of a host's lanes: one process each, so that no lane can hold up another.
+
+It starts them, starts again what died, and ends them: a stopping lane finishes what runs within the
+drain time, and what it cannot finish goes back to the queue.
+"""
+
+import gc
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from types import FrameType
+
+from cowpoke import log
+from cowpoke.routes import Lane
+
+_log = log.logger(__name__)
+
+#: A lane that dies at once is started again, but not in a tight loop.
+RESPAWN_FIRST_S = 0.2
+RESPAWN_MOST_S = 10.0
+#: A lane that lived this long had a good start.
+STEADY_AFTER_S = 30.0
+#: Time for a lane to leave the broker after its work. With a frozen Redis a lane cannot leave; the
+#: whole worker must still be gone 5 s after the drain time.
+LEAVE_S = 2.0
+
+
+class Supervisor:
+    """Keeps one process per lane running until it is told to stop."""
+
+    def __init__(
+        self, run_lane: Callable[[Lane], int], lanes: tuple[Lane, ...], drain_timeout_s: float
+    ) -> None:
+        self._run_lane = run_lane
+        self._lanes = lanes
+        self._drain_timeout_s = drain_timeout_s
+        self._pids: dict[int, Lane] = {}
+        self._started_s: dict[Lane, float] = {}
+        self._backoff_s = dict.fromkeys(lanes, RESPAWN_FIRST_S)
+        self._due_s = dict.fromkeys(lanes, 0.0)
+        self._stopping = False
+
+    def run(self) -> int:
+        """Run until SIGTERM or SIGINT; 0 when all lanes left in time."""
+        # Children share the parent's pages as long as nobody writes to them.
+        gc.freeze()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_stop)
+        while not self._stopping:
+            now_s = time.monotonic()
+            for lane in set(self._lanes) - set(self._pids.values()):
+                if now_s >= self._due_s[lane]:
+                    self._spawn(lane)
+            self._reap()
+            time.sleep(0.1)
+        return self._drain()
+
+    def _spawn(self, lane: Lane) -> None:
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            _die_with(parent)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_DFL)
+            code = 1
+            try:
+                code = self._run_lane(lane)
+            except SystemExit as leaving:
+                code = leaving.code if isinstance(leaving.code, int) else 1
+            except Exception:  # noqa: BLE001 -- the outermost loop of this process
+                # The parent starts the lane again.
+                _log.exception("lane.crashed", lane=lane)
+            finally:
+                log.flush()
+                os._exit(code)
+        self._pids[pid] = lane
+        self._started_s[lane] = time.monotonic()
+
+    def _reap(self) -> None:
+        while self._pids:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            lane = self._pids.pop(pid, None)
+            if lane is None or self._stopping:
+                continue
+            lived_s = time.monotonic() - self._started_s[lane]
+            if lived_s > STEADY_AFTER_S:
+                self._backoff_s[lane] = RESPAWN_FIRST_S
+            delay_s = self._backoff_s[lane]
+            self._backoff_s[lane] = min(delay_s * 2, RESPAWN_MOST_S)
+            self._due_s[lane] = time.monotonic() + delay_s * random.uniform(0.8, 1.2)  # noqa: S311
+            _log.warning(
+                "lane.died",
+                lane=lane,
+                exit_code=os.waitstatus_to_exitcode(status),
+                lived_s=round(lived_s, 1),
+            )
+
+    def _on_stop(self, number: int, _: FrameType | None) -> None:
+        self._stopping = True
+        _log.info("worker.stopping", signal=signal.Signals(number).name)
+
+    def _drain(self) -> int:
+        """Let the lanes finish; kill what does not, its events go back by the boot lock."""
+        self._signal(signal.SIGTERM)
+        deadline_s = time.monotonic() + self._drain_timeout_s + LEAVE_S
+        while self._pids and time.monotonic() < deadline_s:
+            self._reap()
+            time.sleep(0.05)
+        overdue = sorted(self._pids.values())
+        self._signal(signal.SIGKILL)
+        while self._pids:
+            self._reap()
+            time.sleep(0.01)
+        _log.info("worker.stopped", gave_back=[str(lane) for lane in overdue])
+        return 0
+
+    def _signal(self, number: signal.Signals) -> None:
+        for pid in self._pids:
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                continue
+
+
+def _die_with(parent: int) -> None:
+    """Let the kernel end this process when its parent is killed: no lane lives on unseen."""
+    import ctypes  # noqa: PLC0415 -- one call, in the child only
+
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)

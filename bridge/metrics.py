@@ -6,7 +6,8 @@ Celery's own figures (tasks by name and end, run times) are Flower's, at its `/m
 import asyncio
 import errno
 import os
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 
 import redis
 from aiohttp import web
@@ -15,18 +16,28 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from bridge.errors import MetricsPortError
+from bridge.hosts.presence import Presence
 from bridge.inbound.standing import Standing
 from cowpoke import keys
-from cowpoke.liveness import Leases
 from cowpoke.log import logger
 
 _log = logger(__name__)
+
+#: One call for all hosts.
+_OPEN_EVENTS = """
+local found = {}
+for _, host in ipairs(redis.call('SMEMBERS', KEYS[1])) do
+  found[#found + 1] = host
+  found[#found + 1] = redis.call('ZCARD', KEYS[2] .. host)
+end
+return found
+"""
 
 
 class BridgeCollector(Collector):
     """The figures, made at each scrape."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- wired in one place
         self,
         client: "redis.Redis",
         *,
@@ -34,10 +45,14 @@ class BridgeCollector(Collector):
         outbox: Mapping[str, int],
         swept: Mapping[str, int],
         standing: Standing,
+        presence: Presence,
+        fingerprints: Sequence[str],
     ) -> None:
         self._redis = client
         self._standing = standing
-        self._leases = Leases(client)
+        self._presence = presence
+        self._fingerprints = fingerprints
+        self._open_events = client.register_script(_OPEN_EVENTS)
         self._counts = (
             ("events", "Events and frames by what became of them here", "result", intake),
             ("replies", "Replies to cattle by what became of them", "result", outbox),
@@ -52,6 +67,8 @@ class BridgeCollector(Collector):
                 counter.add_metric([str(value)], count)
             yield counter
         yield from self._agents()
+        yield from self._workers()
+        yield self._keys()
         up = GaugeMetricFamily("cowpoke_redis_up", "Whether Redis answered this scrape")
         try:
             known = list(self._known())
@@ -79,6 +96,50 @@ class BridgeCollector(Collector):
             waiting.add_metric([agent.label, wait], 1)
         yield from (websockets, waiting)
 
+    def _workers(self) -> Iterator[Metric]:
+        processes = GaugeMetricFamily(
+            "cowpoke_worker_processes", "Live worker processes of a host", labels=["host", "lane"]
+        )
+        orphans = GaugeMetricFamily(
+            "cowpoke_orphan_volumes",
+            "Volumes that were in use when cattle had them removed, and are here still",
+            labels=["host"],
+        )
+        unreadable = GaugeMetricFamily(
+            "cowpoke_unreadable_workers",
+            "Workers of a host whose lease was not sealed with a key of this bridge",
+            labels=["host"],
+        )
+        for host_uuid, found in self._presence.by_host():
+            leases = found.leases.values()
+            lanes = Counter(process.lane for lease in leases for process in lease.lanes)
+            for lane in sorted(lanes):
+                processes.add_metric([host_uuid, lane], lanes[lane])
+            # All workers of a host share its state folder, so each says the same.
+            most = max((lease.orphan_volumes for lease in leases), default=0)
+            orphans.add_metric([host_uuid], most)
+            unreadable.add_metric([host_uuid], len(found.unreadable))
+        yield from (processes, orphans, unreadable)
+
+    def _keys(self) -> Metric:
+        """The keys that this bridge has, and the ones that workers say they have."""
+        held = GaugeMetricFamily(
+            "cowpoke_keys",
+            "Programs that have a key, by its fingerprint; position 1 seals, the others only open",
+            labels=["holder", "host", "position", "fingerprint"],
+        )
+        for position, name in enumerate(self._fingerprints, start=1):
+            held.add_metric(["bridge", "", str(position), name], 1)
+        for host_uuid, found in self._presence.by_host():
+            counts = Counter(
+                (position, name)
+                for lease in found.leases.values()
+                for position, name in enumerate(lease.fingerprints, start=1)
+            )
+            for (position, name), count in sorted(counts.items()):
+                held.add_metric(["worker", host_uuid, str(position), name], count)
+        return held
+
     def _known(self) -> Iterator[Metric]:
         waiting = GaugeMetricFamily(
             "cowpoke_outcomes_waiting", "Outcomes that cattle has not taken yet"
@@ -88,24 +149,15 @@ class BridgeCollector(Collector):
         open_events = GaugeMetricFamily(
             "cowpoke_open_events", "Events of a host without an answer", labels=["host"]
         )
-        processes = GaugeMetricFamily(
-            "cowpoke_worker_processes", "Live worker processes of a host", labels=["host", "lane"]
+        found = self._open_events(keys=[keys.HOSTS, keys.open_events("")])
+        for host_uuid, count in zip(found[::2], found[1::2], strict=True):
+            open_events.add_metric([str(host_uuid)], int(count))
+        yield open_events
+        dead = GaugeMetricFamily(
+            "cowpoke_dead_letters", "Outcomes that no bridge could read, kept for people"
         )
-        orphans = GaugeMetricFamily(
-            "cowpoke_orphan_volumes",
-            "Volumes that were in use when cattle had them removed, and are here still",
-            labels=["host"],
-        )
-        for host_uuid in self._leases.hosts():
-            count = self._redis.zcard(keys.open_events(host_uuid))
-            open_events.add_metric([host_uuid], count)
-            leases = self._leases.of_host(host_uuid).values()
-            for lane in sorted({lease.lane for lease in leases}):
-                processes.add_metric([host_uuid, lane], sum(lease.lane == lane for lease in leases))
-            # All workers of a host share its state folder, so each says the same.
-            most = max((lease.orphan_volumes for lease in leases), default=0)
-            orphans.add_metric([host_uuid], most)
-        yield from (open_events, processes, orphans)
+        dead.add_metric([], int(self._redis.llen(keys.BRIDGE_DEAD_LETTERS)))
+        yield dead
 
 
 async def serve(collector: BridgeCollector, host: str, port: int) -> web.AppRunner:

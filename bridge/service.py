@@ -6,7 +6,6 @@ import signal
 import ssl
 import threading
 import uuid
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 
@@ -14,9 +13,13 @@ import redis
 
 from bridge.awake import AwakeClock
 from bridge.client import open_session
-from bridge.hosts.choice import LOOK_EVERY_S, Hosts
+from bridge.doorbell import Doorbell
+from bridge.hosts.choice import Hosts
 from bridge.hosts.claims import Claims
-from bridge.hosts.sweeping import sweep_forever
+from bridge.hosts.forgetting import forget_forever
+from bridge.hosts.presence import Presence
+from bridge.hosts.sweeping import Sweeping
+from bridge.hosts.watching import Watching
 from bridge.inbound.intake import Intake
 from bridge.inbound.pace import Pace
 from bridge.inbound.standing import Standing
@@ -27,11 +30,12 @@ from bridge.outbound.outbox import Outbox
 from bridge.outbound.publisher import Publisher
 from bridge.settings import BridgeSettings
 from cowpoke.broker import connect, probe
-from cowpoke.ledger.ledger import Ledger
-from cowpoke.ledger.recovery import Sweeper
-from cowpoke.liveness import Leases
+from cowpoke.clock import Clock
+from cowpoke.ledger.due import BridgeSweeper
+from cowpoke.ledger.intake import IntakeLedger
+from cowpoke.ledger.replies import ReplyLedger
 from cowpoke.log import flush, logger
-from cowpoke.seal import Sealer
+from cowpoke.seal import ClusterKeyring
 
 _log = logger(__name__)
 
@@ -56,13 +60,14 @@ async def run(settings: BridgeSettings) -> None:
     # Calls that wait for an absent Redis must not keep all others waiting: the default is few.
     loop.set_default_executor(ThreadPoolExecutor(REDIS_THREADS, thread_name_prefix="redis"))
     client = connect(settings)
-    sealer = Sealer.of(settings)
-    ledger = Ledger(client, sealer)
-    leases = Leases(client)
+    keyring = settings.cluster_keyring()
+    redis_clock = Clock(client)
     bridge_id = uuid.uuid4().hex[:16]
     standing = Standing(settings.agents)
     context = tls(settings)
-    swept: Counter[str] = Counter()
+    doorbell = Doorbell(client)
+    presence = Presence(client, keyring)
+    sweeping = Sweeping(BridgeSweeper(client, keyring, redis_clock))
     async with AsyncExitStack() as stack:
         clock = await stack.enter_async_context(AwakeClock())
         session = await stack.enter_async_context(
@@ -72,25 +77,39 @@ async def run(settings: BridgeSettings) -> None:
             open_session(context, settings.proxy, tunnel=True)
         )
         intake = Intake(
-            ledger, limit=settings.intake_limit, limit_bytes=settings.intake_memory_mb * MEGABYTE
+            IntakeLedger(client, keyring, redis_clock),
+            knows_event=presence.knows_event,
+            limit=settings.intake_limit,
+            limit_bytes=settings.intake_memory_mb * MEGABYTE,
         )
         hosts = Hosts(
-            leases,
+            presence,
             settings.agents,
-            claims=Claims(client, sealer),
+            claims=Claims(client, keyring.bridge),
             standing=standing,
             clock=clock,
         )
         outbox = Outbox(
             client=client,
-            ledger=ledger,
-            sealer=sealer,
+            ledger=ReplyLedger(client, bridge_id),
+            keyring=keyring,
+            clock=redis_clock,
             publisher=Publisher(session, settings.cattle_url, clock=clock, standing=standing),
             config=ConfigContent(session, settings.cattle_url, clock=clock),
             agents=settings.agents,
             concurrency=settings.publish_concurrency,
             memory_bytes=settings.outbox_memory_mb * MEGABYTE,
             bridge_id=bridge_id,
+            rung=doorbell.outboxes,
+        )
+        watching = Watching(
+            client,
+            keyring,
+            bridge_id,
+            doorbell=doorbell,
+            presence=presence,
+            hosts=hosts,
+            sweep=sweeping.add,
         )
         # Before any subscription: a bridge that cannot listen leaves without taking an event.
         if settings.metrics_port is not None:
@@ -98,8 +117,10 @@ async def run(settings: BridgeSettings) -> None:
                 client,
                 intake=intake.counts,
                 outbox=outbox.counts,
-                swept=swept,
+                swept=sweeping.counts,
                 standing=standing,
+                presence=presence,
+                fingerprints=keyring.fingerprints,
             )
             runner = await serve(collector, settings.metrics_host, settings.metrics_port)
             stack.push_async_callback(runner.cleanup)
@@ -118,14 +139,17 @@ async def run(settings: BridgeSettings) -> None:
             )
             for agent in settings.agents
         ]
+        doorbell.start()
+        stack.callback(doorbell.stop)
         listening = [asyncio.create_task(stream.run()) for stream in streams]
         background = [
             asyncio.create_task(intake.run()),
             asyncio.create_task(outbox.run()),
-            asyncio.create_task(_look_forever(hosts)),
-            asyncio.create_task(sweep_forever(leases, Sweeper(client, ledger), swept)),
+            asyncio.create_task(watching.run()),
+            asyncio.create_task(sweeping.run()),
+            asyncio.create_task(forget_forever(client, presence)),
         ]
-        saying = asyncio.create_task(_say_ready(settings, bridge_id))
+        saying = asyncio.create_task(_say_ready(settings, bridge_id, keyring))
         await _until(stop, [*listening, *background])
         _log.info("bridge.stopping")
         _end_in(settings.drain_timeout_s + LEAVE_S)
@@ -156,7 +180,7 @@ def _end_in(seconds: float) -> None:
     timer.start()
 
 
-async def _say_ready(settings: BridgeSettings, bridge_id: str) -> None:
+async def _say_ready(settings: BridgeSettings, bridge_id: str, keyring: ClusterKeyring) -> None:
     """Log that the bridge is ready once Redis has answered, and before that, once, why not."""
     waiting = False
     while True:
@@ -170,7 +194,12 @@ async def _say_ready(settings: BridgeSettings, bridge_id: str) -> None:
             waiting = True
             await asyncio.sleep(RETRY_S)
         else:
-            _log.info("bridge.ready", agents=len(settings.agents), bridge=bridge_id)
+            _log.info(
+                "bridge.ready",
+                agents=len(settings.agents),
+                bridge=bridge_id,
+                fingerprints=keyring.fingerprints,
+            )
             return
 
 
@@ -210,12 +239,3 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _look_forever(hosts: Hosts) -> None:
-    while True:
-        try:
-            await hosts.look()
-        except redis.RedisError as problem:
-            _log.debug("hosts.wait", reason=str(problem))
-        await asyncio.sleep(LOOK_EVERY_S)

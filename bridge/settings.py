@@ -89,7 +89,7 @@ class AgentKeys(BaseModel):
     access_key: str = Field(min_length=1)
     secret_key: SecretStr = Field(min_length=1)
     #: None with a single agent: the worker that announces itself is the host.
-    host_uuid: str | None = Field(default=None, min_length=1)
+    host_uuid: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._-]{1,255}$")
     #: The agent's id at cattle (`1a5`), for keys of a service account, which may speak for any.
     agent_id: str | None = Field(default=None, pattern=_AGENT_ID)
 

@@ -1,32 +1,44 @@
-"""Every Redis key of ours: what it holds, who makes it, who removes it, and when.
+"""Every Redis key of ours: what it holds, who writes it, who removes it, and when.
 
-All begin with `cowpoke:` so that a shared Redis shows whose they are. Beside them stand the queues
+All begin with `cowpoke:` so that a shared Redis shows whose they are. Keys that a worker needs carry
+its host, so that the Redis user of a host can be kept to them. Beside them stand the queues
 `host.<uuid>[.control|.images]` (lists; Celery consumes them, the ledger pushes to them) and
-Celery's own keys (`unacked*`, `_kombu.*`, `*.pidbox`).
+Celery's own keys (`unacked.<host uuid>*`, `_kombu.*`, `*.pidbox`).
 
-| key | type | made by | lifetime |
+| key | type | written by | lifetime |
 |---|---|---|---|
-| `cowpoke:event:<event id>` | hash | bridge, accept | until answered, then `ANSWERED_TTL_MS` (pings `ANSWERED_PING_TTL_MS`); never longer than `OPEN_TTL_MS` |
-| `cowpoke:open:<host uuid>` | zset, id by deadline | bridge, accept | an id leaves it when its event is answered or expired; empty = gone |
-| `cowpoke:line:<host uuid>:<type>:<id>` | list of ids | bridge, accept | an id leaves it when its event is over; empty = gone |
-| `cowpoke:hosts` | set of host uuids | accept and lease | the sweeper removes a host without leases and open events |
-| `cowpoke:seen` | zset, host uuid by Unix time in s | lease | the janitor removes a host that is gone |
-| `cowpoke:outcomes` | stream | settle and progress | an outcome leaves it when cattle answered the POST |
-| `cowpoke:outcomes.control` | stream | settle, in the lane of pings | as above |
-| `cowpoke:lease:<boot id>` | string, JSON | worker process | expires when not renewed (`LEASE_TTL_MS`) |
-| `cowpoke:boots:<host uuid>` | set of boot ids | worker process | the sweeper removes ids without a lease |
+| `cowpoke:event:<host uuid>:<event id>` | hash | bridge, accept; workers | until answered, then `ANSWERED_TTL_MS` (pings `ANSWERED_PING_TTL_MS`); never longer than `OPEN_TTL_MS` after its deadline |
+| `cowpoke:open:<host uuid>` | zset, id by deadline | bridge, accept; workers | an id leaves it when its event is answered or expired; empty = gone |
+| `cowpoke:fifo:<host uuid>:<type>:<id>` | list of ids | bridge, accept; workers | an id leaves it when its event is over; empty = gone |
+| `cowpoke:outbox:<host uuid>` | stream | complete, progress and fail | a bridge moves its entries to the streams of outcomes; empty = gone |
+| `cowpoke:lease:<host uuid>:<worker id>` | string, JSON | worker | expires when not renewed (`LEASE_TTL_MS`) |
+| `cowpoke:workers:<host uuid>` | set of worker ids | worker | whoever reads it removes ids without a lease |
+| `cowpoke:started:<host uuid>` | string, ms | complete of an activate | `STARTED_TTL_MS` |
+| `cowpoke:dead:<host uuid>` | list, JSON | worker, for messages nobody can read | `DEAD_MOST` entries, `DEAD_TTL_MS` after the last one |
+| `cowpoke:keys:<host uuid>` | hash, bridge id to sealed JSON | bridge | `OPEN_TTL_MS` after the last bridge |
+| `cowpoke:outcomes`, `cowpoke:outcomes.control` | streams | bridge | an outcome leaves when cattle answered the POST |
+| `cowpoke:due` | zset, `<host uuid> <event id>` by the time of its next check | bridge | the sweeper removes events that are over |
+| `cowpoke:hosts` | set of host uuids | bridge, accept | the sweeper removes a host without open events |
+| `cowpoke:alive` | zset, `<host uuid> <worker id>` by the time its lease may end | bridge | a bridge removes workers without a lease |
+| `cowpoke:seen` | zset, host uuid by Unix time in s | bridge | a bridge removes a host that is gone for good |
 | `cowpoke:posting:<event id>` | set of bridge ids | bridge, sending progress | that bridge leaves it, else `POSTING_TTL_MS` |
-| `cowpoke:started:<host uuid>` | string, ms | settle of an activate | `STARTED_TTL_MS` |
 | `cowpoke:bridge:<bridge id>` | string | bridge | expires when not renewed |
 | `cowpoke:agent:<hash of an agent's keys>` | string, sealed JSON: its host's uuid | bridge that learned the host | `AGENT_TTL_MS` after a bridge last served the agent |
 | `cowpoke:served:<host uuid>` | string, the hash of the agent that a bridge serves for the host | bridge | expires when not renewed (`SERVED_TTL_MS`) |
-| `cowpoke:bridge-keys` | hash, bridge id to marks of its keys (JSON) | bridge | a starting bridge removes those of dead ones; `OPEN_TTL_MS` after the last bridge |
+| `cowpoke:dead` | list, JSON | bridge, for outcomes it cannot read | as above |
+
+The channel `cowpoke:doorbell:<host uuid>` tells bridges what of a host changed: `outbox` or `lease`.
+A message that gets lost costs the time to the next look at all hosts.
 """  # noqa: E501 -- a table row is one line
 
+import re
+
+from cowpoke.routes import Lane, queue_for
+
 ANSWERED_TTL_MS = 10 * 60_000
-#: cattle re-sends an activation ping with the same id for 60 to 90 s.
-ANSWERED_PING_TTL_MS = 2 * 60_000
-#: The net under everything: nothing of ours outlives this in Redis, whatever failed.
+#: An answered ping keeps no content; it only stops a second frame of the same id.
+ANSWERED_PING_TTL_MS = 30_000
+#: The net under everything: nothing of ours outlives its deadline by more than this.
 OPEN_TTL_MS = 24 * 3_600_000
 
 #: A little more than the longest POST to cattle.
@@ -40,20 +52,27 @@ AGENT_TTL_MS = 90 * 24 * 3_600_000
 #: Longer than any restart of a bridge: another agent must not take the host meanwhile.
 SERVED_TTL_MS = 120_000
 
+#: Dead letters are for people: the last ones of each host, for a while.
+DEAD_MOST = 100
+DEAD_TTL_MS = 7 * 24 * 3_600_000
+
 OUTCOMES = "cowpoke:outcomes"
 #: A pong must not wait behind thousands of other outcomes.
 CONTROL_OUTCOMES = "cowpoke:outcomes.control"
 OUTCOME_STREAMS = (OUTCOMES, CONTROL_OUTCOMES)
-BRIDGE_KEYS = "cowpoke:bridge-keys"
+DUE = "cowpoke:due"
 HOSTS = "cowpoke:hosts"
 SEEN = "cowpoke:seen"
+ALIVE = "cowpoke:alive"
+DOORBELL_PREFIX = "cowpoke:doorbell:"
+BRIDGE_DEAD_LETTERS = "cowpoke:dead"
 EVENT_PREFIX = "cowpoke:event:"
 LEASE_PREFIX = "cowpoke:lease:"
 
 
-def event(event_id: str) -> str:
+def event(host_uuid: str, event_id: str) -> str:
     """The ledger entry of an event."""
-    return f"{EVENT_PREFIX}{event_id}"
+    return f"{EVENT_PREFIX}{host_uuid}:{event_id}"
 
 
 def open_events(host_uuid: str) -> str:
@@ -61,19 +80,60 @@ def open_events(host_uuid: str) -> str:
     return f"cowpoke:open:{host_uuid}"
 
 
-def line(host_uuid: str, resource: str) -> str:
-    """The ids of the events that want one resource, in the order they came."""
-    return f"cowpoke:line:{host_uuid}:{resource}"
+def fifo(host_uuid: str, resource: str) -> str:
+    """The ids of the events for one resource, in the order they came."""
+    return f"cowpoke:fifo:{host_uuid}:{resource}"
 
 
-def lease(boot_id: str) -> str:
-    """The sign of life of one worker process."""
-    return f"{LEASE_PREFIX}{boot_id}"
+def is_fifo_of(host_uuid: str, name: str) -> bool:
+    """Whether an event of a host may have this FIFO; empty for an event without one."""
+    return not name or name.startswith(fifo(host_uuid, ""))
 
 
-def boots(host_uuid: str) -> str:
-    """The boot ids of a host's worker processes."""
-    return f"cowpoke:boots:{host_uuid}"
+def queues(host_uuid: str) -> list[str]:
+    """The queues of a host: one list of Celery messages per lane."""
+    return [queue_for(host_uuid, lane) for lane in Lane]
+
+
+def is_queue_of(host_uuid: str, name: str) -> bool:
+    """Whether this may be a queue of a host, of a lane that a later version has too."""
+    queue = queue_for(host_uuid, Lane.COMPUTE)
+    return name == queue or name.startswith(f"{queue}.")
+
+
+def outbox(host_uuid: str) -> str:
+    """The outcomes of a host that no bridge has collected yet."""
+    return f"cowpoke:outbox:{host_uuid}"
+
+
+def member(host_uuid: str, name: str) -> str:
+    """The name of an event in `DUE`, or of a worker in `ALIVE`; a host's uuid holds no blank."""
+    return f"{host_uuid} {name}"
+
+
+def doorbell(host_uuid: str) -> str:
+    """The channel on which bridges hear of a host."""
+    return f"{DOORBELL_PREFIX}{host_uuid}"
+
+
+def lease(host_uuid: str, worker_id: str) -> str:
+    """The sign of life of one worker."""
+    return f"{LEASE_PREFIX}{host_uuid}:{worker_id}"
+
+
+def workers(host_uuid: str) -> str:
+    """The ids of a host's workers."""
+    return f"cowpoke:workers:{host_uuid}"
+
+
+def host_keys(host_uuid: str) -> str:
+    """What the bridges say of their keys for a host."""
+    return f"cowpoke:keys:{host_uuid}"
+
+
+def dead_letters(host_uuid: str) -> str:
+    """The messages of a host's queues that nobody can read."""
+    return f"cowpoke:dead:{host_uuid}"
 
 
 def bridge(bridge_id: str) -> str:
@@ -99,3 +159,12 @@ def agent(agent_hash: str) -> str:
 def served(host_uuid: str) -> str:
     """The agent for which a bridge serves a host."""
     return f"cowpoke:served:{host_uuid}"
+
+
+#: No character of it has a meaning in a key pattern of Redis, in our keys or in a queue's name.
+_HOST_UUID = re.compile(r"[A-Za-z0-9._-]{1,255}")
+
+
+def is_host_uuid(text: object) -> bool:
+    """Return whether a text can be a host's uuid."""
+    return isinstance(text, str) and _HOST_UUID.fullmatch(text) is not None

@@ -1,131 +1,289 @@
-"""Who is alive: each worker process and each bridge renews a key that expires without it.
+"""Who is alive: each worker and each bridge renews a key that expires without it.
 
-The lease is what liveness, recovery and the learning of a host's uuid read; nothing else says that
-a process lives.
+The lease of a worker lists its lanes' processes, the events it knows and the fingerprints of its
+keys. It is sealed with the key of its host, so that a bridge believes only who has that key. The
+boot ids of its processes are beside it in clear: the ledger's scripts look them up.
 """
 
 import json
 import time
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import redis
 
 from cowpoke import keys
+from cowpoke.broker import answers
 from cowpoke.log import logger
+from cowpoke.seal import SealBrokenError, Sealer
+from cowpoke.version import CONTRACT_VERSION
 
 _log = logger(__name__)
 
-RENEW_EVERY_S = 1.0
-#: Four renewals: a busy machine must not lose its lease, a dead one must be noticed in seconds.
-LEASE_TTL_MS = 4_000
+RENEW_EVERY_S = 1.5
+#: What is said on the doorbell of a host when a lease was written or given up.
+LEASE_CHANGED = "lease"
+#: Three renewals: a busy machine must not lose its lease, a dead one must be noticed in seconds.
+LEASE_TTL_MS = 5_000
+#: Renewals of a lease after which a worker also joins the set of its host's workers again.
+REJOIN_EVERY = 4
+#: More is no lease of ours.
+_LEASE_CHARS = 64 * 1024
 
-# One step: an event that is accepted in between would lie at a host that no sweeper looks at.
-_FORGET_HOST = """
-if redis.call('EXISTS', KEYS[1], KEYS[2]) == 0 then redis.call('SREM', KEYS[3], ARGV[1]) end
-"""
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LaneProcess:
+    """A process of a worker that runs one lane."""
+
+    lane: str
+    #: `<worker id>.<lane>.<number of the start>`.
+    boot_id: str
+    #: What Celery and Flower call it.
+    node: str = ""
+    #: Whether it takes events from its queue now.
+    consumes: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lease:
-    """One worker process, as it introduces itself."""
+    """One worker, as it introduces itself."""
 
-    boot_id: str
+    worker_id: str
     host_uuid: str
-    lane: str
-    node: str
-    hostname: str
-    #: Processes with the same domain share locks; those of one host must.
-    lock_domain: str
-    version: str
-    started_ms: int
-    #: Of the host, told by its lane for images; 0 by the others.
+    lanes: tuple[LaneProcess, ...]
+    #: The names of the events it can run.
+    events: tuple[str, ...] = ()
+    #: Of its keys, the one that seals first.
+    fingerprints: tuple[str, ...] = ()
+    hostname: str = ""
+    #: Workers with the same domain share locks; those of one host must.
+    lock_domain: str = ""
+    version: str = ""
+    started_ms: int = 0
+    #: Volumes of the host that the janitor still has to remove.
     orphan_volumes: int = 0
     #: Its pid namespace and its supervisor's pid, `4026531836:17`; its health check reads it.
     process: str = ""
 
+    @property
+    def boot_ids(self) -> tuple[str, ...]:
+        """The boot ids of its processes."""
+        return tuple(process.boot_id for process in self.lanes)
+
+
+def lease_text(lease: Lease, sealer: Sealer) -> str:
+    """The lease as it lies in Redis."""
+    content = {
+        "v": CONTRACT_VERSION,
+        "worker": lease.worker_id,
+        "host": lease.host_uuid,
+        "lanes": [
+            {"lane": one.lane, "boot": one.boot_id, "node": one.node, "consumes": one.consumes}
+            for one in lease.lanes
+        ],
+        "events": lease.events,
+        "fingerprints": lease.fingerprints,
+        "hostname": lease.hostname,
+        "lock_domain": lease.lock_domain,
+        "version": lease.version,
+        "started_ms": lease.started_ms,
+        "orphan_volumes": lease.orphan_volumes,
+        "process": lease.process,
+    }
+    boots = list(lease.boot_ids)
+    return json.dumps({"v": CONTRACT_VERSION, "boots": boots, "sealed": sealer.seal(content)})
+
+
+def read_lease(text: str, sealer: Sealer, *, host_uuid: str, worker_id: str) -> Lease:
+    """The lease in a key; keys of later versions are skipped.
+
+    Errors: SealBrokenError when no worker with a key of this host wrote it for this worker.
+    """
+    try:
+        if len(text) > _LEASE_CHARS:
+            raise SealBrokenError(f"the lease has {len(text)} characters")
+        content = sealer.open(str(json.loads(text)["sealed"]))
+        lease = Lease(
+            worker_id=str(content["worker"]),
+            host_uuid=str(content["host"]),
+            lanes=tuple(map(_lane_process, content["lanes"])),
+            events=_texts(content.get("events")),
+            fingerprints=_texts(content.get("fingerprints")),
+            hostname=str(content.get("hostname") or ""),
+            lock_domain=str(content.get("lock_domain") or ""),
+            version=str(content.get("version") or ""),
+            started_ms=int(content.get("started_ms") or 0),
+            orphan_volumes=int(content.get("orphan_volumes") or 0),
+            process=str(content.get("process") or ""),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        raise SealBrokenError("wanted a worker's lease, found something else") from None
+    if (lease.host_uuid, lease.worker_id) != (host_uuid, worker_id):
+        raise SealBrokenError("the lease is of another worker")
+    return lease
+
+
+def _lane_process(content: Mapping[str, Any]) -> LaneProcess:
+    return LaneProcess(
+        lane=str(content["lane"]),
+        boot_id=str(content["boot"]),
+        node=str(content.get("node") or ""),
+        consumes=bool(content.get("consumes", True)),
+    )
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list) else ()
+
+
+# A worker whose lease was away for a moment may be back: looked at and removed in one step.
+_FORGET_DEAD = """
+for _, worker in ipairs(ARGV) do
+  if redis.call('EXISTS', KEYS[2] .. worker) == 0 then redis.call('SREM', KEYS[1], worker) end
+end
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HostLeases:
+    """The leases of one host."""
+
+    #: By worker id.
+    leases: Mapping[str, Lease] = field(default_factory=dict)
+    #: Workers whose lease our key of the host does not open.
+    unreadable: tuple[str, ...] = ()
+
 
 class Leases:
-    """The leases in one Redis."""
+    """The leases in one Redis. Thread-safe."""
 
     def __init__(self, client: "redis.Redis") -> None:
         self._redis = client
-        self._forget = client.register_script(_FORGET_HOST)
+        self._prolonged = 0
+        self._forget_dead = client.register_script(_FORGET_DEAD)
 
-    def renew(self, lease: Lease) -> None:
-        """Say that the process lives."""
+    def renew(self, lease: Lease, sealer: Sealer) -> None:
+        """Say that the worker lives, and what it is."""
+        self._worker_ids(lease.host_uuid)
         with self._redis.pipeline(transaction=False) as pipe:
-            pipe.set(keys.lease(lease.boot_id), json.dumps(asdict(lease)), px=LEASE_TTL_MS)
-            pipe.sadd(keys.boots(lease.host_uuid), lease.boot_id)
-            pipe.sadd(keys.HOSTS, lease.host_uuid)
-            pipe.zadd(keys.SEEN, {lease.host_uuid: round(time.time())})
+            pipe.set(
+                keys.lease(lease.host_uuid, lease.worker_id),
+                lease_text(lease, sealer),
+                px=LEASE_TTL_MS,
+            )
+            pipe.sadd(keys.workers(lease.host_uuid), lease.worker_id)
+            pipe.publish(keys.doorbell(lease.host_uuid), LEASE_CHANGED)
             pipe.execute()
 
-    def give_up(self, host_uuid: str, *boot_ids: str) -> None:
-        """Say that processes are gone, sooner than their leases would."""
-        if boot_ids:
-            with self._redis.pipeline() as pipe:
-                pipe.delete(*(keys.lease(boot_id) for boot_id in boot_ids))
-                pipe.srem(keys.boots(host_uuid), *boot_ids)
+    def prolong(self, host_uuid: str, worker_id: str) -> bool:
+        """Say that the worker lives and is what it was; false when its lease is gone."""
+        self._prolonged += 1
+        if self._prolonged % REJOIN_EVERY == 0:
+            # The set may be lost alone; the worker would be in no list until its lease changes.
+            self._redis.sadd(keys.workers(host_uuid), worker_id)
+        return bool(self._redis.pexpire(keys.lease(host_uuid, worker_id), LEASE_TTL_MS))
+
+    def names(self, host_uuid: str, worker_id: str, boot_id: str) -> bool:
+        """Whether the lease of a worker names one of its processes."""
+        text = self._redis.get(keys.lease(host_uuid, worker_id))
+        return isinstance(text, str) and f'"{boot_id}"' in text
+
+    def give_up(self, host_uuid: str, *worker_ids: str) -> None:
+        """Say that workers are gone, sooner than their leases would."""
+        if worker_ids:
+            with self._redis.pipeline(transaction=False) as pipe:
+                pipe.delete(*(keys.lease(host_uuid, worker_id) for worker_id in worker_ids))
+                pipe.srem(keys.workers(host_uuid), *worker_ids)
+                pipe.publish(keys.doorbell(host_uuid), LEASE_CHANGED)
                 pipe.execute()
 
-    def hosts(self) -> list[str]:
-        """Every host with a worker or with open events."""
-        return sorted(map(str, self._redis.smembers(keys.HOSTS)))
+    def of_host(self, host_uuid: str, sealer: Sealer) -> dict[str, Lease]:
+        """The live workers of a host by worker id; ids of dead ones are forgotten.
 
-    def of_host(self, host_uuid: str) -> dict[str, Lease]:
-        """The live processes of a host by boot id; ids of dead ones are forgotten."""
-        boot_ids = sorted(map(str, self._redis.smembers(keys.boots(host_uuid))))
-        if not boot_ids:
-            return {}
-        texts = self._redis.mget([keys.lease(boot_id) for boot_id in boot_ids])
-        found = dict(zip(boot_ids, texts, strict=True))
-        dead = [boot_id for boot_id, text in found.items() if text is None]
-        if dead:
-            self._redis.srem(keys.boots(host_uuid), *dead)
-        read = {boot_id: _lease(text) for boot_id, text in found.items() if text is not None}
-        return {boot_id: lease for boot_id, lease in read.items() if lease is not None}
+        Errors: redis.RedisError.
+        """
+        return dict(self.of_hosts({host_uuid: sealer})[host_uuid].leases)
+
+    def of_hosts(self, sealers: Mapping[str, Sealer]) -> dict[str, HostLeases]:
+        """The live workers of several hosts, given the sealer of each; two round trips for all.
+
+        What is in the keys of one host concerns only that host.
+        Errors: redis.RedisError.
+        """
+        workers = self._workers_of(list(sealers))
+        some = [host_uuid for host_uuid, worker_ids in workers.items() if worker_ids]
+        with self._redis.pipeline(transaction=False) as pipe:
+            for host_uuid in some:
+                pipe.mget([keys.lease(host_uuid, one) for one in workers[host_uuid]])
+            texts = dict(zip(some, answers(pipe) if some else (), strict=True))
+        return {
+            host_uuid: self._read(host_uuid, workers[host_uuid], texts[host_uuid], sealer)
+            if host_uuid in texts
+            else HostLeases()
+            for host_uuid, sealer in sealers.items()
+        }
+
+    def _workers_of(self, hosts: Sequence[str]) -> dict[str, list[str]]:
+        with self._redis.pipeline(transaction=False) as pipe:
+            for host_uuid in hosts:
+                pipe.smembers(keys.workers(host_uuid))
+            listed = answers(pipe) if hosts else []
+        found = {}
+        for host_uuid, members in zip(hosts, listed, strict=True):
+            if isinstance(members, Exception):
+                # The workers add themselves again with their next changed lease.
+                _log.error("host.unreadable", host=host_uuid, reason=str(members))
+                self._redis.delete(keys.workers(host_uuid))
+            found[host_uuid] = [] if isinstance(members, Exception) else sorted(map(str, members))
+        return found
+
+    def _read(
+        self, host_uuid: str, worker_ids: Sequence[str], texts: Sequence[object], sealer: Sealer
+    ) -> HostLeases:
+        found = dict(zip(worker_ids, texts, strict=True))
+        self._forget(host_uuid, [worker_id for worker_id, text in found.items() if text is None])
+        leases, unreadable = {}, []
+        for worker_id, text in found.items():
+            if text is None:
+                continue
+            try:
+                leases[worker_id] = read_lease(
+                    str(text), sealer, host_uuid=host_uuid, worker_id=worker_id
+                )
+            except SealBrokenError as problem:
+                unreadable.append(worker_id)
+                _log.warning(
+                    "lease.unreadable", host=host_uuid, worker=worker_id, reason=str(problem)
+                )
+        return HostLeases(leases=leases, unreadable=tuple(unreadable))
 
     def has_workers(self, host_uuid: str) -> bool:
-        """Return whether a process of the host lives; unlike `of_host` this changes nothing."""
-        boot_ids = map(str, self._redis.smembers(keys.boots(host_uuid)))
-        leases = [keys.lease(boot_id) for boot_id in boot_ids]
+        """Return whether a worker of the host lives; unlike `of_host` this changes nothing."""
+        worker_ids = self._worker_ids(host_uuid)
+        leases = [keys.lease(host_uuid, worker_id) for worker_id in worker_ids]
         return bool(leases) and bool(self._redis.exists(*leases))
 
-    def last_seen(self) -> dict[str, float]:
-        """When each host last had a worker (Unix time in s), for as long as it is not forgotten."""
-        found: Any = self._redis.zrange(keys.SEEN, 0, -1, withscores=True)
-        return {str(host_uuid): float(seen_s) for host_uuid, seen_s in found}
+    def forget_dead(self, host_uuid: str) -> None:
+        """Forget the ids of workers of a host that have no lease."""
+        self._forget(host_uuid, self._worker_ids(host_uuid))
 
-    def forget_seen(self, host_uuid: str) -> None:
-        """Drop a host that is gone for good; its next lease makes it known again."""
-        self._redis.zrem(keys.SEEN, host_uuid)
+    def _worker_ids(self, host_uuid: str) -> list[str]:
+        return self._workers_of([host_uuid])[host_uuid]
+
+    def _forget(self, host_uuid: str, worker_ids: Sequence[str]) -> None:
+        if worker_ids:
+            own = keys.workers(host_uuid), keys.lease(host_uuid, "")
+            self._forget_dead(keys=own, args=worker_ids)
 
     def renew_bridge(self, bridge_id: str) -> None:
         """Say that the bridge lives."""
         self._redis.set(keys.bridge(bridge_id), int(time.time()), px=LEASE_TTL_MS)
 
-    def live_bridges(self, bridge_ids: list[str]) -> set[str]:
+    def live_bridges(self, bridge_ids: Iterable[str]) -> set[str]:
         """Those of the bridges that live."""
-        if not bridge_ids:
+        listed = list(bridge_ids)
+        if not listed:
             return set()
-        found = self._redis.mget([keys.bridge(bridge_id) for bridge_id in bridge_ids])
-        return {i for i, value in zip(bridge_ids, found, strict=True) if value is not None}
-
-    def forget_host(self, host_uuid: str) -> None:
-        """Drop a host, if it has neither workers nor open events at this very moment."""
-        self._forget(
-            keys=[keys.open_events(host_uuid), keys.boots(host_uuid), keys.HOSTS], args=[host_uuid]
-        )
-
-
-def _lease(text: str | bytes) -> Lease | None:
-    """The lease in a key; None for what no program of ours wrote."""
-    try:
-        said = json.loads(text)
-        # Programs of another version may say more of themselves than this one knows.
-        known = {field.name for field in fields(Lease)}
-        return Lease(**{name: value for name, value in said.items() if name in known})
-    except (AttributeError, TypeError, ValueError):
-        _log.warning("lease.unreadable", characters=len(text))
-        return None
+        found = self._redis.mget([keys.bridge(bridge_id) for bridge_id in listed])
+        return {i for i, value in zip(listed, found, strict=True) if value is not None}

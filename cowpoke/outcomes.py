@@ -1,5 +1,6 @@
 """What became of an event: progress on the way, and one final outcome."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -53,9 +54,21 @@ class Outcome:
         }
 
     @classmethod
-    def from_json(cls, content: dict[str, Any]) -> "Outcome":
-        """The outcome that `to_json` described."""
-        return cls(**{**content, "kind": Kind(content["kind"])})
+    def from_json(cls, content: Mapping[str, Any]) -> "Outcome":
+        """The outcome that `to_json` described; keys of later versions are skipped.
+
+        Errors: KeyError, TypeError or ValueError when it is not one.
+        """
+        data, percent = content.get("data") or {}, content.get("percent")
+        if not isinstance(data, dict):
+            raise TypeError("wanted an object as data")
+        return cls(
+            kind=Kind(content["kind"]),
+            data=data,
+            message=str(content.get("message") or ""),
+            code=str(content.get("code") or ""),
+            percent=None if percent is None else int(percent),
+        )
 
 
 def success(data: dict[str, Any]) -> Outcome:

@@ -1,41 +1,57 @@
 """Payloads and results lie sealed in Redis: unreadable in a dump, refused when forged.
 
-Fernet (AES-128-CBC with HMAC-SHA256) under `QUEUE_KEY`; several keys allow a change of keys, the
-first one seals and all of them open. Without a key the same functions read and write plain JSON,
-and the programs say so when they start.
+`QUEUE_KEY` is the cluster's secret. From it each host has a key of its own (`HOST_KEY`), and the
+bridges have one for themselves. Whoever steals the key of a host opens and forges nothing of
+another host, and no envelope of a bridge.
+
+Fernet (AES-128-CBC with HMAC-SHA256) seals; HKDF-SHA256 derives. Several keys allow a change of
+keys: the first one seals, all of them open. Without a key the same functions read and write plain
+JSON, and the programs say so when they start.
 """
 
+import base64
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Protocol
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from cowpoke.broker import BrokerSettings
-
-#: The mark of a program without a key.
+#: The fingerprint of a program without a key.
 NO_KEY = "no-key"
+_KEY_BYTES = 32
+#: Sealers that a bridge of many hosts keeps.
+_SEALERS_KEPT = 20_000
 
 
 class SealBrokenError(Exception):
-    """Raised when sealed text was not made with one of our keys."""
+    """Raised when sealed text was not made with one of our keys, or for something else."""
 
 
 class Sealer:
-    """Turns JSON objects into sealed text and back."""
+    """Turns JSON objects into sealed text and back, with the keys of one purpose."""
 
     def __init__(self, *keys: str) -> None:
         self._fernet = MultiFernet([Fernet(key) for key in keys]) if keys else None
-        #: What others may know of the keys: marks of all that open, the one that seals first.
-        self.marks = tuple(map(_mark, keys)) or (NO_KEY,)
+        self._keys = keys
+        #: What others may know of the keys: the one that seals first.
+        self.fingerprints = tuple(map(fingerprint, keys)) or (NO_KEY,)
 
-    @classmethod
-    def of(cls, settings: BrokerSettings) -> "Sealer":
-        """The sealer for the keys in the settings, newest first."""
-        if settings.queue_key is None:
-            return cls()
-        return cls(*(key.strip() for key in settings.queue_key.get_secret_value().split(",")))
+    def sealing_with(self, known: Sequence[str]) -> "Sealer":
+        """Return a sealer of the same keys that seals with the first one that others know.
+
+        `known` are fingerprints. The same sealer when none is known.
+        """
+        for position, name in enumerate(self.fingerprints):
+            if name in known:
+                if position == 0:
+                    return self
+                first = self._keys[position]
+                return Sealer(first, *(key for key in self._keys if key != first))
+        return self
 
     def seal(self, content: Mapping[str, Any]) -> str:
         """The content as text for Redis (ASCII only)."""
@@ -48,18 +64,75 @@ class Sealer:
         Errors: SealBrokenError when it was not sealed with one of our keys.
         """
         try:
-            plain = self._fernet.decrypt(text) if self._fernet else text
+            plain = self._fernet.decrypt(text.encode("ascii")) if self._fernet else text
             content = json.loads(plain)
-        except (InvalidToken, ValueError) as error:
+        except (InvalidToken, ValueError, RecursionError) as error:
             raise SealBrokenError(
-                "wanted content sealed with our QUEUE_KEY, found something else; bridge and "
-                "workers need the same QUEUE_KEY (the old one second while it is being changed)"
+                "wanted content sealed with our keys, found something else; QUEUE_KEY or HOST_KEY "
+                "of the program that wrote it differs (while keys are changed, both need both), or "
+                "somebody else wrote it"
             ) from error
         if not isinstance(content, dict):
             raise SealBrokenError("wanted a sealed JSON object, found something else")
         return content
 
 
-def _mark(key: str) -> str:
+class Keyring(Protocol):
+    """The keys that a program has."""
+
+    def host(self, host_uuid: str) -> Sealer:
+        """Return the sealer of one host: payloads to it, and outcomes and leases from it."""
+
+
+class ClusterKeyring:
+    """The keys of a program that knows QUEUE_KEY."""
+
+    def __init__(self, *cluster_keys: str) -> None:
+        self._cluster_keys = cluster_keys
+        #: Of the keys in QUEUE_KEY.
+        self.fingerprints = tuple(map(fingerprint, cluster_keys)) or (NO_KEY,)
+        #: For what only bridges read and write.
+        self.bridge = self._derived("bridge")
+        self._sealer = lru_cache(maxsize=_SEALERS_KEPT)(self._derived)
+
+    def host(self, host_uuid: str) -> Sealer:
+        """Return the sealer of one host."""
+        return self._sealer(f"host/{host_uuid}")
+
+    def _derived(self, purpose: str) -> Sealer:
+        return Sealer(*(derived_key(key, purpose) for key in self._cluster_keys))
+
+
+class HostKeyring:
+    """The keys of a worker that knows only those of its host."""
+
+    def __init__(self, *host_keys: str) -> None:
+        self._sealer = Sealer(*host_keys)
+
+    def host(self, host_uuid: str) -> Sealer:  # noqa: ARG002 -- a worker asks for its host only
+        """Return the sealer of this host."""
+        return self._sealer
+
+
+def host_key(cluster_key: str, host_uuid: str) -> str:
+    """Return the HOST_KEY of a host, derived from one QUEUE_KEY."""
+    return derived_key(cluster_key, f"host/{host_uuid}")
+
+
+def derived_key(cluster_key: str, purpose: str) -> str:
+    """Return the Fernet key for one purpose; contract version 1 fixes how it is made."""
+    kdf = HKDF(
+        algorithm=SHA256(), length=_KEY_BYTES, salt=None, info=f"cowpoke/v1/{purpose}".encode()
+    )
+    return base64.urlsafe_b64encode(kdf.derive(base64.urlsafe_b64decode(cluster_key))).decode()
+
+
+def fingerprint(key: str) -> str:
+    """Return a short hash by which people and programs name a key without knowing it."""
     # A key is 32 random bytes: nobody finds it by its hash.
     return hashlib.blake2b(key.encode(), digest_size=8, person=b"cowpoke").hexdigest()
+
+
+def key_list(text: str) -> tuple[str, ...]:
+    """Return the keys of a setting: one, or several with commas between."""
+    return tuple(part.strip() for part in text.split(","))

@@ -12,13 +12,14 @@ from cryptography.fernet import Fernet
 
 from cowpoke import keys
 from cowpoke.broker import BrokerSettings, connect
+from cowpoke.clock import Clock
 from cowpoke.events import Event
-from cowpoke.ledger.ledger import Ledger, Verdict
-from cowpoke.liveness import Lease, Leases
+from cowpoke.ledger.execution import WorkerLedger
+from cowpoke.ledger.states import Verdict
+from cowpoke.liveness import LaneProcess, Lease, Leases
 from cowpoke.messages import event_id_of
 from cowpoke.outcomes import Outcome, success
-from cowpoke.routes import Lane, queue_for
-from cowpoke.seal import Sealer
+from cowpoke.routes import LANES, Lane, queue_for
 from simulator.client import Cattle
 from simulator.rig.processes import Program, wait_until
 from simulator.rig.redis_server import RedisServer
@@ -38,18 +39,25 @@ def echo(event: Event, _: object) -> Outcome:
 
 
 class ScriptedWorker:
-    """A worker process as the ledger sees it: leases, takes, outcomes; its work is a script."""
+    """A worker as the ledger sees it: its lease, claims, outcomes; its work is a script."""
 
     def __init__(self, url: str, key: str, *, host: str = HOST, script: Script = echo) -> None:
         settings = BrokerSettings.model_validate({"REDIS_URL": url, "QUEUE_KEY": key})
         self.redis = connect(settings)
-        self.ledger = Ledger(self.redis, Sealer.of(settings))
+        self._sealer = settings.cluster_keyring().host(host)
         self.script = script
-        #: Every event taken, in order.
-        self.taken: list[Event] = []
+        #: Every event claimed, in order.
+        self.claimed: list[Event] = []
         self._leases = Leases(self.redis)
         self._host = host
-        self._boots = {lane: f"{lane}-{uuid.uuid4().hex[:8]}" for lane in Lane}
+        self._worker_id = uuid.uuid4().hex[:8]
+        self._boots = {lane: f"{self._worker_id}.{lane}.1" for lane in Lane}
+        self._ledgers = {
+            lane: WorkerLedger(
+                self.redis, self._sealer, Clock(self.redis), host_uuid=host, boot_id=boot_id
+            )
+            for lane, boot_id in self._boots.items()
+        }
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._live)] + [
             threading.Thread(target=self._work, args=(lane,)) for lane in Lane
@@ -65,25 +73,32 @@ class ScriptedWorker:
         for thread in self._threads:
             thread.join()
         with suppress(redis.RedisError):
-            self._leases.give_up(self._host, *self._boots.values())
+            self._leases.give_up(self._host, self._worker_id)
         self.redis.close()
 
     def _live(self) -> None:
-        while not self._over.wait(0.2):
-            with suppress(redis.RedisError):
-                for lane, boot_id in self._boots.items():
-                    self._leases.renew(
-                        Lease(
-                            boot_id=boot_id,
-                            host_uuid=self._host,
-                            lane=lane,
-                            node=f"{lane}@{self._host}",
-                            hostname=self._host,
-                            lock_domain="d",
-                            version="1",
-                            started_ms=0,
-                        )
-                    )
+        lease = Lease(
+            worker_id=self._worker_id,
+            host_uuid=self._host,
+            lanes=tuple(
+                LaneProcess(lane=lane, boot_id=boot_id, node=f"{lane}@{self._host}")
+                for lane, boot_id in self._boots.items()
+            ),
+            events=tuple(LANES),
+            fingerprints=self._sealer.fingerprints,
+            hostname=self._host,
+            lock_domain="d",
+            version="1",
+        )
+        written = False
+        while not self._over.is_set():
+            try:
+                if not written or not self._leases.prolong(self._host, self._worker_id):
+                    self._leases.renew(lease, self._sealer)
+                    written = True
+            except redis.RedisError:
+                written = False
+            self._over.wait(0.2)
 
     def _work(self, lane: Lane) -> None:
         while not self._over.is_set():
@@ -95,14 +110,15 @@ class ScriptedWorker:
                 self._over.wait(0.05)
 
     def _run(self, event_id: str, lane: Lane) -> None:
-        take = self.ledger.take(event_id, self._boots[lane])
-        if take.verdict is not Verdict.TAKEN:
+        ledger = self._ledgers[lane]
+        claim = ledger.claim(event_id)
+        if claim.verdict is not Verdict.CLAIMED:
             return
-        event = self.ledger.open_event(event_id, self._host, take)
-        self.taken.append(event)
-        outcome = self.script(event, lambda step: self.ledger.progress(event_id, step))
+        event = ledger.open_event(event_id, claim)
+        self.claimed.append(event)
+        outcome = self.script(event, lambda step: ledger.progress(event_id, step))
         if outcome is not None:
-            self.ledger.settle(event_id, outcome)
+            ledger.complete(event_id, outcome)
 
 
 class BridgeRig:
@@ -140,7 +156,7 @@ class BridgeRig:
         bridge = self.start_bridge()
         self.wait_subscribed()
         event_id = self.cattle.send(ACTIVATE, {}, **EVENT, agent=AGENT["access_key"])
-        wait_until(lambda: worker.taken, 10, "the event taken")
+        wait_until(lambda: worker.claimed, 10, "the event claimed")
         bridge.kill()
         done.set()
         wait_until(lambda: self.outcomes_left() == 1, 10, "the outcome")

@@ -38,9 +38,12 @@ def run(lanes: tuple[str, ...] = ()) -> None:
     log.set_up_program()
     settings = _settings()
     # Imported after the settings are known to be good: it reads them, and brings Celery.
-    from worker.host.duplicate_host import refuse_twin  # noqa: PLC0415
+    from worker.host.duplicate_host import check_duplicate_host  # noqa: PLC0415
     from worker.host.identity import identify  # noqa: PLC0415
+    from worker.host.locks import Locks  # noqa: PLC0415
     from worker.process.lane import run_lane  # noqa: PLC0415
+    from worker.process.lease import LeaseKeeper  # noqa: PLC0415
+    from worker.process.runtime import new_worker_id, worker_lock  # noqa: PLC0415
     from worker.process.supervisor import Supervisor  # noqa: PLC0415
 
     # Until the supervisor takes over; process 1 of a container would ignore the signal otherwise.
@@ -50,21 +53,34 @@ def run(lanes: tuple[str, ...] = ()) -> None:
         identity = identify(settings)
         if settings.docker_required:
             _need_engine(settings)
-        refuse_twin(settings, identity)
+        check_duplicate_host(settings, identity)
     except WorkerError as error:
         _log.critical("worker.not_started", code=error.code, reason=error.message)
         sys.exit(1)
-    _log.info("worker.ready", host=identity.host_uuid, sealed=settings.queue_key is not None)
-    if settings.queue_key is None:
-        _log.warning("queue.not_sealed", advice="payloads lie in Redis in clear; set QUEUE_KEY")
+    worker_id = new_worker_id()
+    keeper = LeaseKeeper(settings, identity, worker_id)
+    _log.info(
+        "worker.ready",
+        host=identity.host_uuid,
+        worker=worker_id,
+        fingerprints=settings.keyring().host(identity.host_uuid).fingerprints,
+    )
+    if not settings.is_sealed:
+        _log.warning(
+            "queue.not_sealed", advice="payloads lie in Redis in clear; set QUEUE_KEY or HOST_KEY"
+        )
     chosen = tuple(Lane(lane) for lane in lanes) or tuple(Lane)
     # One of the lanes watches the Engine for all: a thread of this process would be lost in forks.
     supervisor = Supervisor(
-        lambda lane: run_lane(settings, lane, watches_engine=lane == chosen[-1]),
+        worker_id,
+        lambda told: run_lane(settings, told, watches_engine=told.lane == chosen[-1]),
         chosen,
-        settings.drain_timeout_s,
+        keeper=keeper,
+        drain_timeout_s=settings.drain_timeout_s,
     )
-    sys.exit(supervisor.run())
+    # Its lanes inherit the lock: it is free when all of them are gone.
+    with Locks(settings.lock_dir, wait_s=settings.lock_wait_s).hold(worker_lock(worker_id)):
+        sys.exit(supervisor.run())
 
 
 @main.command()

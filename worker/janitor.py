@@ -5,11 +5,10 @@
     temporary tags                                     a pull whose second event never came
     orphaned volumes                                   a removal while a container used the volume
     state files of containers that are gone            whoever removed the container without us
-    queues of hosts that are gone                      a host that was never started again
 
 Nothing is removed that is younger than its grace time, that is being worked on (its lock is held),
 or that no record or label of ours names; and Docker is asked only while it is healthy. A dry run
-shows the same list and changes nothing, neither on this host nor in Redis. Pull states and locks
+shows the same list and changes nothing. Pull states and locks
 need no janitor: the first are swept by the next pull, the second leave nothing behind.
 """
 
@@ -22,13 +21,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
-import redis
-
-from cowpoke import keys
-from cowpoke.broker import connect
-from cowpoke.liveness import Leases
 from cowpoke.log import logger
-from cowpoke.routes import Lane, queue_for
 from worker.engine import containers, images, removal, volumes
 from worker.engine.client import Engine
 from worker.errors import VolumeInUseError, WorkerError
@@ -48,13 +41,10 @@ CONTAINER_GRACE_S = 3600.0
 TAG_GRACE_S = 24 * 3600.0
 #: A container that still has the volume is not gone sooner.
 VOLUME_GRACE_S = 600.0
-#: A host may be away over a holiday.
-HOST_GRACE_S = 30 * 24 * 3600.0
 #: Longer than an activate may take between its file and a look at it.
 FILE_GRACE_S = 600.0
 LOCK = "janitor"
 DOCKER_AREAS = ("unstarted containers", "temporary tags", "orphaned volumes", "state files")
-REDIS_AREA = "queues of hosts that are gone"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +64,6 @@ class Grace:
     container_s: float = CONTAINER_GRACE_S
     tag_s: float = TAG_GRACE_S
     volume_s: float = VOLUME_GRACE_S
-    host_s: float = HOST_GRACE_S
     file_s: float = FILE_GRACE_S
 
 
@@ -87,8 +76,6 @@ class Reach(Protocol):
     def engine(self) -> Engine: ...  # noqa: D102
     @property
     def locks(self) -> Locks: ...  # noqa: D102
-    @property
-    def redis(self) -> redis.Redis: ...  # noqa: D102
 
 
 class OwnReach:
@@ -98,7 +85,6 @@ class OwnReach:
         self.settings = settings
         self.engine = Engine(settings)
         self.locks = Locks(settings.lock_dir, wait_s=settings.lock_wait_s)
-        self.redis = connect(settings)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,7 +109,7 @@ def clean(reach: Reach, grace: Grace, *, dry_run: bool) -> Look:
         for litter in found.litter:
             try:
                 cleared = litter.clear()
-            except (WorkerError, redis.RedisError, OSError) as error:
+            except (WorkerError, OSError) as error:
                 _log.warning("litter.kept", kind=litter.kind, litter=litter.name, reason=str(error))
             else:
                 if cleared:
@@ -170,11 +156,6 @@ def look(reach: Reach, grace: Grace, now_s: float) -> Look:
         with _noting(found, "orphaned volumes"):
             found.litter.extend(_orphaned_volumes(reach, grace.volume_s, now_s))
         found.litter.extend(_state_files(reach, written, listed, grace.file_s, now_s))
-    try:
-        found.litter.extend(_gone_hosts(reach.redis, grace.host_s, now_s))
-    except redis.RedisError as error:
-        _log.warning("janitor.without_redis", reason=str(error))
-        found.not_looked[REDIS_AREA] = str(error)
     return found
 
 
@@ -283,33 +264,4 @@ def _state_files(
 
 def _forget_file(files: StateFiles, name: str) -> bool:
     files.forget(name)
-    return True
-
-
-def _gone_hosts(client: redis.Redis, grace_s: float, now_s: float) -> Iterator[Litter]:
-    leases = Leases(client)
-    for host_uuid, seen_s in leases.last_seen().items():
-        age_s = now_s - seen_s
-        if age_s >= grace_s and not leases.has_workers(host_uuid):
-            yield Litter(
-                kind="host",
-                name=host_uuid,
-                age_s=age_s,
-                clear=partial(_forget_host, client, leases, host_uuid),
-            )
-
-
-def _forget_host(client: redis.Redis, leases: Leases, host_uuid: str) -> bool:
-    if client.exists(keys.open_events(host_uuid)):
-        # The sweepers answer these first.
-        return False
-    queues = [queue_for(host_uuid, lane) for lane in Lane]
-    bindings = [
-        f"{prefix}.{queue}"
-        for queue in queues
-        for prefix in ("_kombu.binding", "_kombu.binding_permanent")
-    ]
-    client.delete(*queues, *bindings, keys.boots(host_uuid))
-    leases.forget_host(host_uuid)
-    leases.forget_seen(host_uuid)
     return True

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import parse_qsl
 
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from cowpoke.broker import BrokerSettings
+from cowpoke.broker import BrokerSettings, checked_keys
+from cowpoke.seal import HostKeyring, Keyring, key_list
 from worker.host.proxies import ProxySettings
 
 
@@ -36,6 +37,12 @@ class WorkerSettings(BrokerSettings, ProxySettings):
         case_sensitive=True,
     )
 
+    host_key: SecretStr | None = Field(
+        default=None,
+        validation_alias="HOST_KEY",
+        description="The key of this host alone, made from QUEUE_KEY by `cowpoke key host UUID`; "
+        "used instead of it. Several with commas between while keys are changed.",
+    )
     home: Path = Field(
         default=Path("/var/lib/cattle"),
         validation_alias="CATTLE_HOME",
@@ -311,6 +318,22 @@ class WorkerSettings(BrokerSettings, ProxySettings):
     )
 
     debug: bool = Field(default=False, validation_alias="CATTLE_DEBUG", description="Log more.")
+
+    @field_validator("host_key")
+    @classmethod
+    def _is_made_of_host_keys(cls, key: SecretStr | None) -> SecretStr | None:
+        return checked_keys(key, make_one_with="cowpoke key host UUID")
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether a key is set, and nothing lies in Redis in clear."""
+        return self.host_key is not None or self.queue_key is not None
+
+    def keyring(self) -> Keyring:
+        """Return the keys of this host: HOST_KEY, or what QUEUE_KEY gives."""
+        if self.host_key is not None:
+            return HostKeyring(*key_list(self.host_key.get_secret_value()))
+        return self.cluster_keyring()
 
     @property
     def state_dir(self) -> Path:

@@ -6,14 +6,15 @@ restarts, and is opened again when the host comes back.
 """
 
 import asyncio
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from bridge.awake import AwakeClock
 from bridge.hosts.claims import Claims
+from bridge.hosts.presence import Change, Presence
 from bridge.inbound.standing import Standing, Wait
 from bridge.settings import AgentKeys
-from cowpoke.liveness import Leases
 from cowpoke.log import logger
 
 _log = logger(__name__)
@@ -24,9 +25,7 @@ AWAY_AFTER_S = 120.0
 #: A longer time between two looks is an outage of Redis.
 OUTAGE_AFTER_S = 3.0
 #: How often claims are renewed; a small part of their lifetime.
-CLAIM_EVERY_S = 10.0
-#: How often the hosts that are not ours are looked at while ours is alive.
-NEIGHBORS_EVERY_S = 5.0
+CLAIM_EVERY_S = 30.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,12 +78,33 @@ class _Learner:
     neighbors: set[str] = field(default_factory=set)
 
 
+class _HostState:
+    """Whether a host has workers, for those who wait for a change."""
+
+    def __init__(self, since_s: float) -> None:
+        self.alive = asyncio.Event()
+        self.away = asyncio.Event()
+        self.away.set()
+        #: When its last worker was gone.
+        self.away_since_s = since_s
+
+    def set(self, *, is_alive: bool, now_s: float) -> None:
+        """Note what a look found."""
+        if is_alive:
+            self.alive.set()
+            self.away.clear()
+        elif self.alive.is_set():
+            self.alive.clear()
+            self.away.set()
+            self.away_since_s = now_s
+
+
 class Hosts:
-    """The host of each agent, by the leases, read again and again."""
+    """The host of each agent, kept by what changes in the leases."""
 
     def __init__(  # noqa: PLR0913 -- wired in one place
         self,
-        leases: Leases,
+        presence: Presence,
         agents: tuple[AgentKeys, ...],
         *,
         claims: Claims,
@@ -92,74 +112,77 @@ class Hosts:
         clock: AwakeClock,
         away_after_s: float = AWAY_AFTER_S,
     ) -> None:
-        self._leases = leases
+        self._presence = presence
         self._claims = claims
         self._standing = standing
         self._clock = clock
         self._away_after_s = away_after_s
         self._hosts: dict[AgentKeys, str | None] = {agent: agent.host_uuid for agent in agents}
+        self._agents_of: dict[str, list[AgentKeys]] = {}
+        for agent in agents:
+            if agent.host_uuid is not None:
+                self._agents_of.setdefault(agent.host_uuid, []).append(agent)
         # With many agents each has a host in the settings.
         self._learners = [_Learner(agent) for agent in agents if agent.host_uuid is None]
         self._began_s = self._looked_s = clock.now_s()
-        self._seen_s: dict[str, float] = {}
+        self._states: dict[str, _HostState] = {}
         self._claimed_s = float("-inf")
-        self._neighbors_s = float("-inf")
-        self._changed = asyncio.Condition()
+        #: Set for a moment whenever the host of an agent was learned.
+        self._learned = asyncio.Condition()
         #: What was logged last of each agent.
         self._reasons: dict[AgentKeys, str] = {}
+        for host_uuid in self._agents_of:
+            self._note_agents(host_uuid)
 
-    async def look(self) -> None:
-        """Read the leases once, and wake those who wait for a change.
+    def is_ours(self, host_uuid: str) -> bool:
+        """Whether this bridge may serve the host."""
+        return bool(self._learners) or host_uuid in self._agents_of
+
+    async def look(self, changed: Mapping[str, Change]) -> None:
+        """Take over what changed, and wake those who wait for it.
 
         Errors: redis.RedisError.
         """
-        alive = await asyncio.to_thread(self._read)
         now_s = self._clock.now_s()
         self._skip_outage(now_s)
-        for host_uuid in alive:
-            self._seen_s[host_uuid] = now_s
+        for host_uuid, change in changed.items():
+            if host_uuid in self._states or change.is_alive:
+                self._state(host_uuid).set(is_alive=change.is_alive, now_s=now_s)
+            self._note_agents(host_uuid)
         for learner in self._learners:
-            await self._learn(learner, alive)
-        for agent in self._hosts:
-            if agent.host_uuid is not None:
-                wait = None if agent.host_uuid in alive else Wait.HOST_AWAY
-                self._note(agent, Choice(host_uuid=agent.host_uuid, wait=wait))
+            await self._learn(learner)
         if now_s - self._claimed_s >= CLAIM_EVERY_S:
-            await asyncio.to_thread(self._claim, alive)
+            await asyncio.to_thread(self._claim)
             self._claimed_s = now_s
-        async with self._changed:
-            self._changed.notify_all()
 
     def _skip_outage(self, now_s: float) -> None:
         """Do not count a time without Redis as absence of hosts: their leases expired in it."""
         outage_s, self._looked_s = now_s - self._looked_s, now_s
         if outage_s > OUTAGE_AFTER_S:
             self._began_s += outage_s
-            for host_uuid in self._seen_s:
-                self._seen_s[host_uuid] += outage_s
+            for state in self._states.values():
+                state.away_since_s += outage_s
 
-    def _read(self) -> set[str]:
-        """Return the live hosts: ours, and all others when a host is to be learned."""
-        for learner in self._learners:
-            if not learner.is_read:
-                learner.host_uuid = self._claims.remembered(learner.agent.hash)
-                self._hosts[learner.agent] = learner.host_uuid
-                learner.is_read = True
-        ours = {host for host in self._hosts.values() if host is not None}
-        alive = {host for host in ours if self._leases.of_host(host)}
-        now_s = self._clock.now_s()
-        is_due = now_s - self._neighbors_s >= NEIGHBORS_EVERY_S
-        if self._learners and (is_due or alive != set(self._hosts.values())):
-            self._neighbors_s = now_s
-            others = set(self._leases.hosts()) - ours
-            alive |= {host for host in others if self._leases.of_host(host)}
-        return alive
+    def _state(self, host_uuid: str) -> _HostState:
+        return self._states.setdefault(host_uuid, _HostState(self._began_s))
 
-    async def _learn(self, learner: _Learner, alive: set[str]) -> None:
-        agent, known = learner.agent, learner.host_uuid
+    def _note_agents(self, host_uuid: str) -> None:
+        for agent in self._agents_of.get(host_uuid, ()):
+            wait = None if self.is_alive(host_uuid) else Wait.HOST_AWAY
+            self._note(agent, Choice(host_uuid=host_uuid, wait=wait))
+
+    async def _learn(self, learner: _Learner) -> None:
+        agent = learner.agent
+        if not learner.is_read:
+            known = await asyncio.to_thread(self._claims.remembered, agent.hash)
+            learner.host_uuid = self._hosts[agent] = known
+            learner.is_read = True
+        known, alive = learner.host_uuid, self._presence.alive()
+        of_others: set[str] = set()
         if known in alive:
             learner.neighbors |= alive - {known}
-        of_others = await asyncio.to_thread(self._claims.of_others, alive - {known}, agent.hash)
+        else:
+            of_others = await asyncio.to_thread(self._claims.of_others, alive, agent.hash)
         choice = choose(
             known,
             alive=alive,
@@ -179,6 +202,9 @@ class Hosts:
                 _log.info("host.learned", host=found, agent=agent.label)
             else:
                 _log.warning("host.replaced", host=found, former_host=known, agent=agent.label)
+        if found is not None and found in alive:
+            async with self._learned:
+                self._learned.notify_all()
 
     def _note(self, agent: AgentKeys, choice: Choice, free: AbstractSet[str] = frozenset()) -> None:
         """Keep what the agent waits for, and log it once.
@@ -215,7 +241,7 @@ class Hosts:
             )
         return text
 
-    def _claim(self, alive: set[str]) -> None:
+    def _claim(self) -> None:
         """Renew claims and memories; keys that cattle does not know hold no host back."""
         served = {
             agent: host_uuid
@@ -225,30 +251,41 @@ class Hosts:
         for agent, host_uuid in self._hosts.items():
             if host_uuid is not None and agent not in served:
                 self._claims.release(host_uuid, agent.hash)
-        self._claims.renew({host: agent.hash for agent, host in served.items() if host in alive})
+        alive = {host: agent.hash for agent, host in served.items() if self.is_alive(host)}
+        self._claims.renew(alive)
         for agent, host_uuid in served.items():
             if agent.host_uuid is None:
                 self._claims.remember(agent.hash, host_uuid)
 
     async def wait_alive(self, agent: AgentKeys) -> str:
         """Return the agent's host, once it is known and has a worker."""
-        async with self._changed:
+        if agent.host_uuid is not None:
+            await self._state(agent.host_uuid).alive.wait()
+            return agent.host_uuid
+        async with self._learned:
             while True:
                 host_uuid = self._hosts[agent]
                 if host_uuid is not None and self.is_alive(host_uuid):
                     return host_uuid
-                await self._changed.wait()
+                await self._learned.wait()
 
     async def wait_away(self, host_uuid: str) -> None:
         """Return when the host has had no worker for longer than any restart takes."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._is_gone(host_uuid))
+        state = self._state(host_uuid)
+        while True:
+            await state.away.wait()
+            if self._is_gone(host_uuid):
+                return
+            await asyncio.sleep(LOOK_EVERY_S)
 
     def is_alive(self, host_uuid: str) -> bool:
-        """Return whether the host had a live worker at the last looks."""
-        seen_s = self._seen_s.get(host_uuid, float("-inf"))
-        return self._clock.now_s() - seen_s < 4 * LOOK_EVERY_S
+        """Return whether the host had a live worker at the last look."""
+        state = self._states.get(host_uuid)
+        return state is not None and state.alive.is_set()
 
     def _is_gone(self, host_uuid: str) -> bool:
-        seen_s = self._seen_s.get(host_uuid, self._began_s)
-        return self._clock.now_s() - seen_s > self._away_after_s
+        state = self._states.get(host_uuid)
+        if state is not None and state.alive.is_set():
+            return False
+        since_s = self._began_s if state is None else state.away_since_s
+        return self._clock.now_s() - since_s > self._away_after_s

@@ -6,7 +6,6 @@ served. Both are input for the bridge that reads them: a memory that is not seal
 names no usable host is ignored.
 """
 
-import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -19,8 +18,12 @@ from cowpoke.seal import SealBrokenError, Sealer
 
 _log = logger(__name__)
 
-#: A host uuid as a worker may report it: visible ASCII.
-_HOST_UUID = re.compile(r"[\x21-\x7e]{1,255}")
+#: One call for all hosts: a bridge may serve ten thousand.
+_RENEW = """
+for i = 2, #ARGV, 2 do redis.call('SET', KEYS[1] .. ARGV[i], ARGV[i + 1], 'PX', ARGV[1]) end
+"""
+#: Pairs of one call: Redis does nothing else meanwhile.
+_RENEW_MOST = 2_000
 
 
 class Claims:
@@ -29,10 +32,11 @@ class Claims:
     def __init__(self, client: "redis.Redis", sealer: Sealer) -> None:
         self._redis = client
         self._sealer = sealer
+        self._renew = client.register_script(_RENEW)
 
     def remember(self, agent_hash: str, host_uuid: str) -> None:
         """Keep the host of an agent, for `keys.AGENT_TTL_MS`."""
-        if not _is_usable(host_uuid):
+        if not keys.is_host_uuid(host_uuid):
             return
         text = self._sealer.seal({"agent": agent_hash, "host": host_uuid})
         self._redis.set(keys.agent(agent_hash), text, px=keys.AGENT_TTL_MS)
@@ -47,7 +51,7 @@ class Claims:
         except SealBrokenError:
             content = {}
         host_uuid = content.get("host")
-        if content.get("agent") != agent_hash or not _is_usable(host_uuid):
+        if content.get("agent") != agent_hash or not keys.is_host_uuid(host_uuid):
             _log.warning(
                 "host.memory_unreadable",
                 advice="the host is learned anew; QUEUE_KEY was changed, or Redis was written to",
@@ -70,10 +74,10 @@ class Claims:
 
     def renew(self, hosts: Mapping[str, str]) -> None:
         """Claim hosts for their agents; `hosts` is agent hash by host uuid."""
-        with self._redis.pipeline(transaction=False) as pipe:
-            for host_uuid, agent_hash in hosts.items():
-                pipe.set(keys.served(host_uuid), agent_hash, px=keys.SERVED_TTL_MS)
-            pipe.execute()
+        pairs = list(hosts.items())
+        for start in range(0, len(pairs), _RENEW_MOST):
+            flat = [text for pair in pairs[start : start + _RENEW_MOST] for text in pair]
+            self._renew(keys=[keys.served("")], args=[keys.SERVED_TTL_MS, *flat])
 
     def of_others(self, hosts: Collection[str], agent_hash: str) -> set[str]:
         """Return those of the hosts that another agent has."""
@@ -92,7 +96,3 @@ class Claims:
         client: Any = self._redis
         found = client.execute_command("MGET", *names, **{NEVER_DECODE: True})
         return [None if one is None else one.decode(errors="replace") for one in found]
-
-
-def _is_usable(host_uuid: object) -> bool:
-    return isinstance(host_uuid, str) and _HOST_UUID.fullmatch(host_uuid) is not None

@@ -1,17 +1,20 @@
-"""Looks at every host again and again for events that got lost on their way, and sends them again.
+"""Finds events that got lost on their way, and sends them again.
 
-Every bridge does it; the steps are compare-and-set, so several do no harm.
+It looks at the events whose check is due, and at all events of hosts whose workers changed. Every
+bridge does it; the steps are compare-and-set, so several do no harm.
 """
 
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import redis
 
-from cowpoke.ledger.recovery import Sweeper
-from cowpoke.liveness import LEASE_TTL_MS, Leases
+from cowpoke.broker import concerns_one_key
+from cowpoke.ledger.decisions import Step
+from cowpoke.ledger.due import BridgeSweeper
+from cowpoke.liveness import LEASE_TTL_MS
 from cowpoke.log import logger
 
 _log = logger(__name__)
@@ -19,37 +22,87 @@ _log = logger(__name__)
 SWEEP_EVERY_S = 1.0
 #: After an absence of Redis a live worker needs this long at most to renew its lease.
 PATIENCE_S = LEASE_TTL_MS / 1000
+#: All hosts with open events, in case an announcement or a part of the index was lost.
+SWEEP_ALL_EVERY_S = 60.0
 
 
-async def sweep_forever(leases: Leases, sweeper: Sweeper, swept: Counter[str]) -> None:
-    """Sweep all hosts once a second until cancelled, and count the steps that took effect.
+class Sweeping:
+    """The task that sweeps, and counts the steps that took effect.
 
-    While Redis is away, leases run out and nobody is dead: then the sweeper looks away for a while.
+    While Redis is away, leases run out and nobody is dead: then it looks away for a while.
     """
-    patient_until_s = 0.0
-    while True:
+
+    def __init__(self, sweeper: BridgeSweeper) -> None:
+        self._sweeper = sweeper
+        self._hosts: set[str] = set()
+        self._some = asyncio.Event()
+        self._patient_until_s = 0.0
+        self._all_s = time.monotonic()
+        #: By step.
+        self.counts: Counter[str] = Counter()
+
+    def add(self, hosts: Iterable[str]) -> None:
+        """Have the open events of hosts looked at soon."""
+        self._hosts.update(hosts)
+        if self._hosts:
+            self._some.set()
+
+    async def run(self) -> None:
+        """Sweep until cancelled."""
+        while True:
+            try:
+                await self._sweep()
+            except redis.RedisError as problem:
+                self._be_patient()
+                _log.debug("sweep.waits", reason=str(problem))
+            try:
+                async with asyncio.timeout(SWEEP_EVERY_S):
+                    await self._some.wait()
+            except TimeoutError:
+                continue
+            if time.monotonic() < self._patient_until_s:
+                await asyncio.sleep(SWEEP_EVERY_S)
+
+    def _be_patient(self) -> None:
+        self._patient_until_s = time.monotonic() + PATIENCE_S
+
+    async def _sweep(self) -> None:
+        began_s = time.monotonic()
+        await asyncio.to_thread(self._sweeper.clock.measure)
+        # Leases ran out by an outage or by a jump of the server's clock, and nobody is dead.
+        if time.monotonic() - began_s > SWEEP_EVERY_S or self._sweeper.clock.jumped_within(
+            PATIENCE_S
+        ):
+            self._be_patient()
+        if time.monotonic() < self._patient_until_s:
+            return
+        hosts, self._hosts = self._hosts, set()
+        self._some.clear()
         try:
-            began_s = time.monotonic()
-            hosts = await asyncio.to_thread(leases.hosts)
-            if time.monotonic() - began_s > SWEEP_EVERY_S:
-                patient_until_s = time.monotonic() + PATIENCE_S
-            await asyncio.to_thread(sweeper.clock.measure)
-            if sweeper.clock.jumped_within(PATIENCE_S):
-                # Leases ran out by the jump of the server's clock, and nobody is dead.
-                patient_until_s = time.monotonic() + PATIENCE_S
-            if time.monotonic() >= patient_until_s:
-                swept.update(await asyncio.to_thread(_sweep_all, hosts, sweeper))
-        except redis.RedisError as problem:
-            patient_until_s = time.monotonic() + PATIENCE_S
-            _log.debug("sweep.waits", reason=str(problem))
-        await asyncio.sleep(SWEEP_EVERY_S)
+            if time.monotonic() - self._all_s > SWEEP_ALL_EVERY_S:
+                hosts |= set(await asyncio.to_thread(self._sweeper.hosts_with_open_events))
+                self._all_s = time.monotonic()
+            await asyncio.to_thread(self._sweep_hosts, sorted(hosts))
+        except redis.RedisError:
+            self.add(hosts)
+            raise
+        more = True
+        while more:
+            steps, more = await asyncio.to_thread(self._sweeper.sweep_due)
+            for host_uuid, counts in steps.items():
+                self._count(host_uuid, counts)
 
+    def _sweep_hosts(self, hosts: list[str]) -> None:
+        for host_uuid in hosts:
+            try:
+                self._count(host_uuid, self._sweeper.sweep_host(host_uuid))
+            except redis.ResponseError as problem:
+                if not concerns_one_key(problem):
+                    raise
+                _log.error("host.unreadable", host=host_uuid, reason=str(problem))
 
-def _sweep_all(hosts: Sequence[str], sweeper: Sweeper) -> Counter[str]:
-    swept: Counter[str] = Counter()
-    for host_uuid in hosts:
-        counts = {str(step): number for step, number in sweeper.sweep(host_uuid).items()}
-        if counts:
-            swept.update(counts)
-            _log.warning("host.swept", host=host_uuid, **counts)
-    return swept
+    def _count(self, host_uuid: str, counts: Counter[Step]) -> None:
+        taken = {str(step): number for step, number in counts.items() if number}
+        if taken:
+            self.counts.update(taken)
+            _log.warning("host.swept", host=host_uuid, **taken)

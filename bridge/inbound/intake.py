@@ -12,6 +12,7 @@ only the batch on its way to Redis is held decoded.
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +24,8 @@ from bridge.inbound.decode import decode
 from bridge.inbound.fairness import FairQueue
 from bridge.settings import AgentKeys
 from cowpoke.events import Event
-from cowpoke.ledger.ledger import Arrival, Ledger
+from cowpoke.ledger.intake import Arrival, IntakeLedger
+from cowpoke.ledger.states import Accepted
 from cowpoke.log import logger
 from cowpoke.outcomes import Outcome, error
 from cowpoke.routes import LANES, Lane
@@ -38,6 +40,9 @@ PINGS_LIMIT = 5_000
 PINGS_BYTES = 4 * 1024 * 1024
 RETRY_FIRST_S = 0.1
 RETRY_MOST_S = 2.0
+
+#: Whether a worker of a host can run an event of a name, as far as its workers say.
+KnowsEvent = Callable[[str, str], bool]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,8 +74,11 @@ class _Waiting:
 class Intake:
     """The queues in memory and the tasks that empty them."""
 
-    def __init__(self, ledger: Ledger, *, limit: int, limit_bytes: int) -> None:
+    def __init__(
+        self, ledger: IntakeLedger, *, knows_event: KnowsEvent, limit: int, limit_bytes: int
+    ) -> None:
         self._ledger = ledger
+        self._knows_event = knows_event
         self._others: FairQueue[_Waiting] = FairQueue(limit=limit, limit_bytes=limit_bytes)
         self._pings: FairQueue[_Waiting] = FairQueue(limit=PINGS_LIMIT, limit_bytes=PINGS_BYTES)
         #: Frames and events by what became of them, for the log and the status.
@@ -98,14 +106,15 @@ class Intake:
         if event.base_name == "ping" and not event.reply_to:
             # cattle's heartbeat; a liveness ping has a replyTo.
             return False
-        if event.base_name not in LANES:
+        why_unknown = self._why_unknown(event, host_uuid)
+        if why_unknown is not None:
             self.counts["unknown"] += 1
-            if not event.reply_to:
+            if event.reply_to:
+                refusal = error("event-unknown", why_unknown)
+                await self._put_refusal(event, agent, host_uuid, refusal)
+            else:
                 _log.warning("event.unknown", event_id=event.id, event_name=event.name)
-                return False
-            refusal = error("event-unknown", f"this host has no event named {event.base_name}")
-            await self._put_refusal(event, agent, host_uuid, refusal)
-            return True
+            return bool(event.reply_to)
         raw = frame.encode(errors="replace") if isinstance(frame, str) else frame
         queue = self._pings if event.base_name == "ping" else self._others
         waiting = _Waiting(
@@ -113,6 +122,14 @@ class Intake:
         )
         await queue.put(host_uuid, waiting, len(raw))
         return bool(event.reply_to)
+
+    def _why_unknown(self, event: Event, host_uuid: str) -> str | None:
+        """Why nobody can run the event; None when somebody can, or no worker lives now."""
+        if event.base_name not in LANES:
+            return f"cowpoke has no operation named {event.base_name}"
+        if not self._knows_event(host_uuid, event.base_name):
+            return f"no worker of this host has an operation named {event.base_name}; update them"
+        return None
 
     async def _refuse_unreadable(
         self, problem: DecodeError, agent: AgentKeys, host_uuid: str
@@ -178,18 +195,30 @@ class Intake:
         arrivals = [one for waiting in batch if (one := waiting.arrival(now_s)) is not None]
         results = self._ledger.accept(arrivals)
         for arrival, result in zip(arrivals, results, strict=True):
-            self.counts[result] += 1
-            event, refusal = arrival.event, arrival.refusal
-            if refusal is not None:
-                _log.info(
-                    "event.refused", event_id=event.id, event_name=event.name, code=refusal.code
-                )
-                continue
-            level = _log.debug if event.base_name == "ping" else _log.info
-            level(
-                "event.accepted",
+            self._note(arrival, result)
+
+    def _note(self, arrival: Arrival, result: Accepted | Exception) -> None:
+        event, refusal = arrival.event, arrival.refusal
+        if isinstance(result, Exception):
+            self.counts["not-recorded"] += 1
+            _log.error(
+                "event.not_recorded",
                 event_id=event.id,
                 event_name=event.name,
-                resource=event.resource,
-                result=result,
+                host=arrival.host_uuid,
+                reason=str(result),
+                advice="something else lies in a key of this host; cattle sends the event again",
             )
+            return
+        self.counts[result] += 1
+        if refusal is not None:
+            _log.info("event.refused", event_id=event.id, event_name=event.name, code=refusal.code)
+            return
+        level = _log.debug if event.base_name == "ping" else _log.info
+        level(
+            "event.accepted",
+            event_id=event.id,
+            event_name=event.name,
+            resource=event.resource,
+            result=result,
+        )

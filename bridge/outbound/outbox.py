@@ -1,4 +1,4 @@
-"""Outcomes on their way from the streams to cattle: in order per event, held while cattle is away.
+"""Outcomes on their way from the workers to cattle: in order per event, held while cattle is away.
 
 Each stream has a reader (`reading.py`); all share one sender (`sending.py`). When cattle refuses
 all keys of this bridge, it gives back what it holds to the other bridges.
@@ -10,6 +10,8 @@ from contextlib import suppress
 
 import redis
 
+from bridge.doorbell import Rung
+from bridge.outbound.collecting import collect_forever
 from bridge.outbound.configcontent import ConfigContent
 from bridge.outbound.publisher import Publisher
 from bridge.outbound.reading import OutcomeReader
@@ -17,10 +19,12 @@ from bridge.outbound.refused_keys import RefusedKeys
 from bridge.outbound.sending import Sender
 from bridge.settings import AgentKeys
 from cowpoke import keys
-from cowpoke.ledger.ledger import Ledger
+from cowpoke.clock import Clock
+from cowpoke.ledger.outbox import Outboxes
 from cowpoke.ledger.outcome_stream import OutcomeStream
+from cowpoke.ledger.replies import ReplyLedger
 from cowpoke.log import logger
-from cowpoke.seal import Sealer
+from cowpoke.seal import ClusterKeyring
 
 _log = logger(__name__)
 
@@ -32,37 +36,39 @@ class Outbox:
         self,
         *,
         client: "redis.Redis",
-        ledger: Ledger,
-        sealer: Sealer,
+        ledger: ReplyLedger,
+        keyring: ClusterKeyring,
+        clock: Clock,
         publisher: Publisher,
         config: ConfigContent,
         agents: tuple[AgentKeys, ...],
         concurrency: int,
         memory_bytes: int,
         bridge_id: str,
+        rung: Rung,
     ) -> None:
         self._refused_keys = RefusedKeys(len(agents))
         self._sender = Sender(
             ledger=ledger,
-            sealer=sealer,
+            keyring=keyring,
+            clock=clock,
             publisher=publisher,
             config=config,
             agents=agents,
             concurrency=concurrency,
             refused_keys=self._refused_keys,
-            bridge_id=bridge_id,
         )
-        streams = [
-            OutcomeStream(client, bridge_id, key=key, marks=sealer.marks)
-            for key in keys.OUTCOME_STREAMS
-        ]
+        self._outboxes = Outboxes(client)
+        self._rung = rung
+        streams = [OutcomeStream(client, bridge_id, key=key) for key in keys.OUTCOME_STREAMS]
         self._readers = [
             OutcomeReader(
                 stream,
                 self._sender.send,
-                clock=ledger.clock,
+                clock=clock,
                 pause=self._refused_keys,
                 limit_bytes=memory_bytes,
+                counts=self._sender.counts,
             )
             for stream in streams
         ]
@@ -83,6 +89,7 @@ class Outbox:
             for reader in self._readers:
                 group.create_task(reader.run())
             group.create_task(self._give_back_forever())
+            group.create_task(collect_forever(self._outboxes, self._rung))
 
     async def drain(self) -> None:
         """Read no more, and return when everything in hand is sent; the caller bounds the time."""

@@ -7,11 +7,13 @@ on its way when a bridge dies is in Redis still, and another bridge claims it. I
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import redis
 
+from bridge.outbound.letters import UnreadableOutcomeError
 from bridge.outbound.refused_keys import RefusedKeys
 from cowpoke.clock import Clock
 from cowpoke.ledger.outcome_stream import READ_BYTES, Delivery, OutcomeStream
@@ -30,6 +32,8 @@ RENEW_EVERY_S = 1.0
 #: A live bridge without a lease has renewed it by then.
 PATIENCE_S = LEASE_TTL_MS / 1000
 _RESTING_POLL_S = 0.1
+#: How long an outcome waits for a bridge that can read it.
+UNREADABLE_FOR_S = 60.0
 
 #: Sends an outcome's reply; returns when it may leave the stream.
 Deliver = Callable[[Delivery], Awaitable[None]]
@@ -38,7 +42,7 @@ Deliver = Callable[[Delivery], Awaitable[None]]
 class OutcomeReader:
     """What this bridge has in hand of one stream."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- wired in one place
         self,
         stream: OutcomeStream,
         deliver: Deliver,
@@ -46,12 +50,14 @@ class OutcomeReader:
         clock: Clock,
         pause: RefusedKeys,
         limit_bytes: int,
+        counts: Counter[str],
     ) -> None:
         self.stream = stream
         self._clock = clock
         self._pause = pause
         self._deliver = deliver
         self._limit_bytes = limit_bytes
+        self._counts = counts
         self._draining = False
         #: The last delivery in hand of each event; the next one goes after it.
         self._last: dict[str, asyncio.Task[None]] = {}
@@ -62,6 +68,8 @@ class OutcomeReader:
         self._ids: set[str] = set()
         #: Until then other bridges may have lost their leases without being dead.
         self._patient_until_s = 0.0
+        #: Outcomes that this bridge could not read, and when it first tried.
+        self._unreadable: dict[str, float] = {}
         self._done_ids: asyncio.Queue[str] = asyncio.Queue()
         self._forgetting = asyncio.Lock()
         # A blocking read must not wait behind other calls in the shared pool, nor they behind it.
@@ -159,7 +167,9 @@ class OutcomeReader:
             return self.stream.claim_missed(frozenset(self._ids), 1)
         claimed = self.stream.claim_missed(frozenset(self._ids), CLAIM_AT_ONCE)
         if time.monotonic() >= self._patient_until_s:
-            claimed += self.stream.claim_from_dead(CLAIM_AT_ONCE)
+            since_s = time.monotonic() - UNREADABLE_FOR_S
+            tried = {one for one, at_s in tuple(self._unreadable.items()) if at_s > since_s}
+            claimed += self.stream.claim_from_dead(CLAIM_AT_ONCE, but=tried)
         return claimed
 
     def _take_all(self, deliveries: list[Delivery]) -> None:
@@ -184,8 +194,34 @@ class OutcomeReader:
     async def _send(self, delivery: Delivery, before: "asyncio.Task[None] | None") -> None:
         if before is not None:
             await asyncio.wait([before])
-        await self._deliver(delivery)
-        self._done_ids.put_nowait(delivery.outcome_id)
+        try:
+            await self._deliver(delivery)
+        except UnreadableOutcomeError as problem:
+            await self._set_aside(delivery, problem)
+        else:
+            self._done_ids.put_nowait(delivery.outcome_id)
+
+    async def _set_aside(self, delivery: Delivery, problem: UnreadableOutcomeError) -> None:
+        """Leave an outcome to a bridge that can read it; after a while put it aside for people.
+
+        Errors: redis.RedisError; it stays this bridge's then, and is tried again.
+        """
+        outcome_id, now_s = delivery.outcome_id, time.monotonic()
+        tried_s = self._unreadable.setdefault(outcome_id, now_s)
+        if tried_s == now_s:
+            self._counts["unreadable"] += 1
+            _log.error(
+                "outcome.unreadable",
+                event_id=delivery.event_id,
+                host=delivery.host_uuid,
+                reason=str(problem),
+                advice="another bridge may read it; else it becomes a dead letter",
+            )
+        if now_s - tried_s < UNREADABLE_FOR_S:
+            await asyncio.to_thread(self.stream.leave_to_others, outcome_id)
+            return
+        await asyncio.to_thread(self.stream.put_aside, delivery, str(problem))
+        del self._unreadable[outcome_id]
 
     def _over(self, delivery: Delivery, task: asyncio.Task[None]) -> None:
         event_id = delivery.event_id
@@ -193,8 +229,8 @@ class OutcomeReader:
         self.bytes -= delivery.bytes
         if self._last.get(event_id) is task:
             del self._last[event_id]
-        if task.cancelled():
-            # Given back; it may come again when no other bridge has taken it.
+        if task.cancelled() or delivery.outcome_id in self._unreadable:
+            # Left to other bridges; it may come again when none has taken it.
             self._ids.discard(delivery.outcome_id)
         elif task.exception() is not None:
             # Stays in the stream as ours, and is claimed again after a while.

@@ -6,7 +6,6 @@ Redis at the same time.
 """
 
 import asyncio
-import json
 import random
 import time
 from collections import Counter
@@ -21,18 +20,19 @@ from bridge.inbound.fairness import FairSlots
 from bridge.outbound import gate
 from bridge.outbound.configcontent import ConfigContent
 from bridge.outbound.gate import Gate
+from bridge.outbound.letters import Letter, Letters
 from bridge.outbound.publisher import MOST_RETRY_AFTER_S, Publisher
 from bridge.outbound.refusals import Refusals
 from bridge.outbound.refused_keys import RefusedKeys
 from bridge.outbound.replies import reply, without_list
 from bridge.settings import AgentKeys
-from cowpoke.envelopes import outcome_of
-from cowpoke.ledger.ledger import Ledger
+from cowpoke.clock import Clock
 from cowpoke.ledger.outcome_stream import Delivery
+from cowpoke.ledger.replies import ReplyLedger
 from cowpoke.log import logger
 from cowpoke.outcomes import Kind, Outcome, error
-from cowpoke.routes import CONFIG_UPDATE, Lane, base_name
-from cowpoke.seal import SealBrokenError, Sealer
+from cowpoke.routes import CONFIG_UPDATE, base_name
+from cowpoke.seal import ClusterKeyring
 
 _log = logger(__name__)
 
@@ -52,24 +52,23 @@ class Sender:
     def __init__(  # noqa: PLR0913 -- wired in one place
         self,
         *,
-        ledger: Ledger,
-        sealer: Sealer,
+        ledger: ReplyLedger,
+        keyring: ClusterKeyring,
+        clock: Clock,
         publisher: Publisher,
         config: ConfigContent,
         agents: tuple[AgentKeys, ...],
         concurrency: int,
         refused_keys: RefusedKeys,
-        bridge_id: str,
     ) -> None:
         self._ledger = ledger
-        self._sealer = sealer
+        self._letters = Letters(keyring, agents)
+        self._clock = clock
         self._publisher = publisher
         self._config = config
-        self._agents = {agent.access_key: agent for agent in agents}
+        self._agents_count = len(agents)
         #: In a ring: whom to try when cattle does not know an agent's keys any more.
         self._next_agent = dict(zip(agents, [*agents[1:], agents[0]], strict=True))
-        self._any_agent = agents[0]
-        self._bridge_id = bridge_id
         self._gate = Gate()
         self._refused_keys = refused_keys
         self._slots = FairSlots(concurrency)
@@ -80,97 +79,79 @@ class Sender:
         self.counts: Counter[str] = Counter()
 
     async def send(self, delivery: Delivery) -> None:
-        """Send the reply of one outcome; returns when the outcome may leave its stream."""
-        event_id = delivery.event_id
-        agent = self._agents.get(delivery.agent)
-        if agent is None:
-            # Another bridge's, or one that was taken out of the settings; cattle looks only at the
-            # reply's name, so that any agent may send it, and somebody waits for it.
-            agent = self._any_agent
-            _log.warning("reply.by_other_agent", event_id=event_id, agent=delivery.agent)
-        try:
-            if delivery.kind == Kind.PROGRESS:
-                await self._send_progress(delivery, event_id, agent)
-            else:
-                await self._send_final(delivery, event_id, agent)
-        except SealBrokenError as problem:
-            self.counts["seal-broken"] += 1
-            _log.error("reply.seal_broken", event_id=event_id, reason=str(problem))
+        """Send the reply of one outcome; returns when the outcome may leave its stream.
 
-    def _slot(self, delivery: Delivery) -> AbstractAsyncContextManager[None]:
-        return self._slots.slot(delivery.agent, urgent=delivery.lane == Lane.CONTROL)
+        Errors: UnreadableOutcomeError.
+        """
+        letter = self._letters.opened(delivery)
+        if delivery.kind == Kind.PROGRESS:
+            await self._send_progress(letter)
+        else:
+            await self._send_final(letter)
+
+    def _slot(self, letter: Letter) -> AbstractAsyncContextManager[None]:
+        return self._slots.slot(letter.envelope.agent, urgent=letter.is_pong)
 
     @asynccontextmanager
-    async def _permission(self, delivery: Delivery, tries: int) -> AsyncIterator[None]:
+    async def _permission(self, letter: Letter, tries: int) -> AsyncIterator[None]:
         """Wait for a slot and for the gate; a retry holds no slot while it waits at the gate."""
-        slot, passing = self._slot(delivery), self._gate.passing(_kind(delivery, tries))
+        slot, passing = self._slot(letter), self._gate.passing(_kind(letter, tries))
         first, second = (passing, slot) if tries else (slot, passing)
         async with first, second:
             yield
 
-    def _opened(self, delivery: Delivery) -> Outcome:
-        """Return the outcome of a delivery.
-
-        Errors: SealBrokenError when it was not sealed by us for this event as this kind.
-        """
-        outcome = outcome_of(self._sealer, delivery.fields)
-        if outcome.kind != delivery.kind:
-            raise SealBrokenError(
-                f"the outcome of event {delivery.event_id} was sealed as {outcome.kind}"
-            )
-        return outcome
-
-    async def _send_progress(self, delivery: Delivery, event_id: str, agent: AgentKeys) -> None:
+    async def _send_progress(self, letter: Letter) -> None:
         """Once, and only while nothing final is there: late progress is worse than none."""
         try:
             # The slot first: a reservation must not run out while its holder waits for one.
-            async with self._slot(delivery):
-                outcome = self._opened(delivery)
-                answer = reply(json.loads(delivery.envelope), outcome, delivery.outcome_id)
-                await self._reserved_progress(event_id, agent, answer)
+            async with self._slot(letter):
+                outcome = letter.outcome()
+                answer = reply(letter.envelope.echo, outcome, letter.delivery.outcome_id)
+                await self._reserved_progress(letter, answer)
         except (PublishError, redis.RedisError) as problem:
             if isinstance(problem, KeysRefusedError):
-                self._refused_keys.refused(agent)
-            _log.warning("progress.lost", event_id=event_id, reason=str(problem))
+                self._refused_keys.refused(letter.agent)
+            _log.warning("progress.lost", event_id=letter.event_id, reason=str(problem))
 
-    async def _reserved_progress(
-        self, event_id: str, agent: AgentKeys, answer: dict[str, object]
-    ) -> None:
-        if not await asyncio.to_thread(self._ledger.begin_progress, event_id, self._bridge_id):
+    async def _reserved_progress(self, letter: Letter, answer: dict[str, object]) -> None:
+        host_uuid, event_id = letter.envelope.host_uuid, letter.event_id
+        if not await asyncio.to_thread(self._ledger.begin_progress, host_uuid, event_id):
             return
         try:
-            await self._publisher.publish(agent, answer)
+            await self._publisher.publish(letter.agent, answer)
             self.counts["progress"] += 1
         finally:
-            await asyncio.to_thread(self._ledger.end_progress, event_id, self._bridge_id)
+            await asyncio.to_thread(self._ledger.end_progress, event_id)
 
-    async def _send_final(self, delivery: Delivery, event_id: str, agent: AgentKeys) -> None:
-        envelope = json.loads(delivery.envelope)
+    async def _send_final(self, letter: Letter) -> None:
         reported: Outcome | None = None
-        if base_name(envelope["name"]) == CONFIG_UPDATE:
-            agent, reported = await self._config_reported(agent, delivery)
-        if delivery.lane != Lane.CONTROL:
+        # Before anything is sent: an outcome that cannot be opened is another bridge's.
+        letter = letter.with_deadline_of_outcome()
+        agent, event_id = letter.agent, letter.event_id
+        if base_name(str(letter.envelope.echo["name"])) == CONFIG_UPDATE:
+            agent, reported = await self._config_reported(letter)
+        if not letter.is_pong:
             # Nothing in the lane of pings reports progress.
-            await self._wait_for_other_bridge(event_id, delivery.agent)
+            await self._wait_for_other_bridge(letter)
         tries = 0
         refusals = Refusals()
-        while not self._is_late_ping(delivery):
+        while not self._is_late_ping(letter):
             try:
-                async with self._permission(delivery, tries):
+                async with self._permission(letter, tries):
                     # Made anew for each try: what waits for a try is kept as it is in Redis.
-                    outcome = reported or self._opened(delivery)
-                    answer = reply(envelope, outcome, delivery.outcome_id)
-                    if delivery.lane == Lane.CONTROL:
-                        await self._leave_out_old_list(event_id, answer)
+                    outcome = reported or letter.outcome()
+                    answer = reply(letter.envelope.echo, outcome, letter.delivery.outcome_id)
+                    if letter.is_pong:
+                        await self._leave_out_old_list(letter, answer)
                     await self._publisher.publish(agent, answer)
             except PublishError as problem:
-                left_s = self._left_s(delivery) if delivery.deadline_ms else 0.0
+                left_s = self._left_s(letter)
                 end = refusals.end(problem, now_s=time.monotonic(), left_s=left_s)
                 if end is not None or isinstance(problem, KeysRefusedError):
                     agent = self._after_answer(problem, agent)
                 elif not isinstance(problem, DoubtfulRefusalError):
                     # A refusal is an answer too: it must not hold up the replies that cattle takes.
-                    self._gate.failed(delivery.outcome_id, _kind(delivery, tries))
+                    self._gate.failed(letter.delivery.outcome_id, _kind(letter, tries))
                 if end is not None:
                     self.counts[end] += 1
                     _log.error(f"reply.{end}", event_id=event_id, reason=problem.message)
@@ -181,26 +162,24 @@ class Sender:
                 self._gate.succeeded()
                 self._refused_keys.succeeded()
                 self.counts["sent"] += 1
-                level = _log.debug if delivery.lane == Lane.CONTROL else _log.info
-                level("reply.sent", event_id=event_id, outcome=delivery.kind)
+                level = _log.debug if letter.is_pong else _log.info
+                level("reply.sent", event_id=event_id, outcome=letter.delivery.kind)
                 return
         self.counts["late-ping"] += 1
 
-    async def _config_reported(
-        self, agent: AgentKeys, delivery: Delivery
-    ) -> tuple[AgentKeys, Outcome]:
+    async def _config_reported(self, letter: Letter) -> tuple[AgentKeys, Outcome]:
         """Report config items as the agent, or as the next one whose keys cattle knows."""
         tries = 0
-        outcome = self._opened(delivery)
+        agent, outcome = letter.agent, letter.outcome()
         while True:
             try:
-                return agent, await self._config.reported(agent, outcome, self._left_s(delivery))
+                return agent, await self._config.reported(agent, outcome, self._left_s(letter))
             except KeysRefusedError as refused:
                 self._refused_keys.refused(agent)
                 tries += 1
-                if tries > len(self._agents) and self._left_s(delivery) < 0:
+                if tries > self._agents_count and self._left_s(letter) < 0:
                     return agent, error("config-not-reported", refused.message)
-                await self._pause(refused, delivery.event_id, tries)
+                await self._pause(refused, letter.event_id, tries)
                 agent = self._next_agent[agent]
 
     def _after_answer(self, problem: PublishError, agent: AgentKeys) -> AgentKeys:
@@ -221,29 +200,32 @@ class Sender:
         _log.warning("reply.waits", event_id=event_id, tries=tries, reason=problem.message)
         await asyncio.sleep(_pause_s(tries, problem.retry_after_s))
 
-    async def _leave_out_old_list(self, event_id: str, answer: dict[str, object]) -> None:
+    async def _leave_out_old_list(self, letter: Letter, answer: dict[str, object]) -> None:
         """A pong tells of containers only while its list is the newest that cattle hears of."""
         data = answer["data"]
         if not isinstance(data, dict) or not (data.get("options") or {}).get("instances"):
             return
         try:
             is_current = await asyncio.get_running_loop().run_in_executor(
-                self._ping_thread, self._ledger.list_is_current, event_id
+                self._ping_thread,
+                self._ledger.list_is_current,
+                letter.envelope.host_uuid,
+                letter.claimed_ms(),
             )
         except redis.RedisError:
             is_current = False
         if not is_current:
             answer["data"] = without_list(data)
-            _log.info("ping.list_left_out", event_id=event_id)
+            _log.info("ping.list_left_out", event_id=letter.event_id)
 
-    async def _wait_for_other_bridge(self, event_id: str, agent: str) -> None:
+    async def _wait_for_other_bridge(self, letter: Letter) -> None:
         """Let progress that another bridge is sending arrive first, but not for long."""
         ends_s = time.monotonic() + _OTHER_BRIDGE_MOST_S
         while time.monotonic() < ends_s:
             try:
-                async with self._asking.slot(agent):
+                async with self._asking.slot(letter.envelope.agent):
                     underway = await asyncio.to_thread(
-                        self._ledger.progress_underway, event_id, self._bridge_id
+                        self._ledger.progress_underway, letter.event_id
                     )
                 if not underway:
                     return
@@ -252,20 +234,20 @@ class Sender:
                 return
             await asyncio.sleep(_OTHER_BRIDGE_POLL_S)
 
-    def _is_late_ping(self, delivery: Delivery) -> bool:
+    def _is_late_ping(self, letter: Letter) -> bool:
         """A pong after its deadline is useless, and there are thousands after an outage."""
-        return delivery.lane == Lane.CONTROL and self._left_s(delivery) < 0 < delivery.deadline_ms
+        return letter.is_pong and self._left_s(letter) < 0
 
-    def _left_s(self, delivery: Delivery) -> float:
+    def _left_s(self, letter: Letter) -> float:
         """Return how long cattle still waits for the answer, by the most patient clock known."""
-        readings_ms = self._ledger.clock.known_ms()
+        readings_ms = self._clock.known_ms()
         if not readings_ms:
             return MOST_LEFT_S
-        return min((delivery.deadline_ms - min(readings_ms)) / 1000, MOST_LEFT_S)
+        return min((letter.deadline_ms - min(readings_ms)) / 1000, MOST_LEFT_S)
 
 
-def _kind(delivery: Delivery, tries: int) -> gate.Kind:
-    if delivery.lane == Lane.CONTROL:
+def _kind(letter: Letter, tries: int) -> gate.Kind:
+    if letter.is_pong:
         return gate.Kind.PONG
     return gate.Kind.RETRY if tries else gate.Kind.FIRST_TRY
 

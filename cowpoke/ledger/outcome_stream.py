@@ -3,7 +3,6 @@
 What a dead bridge had read and not finished is claimed by a live one.
 """
 
-import json
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,14 +10,15 @@ from typing import Any
 
 import redis
 
-from cowpoke import keys
-from cowpoke.key_marks import announce, forget_dead
+from cowpoke import dead_letters, keys
 from cowpoke.liveness import Leases
 from cowpoke.log import logger
 
 _log = logger(__name__)
 
 GROUP = "bridges"
+#: The consumer, never alive, of outcomes that the bridge which read them could not open.
+UNREADABLE = "unreadable"
 #: A consumer that has asked for nothing this long and has nothing is forgotten.
 FORGET_AFTER_MS = 60_000
 #: An outcome handed out this long ago that is not in hand was lost with a connection.
@@ -62,16 +62,20 @@ return taken
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Delivery:
-    """One entry of the stream: an outcome and what its reply echoes."""
+    """One entry of the stream: an outcome, and the envelope of its reply.
+
+    Only `host_uuid` is certain: the bridge that collected the outcome wrote it. The rest is a
+    worker's word until envelope and content are opened.
+    """
 
     outcome_id: str
+    host_uuid: str
     event_id: str
-    envelope: str
-    agent: str
     lane: str
-    deadline_ms: int
     kind: str
-    #: Sealed.
+    #: Sealed by a bridge.
+    envelope: str
+    #: Sealed by a worker of the host.
     content: str
     #: A dead bridge had it: it may have been sent already.
     claimed: bool = False
@@ -80,11 +84,6 @@ class Delivery:
     def bytes(self) -> int:
         """What it needs in memory, about."""
         return len(self.content) + len(self.envelope)
-
-    @property
-    def fields(self) -> dict[str, str]:
-        """What `outcome_of` opens."""
-        return {"envelope": self.envelope, "content": self.content}
 
 
 class OutcomeStream:
@@ -96,14 +95,11 @@ class OutcomeStream:
         bridge_id: str,
         *,
         key: str = keys.OUTCOMES,
-        marks: tuple[str, ...] = (),
         missed_after_ms: int = MISSED_AFTER_MS,
     ) -> None:
         self._redis = client
         self._bridge_id = bridge_id
         self._key = key
-        #: Of this bridge's queue keys; none are announced when empty.
-        self._marks = marks
         self._missed_after_ms = missed_after_ms
         self._leases = Leases(client)
         self._read_script = client.register_script(_READ)
@@ -113,7 +109,6 @@ class OutcomeStream:
         """Make the group; it begins with the first outcome there is."""
         # A bridge that reads and has no lease would be taken for dead.
         self._leases.renew_bridge(self._bridge_id)
-        forget_dead(self._redis)
         with suppress(redis.ResponseError):  # BUSYGROUP: another bridge made it
             self._redis.xgroup_create(self._key, GROUP, id="0", mkstream=True)
 
@@ -131,8 +126,11 @@ class OutcomeStream:
         )
         return self._deliveries(found[0][1]) if found else []
 
-    def claim_from_dead(self, most: int) -> list[Delivery]:
-        """Outcomes that dead bridges left, now this bridge's; forgets bridges with none left."""
+    def claim_from_dead(self, most: int, *, but: Collection[str] = ()) -> list[Delivery]:
+        """Outcomes that dead bridges left, now this bridge's; forgets bridges with none left.
+
+        Those in `but` stay: this bridge could not read them.
+        """
         consumers = {str(row["name"]): row for row in self._consumers()}
         others = [name for name in consumers if name != self._bridge_id]
         live = self._leases.live_bridges(others)
@@ -140,10 +138,11 @@ class OutcomeStream:
         for name in others:
             if name in live:
                 continue
-            ids = self._pending(name, most) if consumers[name]["pending"] else []
-            if ids:
-                claimed += self._claim(ids)
-            elif int(consumers[name]["idle"]) > FORGET_AFTER_MS:
+            ids = self._pending(name, most + len(but)) if consumers[name]["pending"] else []
+            wanted = [one for one in ids if one not in but][:most]
+            if wanted:
+                claimed += self._claim(wanted)
+            elif not ids and int(consumers[name]["idle"]) > FORGET_AFTER_MS:
                 self._redis.xgroup_delconsumer(self._key, GROUP, name)
         return claimed
 
@@ -177,13 +176,31 @@ class OutcomeStream:
             try:
                 found.append(_delivery(entry_id, fields, claimed=claimed))
             except (KeyError, TypeError, ValueError):
-                _log.exception("outcome.unreadable", outcome=entry_id)
-                self.done([entry_id])
+                _log.error("outcome.unreadable", outcome=entry_id)
+                self._bury(entry_id, "the entry lacks a field of an outcome", fields)
         return found
 
     def _consumers(self) -> list[dict[str, Any]]:
         rows: Any = self._redis.xinfo_consumers(self._key, GROUP)
         return list(rows)
+
+    def leave_to_others(self, outcome_id: str) -> None:
+        """Hand an outcome that this bridge cannot read to whichever other bridge can."""
+        self._redis.xclaim(self._key, GROUP, UNREADABLE, 0, [outcome_id], justid=True)
+
+    def put_aside(self, delivery: Delivery, reason: str) -> None:
+        """Make a dead letter of an outcome that nobody could read; it leaves the stream."""
+        self._bury(delivery.outcome_id, reason, delivery.content)
+
+    def _bury(self, outcome_id: str, reason: str, content: object) -> None:
+        dead_letters.add(
+            self._redis,
+            keys.BRIDGE_DEAD_LETTERS,
+            where=f"{self._key} {outcome_id}",
+            reason=reason,
+            content=str(content).encode(errors="surrogateescape"),
+        )
+        self.done([outcome_id])
 
     def done(self, outcome_ids: list[str]) -> None:
         """These outcomes are over; they leave the stream."""
@@ -192,13 +209,9 @@ class OutcomeStream:
             pipe.xdel(self._key, *outcome_ids)
             pipe.execute()
 
-    def renew(self) -> int:
-        """Say that this bridge lives; the Redis server's time in ms."""
+    def renew(self) -> None:
+        """Say that this bridge lives."""
         self._leases.renew_bridge(self._bridge_id)
-        if self._marks:
-            announce(self._redis, self._bridge_id, self._marks)
-        seconds, microseconds = self._redis.time()
-        return int(seconds) * 1000 + int(microseconds) // 1000
 
     def leave(self) -> None:
         """Say that this bridge is gone: what it has not finished is another's at once."""
@@ -213,12 +226,11 @@ def _pairs(texts: Sequence[str]) -> dict[str, str]:
 def _delivery(entry_id: str, fields: dict[str, str], *, claimed: bool = False) -> Delivery:
     return Delivery(
         outcome_id=entry_id,
-        event_id=str(json.loads(fields["envelope"])["id"]),
-        envelope=fields["envelope"],
-        agent=fields["agent"],
+        host_uuid=fields["host"],
+        event_id=fields["id"],
         lane=fields["lane"],
-        deadline_ms=int(fields["deadline_ms"]),
         kind=fields["kind"],
+        envelope=fields["envelope"],
         content=fields["content"],
         claimed=claimed,
     )

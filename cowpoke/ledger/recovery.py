@@ -1,227 +1,252 @@
-"""What fell between two chairs is found here and sent again, or answered by us.
+"""Finds events whose message or process was lost, and sends them again or answers them.
 
-The decision is a pure function of an entry, the live processes, the oldest message of its queue and
-the time. It never waits for the broker's visibility timeout: a dead process is known by its lease.
 Several sweepers may run at once (every bridge, and each worker when it starts): each step they take
-is a compare-and-set in the ledger, and a message sent twice is taken once.
+is a compare-and-set in the ledger, and a message sent twice is claimed once. `due.py` adds what
+only bridges do.
 """
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 import redis
 
-from cowpoke.clock import JUMP_MS, waited_ms
-from cowpoke.ledger.ledger import Entry, Ledger, State
-from cowpoke.liveness import LEASE_TTL_MS, Lease, Leases
+from cowpoke import keys
+from cowpoke.broker import answers, concerns_one_key
+from cowpoke.clock import Clock
+from cowpoke.envelopes import sealed_outcome
+from cowpoke.ledger.decisions import Decision, Seen, Step, decide, in_present_time, next_check_ms
+from cowpoke.ledger.entries import FIELDS, OPEN_STATES, Entry, entry_of
+from cowpoke.ledger.script import Script
+from cowpoke.ledger.states import State
+from cowpoke.liveness import Lease, Leases
+from cowpoke.log import logger
 from cowpoke.messages import event_id_of
-from cowpoke.offline import Offline
-from cowpoke.outcomes import error
+from cowpoke.outcomes import Outcome, error
+from cowpoke.seal import Keyring
 
-#: An event that killed this many worker processes is answered with an error instead of a fourth.
-MOST_DEATHS = 3
-#: A message handed out this often that no worker could even take.
-MOST_SENDS = 20
-#: A message that left its queue is being taken; after this long it was lost on the way.
-IN_TRANSIT_MS = 3_000
-#: An error for an absent host is sent this long before the deadline, so that it arrives in time.
-OFFLINE_MARGIN_MS = 2_000
-#: A Redis that just came back knows no leases yet: for a lease's time and this nobody is dead.
-YOUNG_MARGIN_MS = 2_000
+_log = logger(__name__)
 
+#: Ids that one call of a script looks at; Redis does nothing else meanwhile.
+IDS_AT_ONCE = 500
 
-class Step(StrEnum):
-    """What to do about an open event."""
-
-    WAIT = "wait"
-    RESEND = "resend"
-    EXPIRE = "expire"
-    FAIL = "fail"
+# An event that was over a moment ago may have begun anew: looked at and removed in one step.
+_PRUNE = """
+for i = 2, #ARGV do
+  local state = redis.pcall('HGET', ARGV[1] .. ARGV[i], 'state')
+  if state ~= 'recorded' and state ~= 'queued' and state ~= 'claimed' then
+    redis.call('ZREM', KEYS[1], ARGV[i])
+  end
+end
+"""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Decision:
-    """The step for one entry, with code and sentence where it fails."""
+class RecoveryLedger:
+    """The steps of a sweeper. Thread-safe."""
 
-    step: Step
-    code: str = ""
-    message: str = ""
+    def __init__(self, client: "redis.Redis", keyring: Keyring) -> None:
+        self._redis = client
+        self._keyring = keyring
+        self._script = Script(client, "recovery")
+        self._prune = client.register_script(_PRUNE)
 
+    def open_ids(self, host_uuid: str) -> list[str]:
+        """Return the ids of a host's open events, the earliest deadline first."""
+        try:
+            return [str(one) for one in self._redis.zrange(keys.open_events(host_uuid), 0, -1)]
+        except redis.ResponseError as problem:
+            if not concerns_one_key(problem):
+                raise
+            _log.error("host.unreadable", host=host_uuid, reason=str(problem))
+            self._redis.delete(keys.open_events(host_uuid))
+            return []
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Seen:
-    """What the sweeper saw of a host besides the entry."""
+    def open_entries(self, host_uuid: str, event_ids: Sequence[str] | None = None) -> list[Entry]:
+        """Return the events that have no answer yet, all of a host or those of the ids.
 
-    now_ms: int
-    #: How long Redis is up: leases are renewed anew after it was away.
-    redis_up_ms: int
-    #: Boot ids of the live processes.
-    boots: Collection[str]
-    #: Boot ids whose lock their host found free: dead for certain, whatever leases say.
-    known_dead: Collection[str]
-    #: Lanes that have a live process.
-    lanes: Collection[str]
-    #: queue -> when the oldest message in it was queued; None for an empty queue.
-    oldest_queued_ms: dict[str, int | None]
-    #: line -> the event whose turn it is.
-    line_heads: dict[str, str | None]
+        Ids of events that are over or lost leave the host's set of open events. What cannot be read
+        is left out, and removed after its deadline.
+        """
+        ids = self.open_ids(host_uuid) if event_ids is None else list(event_ids)
+        with self._redis.pipeline(transaction=False) as pipe:
+            for event_id in ids:
+                pipe.hmget(keys.event(host_uuid, event_id), FIELDS)
+            rows = answers(pipe)
+        entries, over = [], []
+        for event_id, row in zip(ids, rows, strict=True):
+            if not isinstance(row, Exception) and row[0] in {None, State.ANSWERED, State.EXPIRED}:
+                over.append(event_id)
+                continue
+            entry = None if isinstance(row, Exception) else entry_of(host_uuid, event_id, row)
+            if entry is not None:
+                entries.append(entry)
+            else:
+                dropped = self.drop(host_uuid, event_id)
+                _log.error("event.unreadable", host=host_uuid, event_id=event_id, dropped=dropped)
+        for some in chunks(over):
+            args = [keys.event(host_uuid, ""), *some]
+            self._prune(keys=[keys.open_events(host_uuid)], args=args)
+        return entries
 
-    @property
-    def is_young(self) -> bool:
-        """Whether Redis just came back, and live processes may have no lease yet."""
-        return self.redis_up_ms < LEASE_TTL_MS + YOUNG_MARGIN_MS
+    def resend(self, host_uuid: str, entry: Entry) -> bool:
+        """Queue an event again; nothing happens when it moved since the sweeper looked."""
+        args = *_seen(entry), keys.OPEN_TTL_MS
+        return bool(self._script("resend", host_uuid, entry.event_id, *args))
 
+    def expire(self, host_uuid: str, entry: Entry) -> bool:
+        """Drop an event that cattle does not wait for any more, unless it moved meanwhile."""
+        args = *_seen(entry), entry.deadline_ms, keys.ANSWERED_TTL_MS
+        return bool(self._script("expire", host_uuid, entry.event_id, *args))
 
-WAIT = Decision(step=Step.WAIT)
-RESEND = Decision(step=Step.RESEND)
-EXPIRE = Decision(step=Step.EXPIRE)
-
-
-def decide(entry: Entry, seen: Seen) -> Decision:
-    """What to do about one open event, now."""
-    match entry.state:
-        case State.TAKEN:
-            return _decide_taken(entry, seen)
-        case State.RECORDED if entry.lane not in seen.lanes:
-            return _decide_offline(entry, seen)
-        case State.RECORDED:
-            if seen.now_ms >= entry.deadline_ms:
-                return EXPIRE
-            head = seen.line_heads.get(entry.line)
-            return RESEND if head in {None, entry.event_id} else WAIT
-        case _:
-            return _decide_queued(entry, seen)
-
-
-def _decide_taken(entry: Entry, seen: Seen) -> Decision:
-    if entry.boot in seen.boots or (seen.is_young and entry.boot not in seen.known_dead):
-        return WAIT
-    if entry.deaths + 1 >= MOST_DEATHS:
-        return Decision(
-            step=Step.FAIL,
-            code="event-poisonous",
-            message=f"{entry.name} ended {MOST_DEATHS} worker processes and is not tried again; "
-            "the workers' logs around this event say why they ended",
+    def fail(self, host_uuid: str, entry: Entry, refusal: Outcome) -> bool:
+        """Answer an event that no worker will, unless it moved meanwhile."""
+        content = sealed_outcome(
+            self._keyring.host(host_uuid),
+            entry.event_id,
+            refusal,
+            deadline_ms=entry.deadline_ms,
         )
-    return EXPIRE if seen.now_ms >= entry.deadline_ms else RESEND
+        args = *_seen(entry), content, keys.ANSWERED_TTL_MS
+        return bool(self._script("fail", host_uuid, entry.event_id, *args))
+
+    def drop(self, host_uuid: str, event_id: str) -> bool:
+        """Remove an event whose hash cannot be read, if its deadline has passed."""
+        return bool(self._script("drop", host_uuid, event_id))
 
 
-def _decide_offline(entry: Entry, seen: Seen) -> Decision:
-    """Decide about an event whose lane has no live process; `offline.py` has the reasons."""
-    if seen.now_ms >= entry.deadline_ms:
-        return EXPIRE
-    # A call of 2 s leaves less of a margin: its host may be back at once.
-    margin_ms = min(OFFLINE_MARGIN_MS, (entry.deadline_ms - entry.received_ms) // 4)
-    is_late = seen.now_ms >= entry.deadline_ms - margin_ms
-    if entry.offline is Offline.EXPIRE or seen.is_young or not is_late:
-        return WAIT
-    return Decision(
-        step=Step.FAIL,
-        code="host-offline",
-        message=f"no worker of this host is running (lane {entry.lane}); "
-        "start one with: python -m worker",
-    )
-
-
-def _decide_queued(entry: Entry, seen: Seen) -> Decision:
-    if entry.lane not in seen.lanes:
-        return _decide_offline(entry, seen)
-    since_ms = max(entry.queued_ms, entry.retry_at_ms)
-    oldest_ms = seen.oldest_queued_ms.get(entry.queue)
-    still_queued = oldest_ms is not None and entry.queued_ms >= oldest_ms
-    if still_queued or seen.now_ms < since_ms + IN_TRANSIT_MS:
-        return WAIT
-    if seen.now_ms >= entry.deadline_ms:
-        return EXPIRE
-    if entry.sends >= MOST_SENDS:
-        return Decision(
-            step=Step.FAIL,
-            code="event-poisonous",
-            message=f"{entry.name} was handed to workers {entry.sends} times and none could take "
-            "it; the workers' logs say why",
-        )
-    return RESEND
-
-
-def in_present_time(entry: Entry, readings_ms: Sequence[int]) -> Entry:
-    """Return the entry with the times it would have if the clock had not jumped since."""
-    by_ms = readings_ms[0] - waited_ms(entry.received_ms, readings_ms) - entry.received_ms
-    if abs(by_ms) <= JUMP_MS:
-        return entry
-    return replace(
-        entry,
-        received_ms=entry.received_ms + by_ms,
-        deadline_ms=entry.deadline_ms + by_ms,
-        queued_ms=entry.queued_ms + by_ms,
-        retry_at_ms=entry.retry_at_ms + by_ms if entry.retry_at_ms else 0,
-    )
+def _seen(entry: Entry) -> tuple[str, str, int]:
+    """What the script compares before it does a sweeper's step."""
+    return entry.state, entry.boot, entry.queued_ms
 
 
 class Sweeper:
-    """Looks at hosts and takes the steps decided."""
+    """Looks at the open events of one host at a time and takes the steps decided. Thread-safe."""
 
-    def __init__(self, client: "redis.Redis", ledger: Ledger) -> None:
+    def __init__(self, client: "redis.Redis", keyring: Keyring, clock: Clock) -> None:
         self._redis = client
-        self._ledger = ledger
+        self._keyring = keyring
         self._leases = Leases(client)
-        self.clock = ledger.clock
+        self._ledger = RecoveryLedger(client, keyring)
+        self.clock = clock
 
-    def sweep(self, host_uuid: str, known_dead: Collection[str] = ()) -> dict[Step, int]:
-        """Look at every open event of the host once; how many of each step took effect."""
-        leases = self._leases.of_host(host_uuid)
+    def sweep_host(self, host_uuid: str, known_dead: Collection[str] = ()) -> Counter[Step]:
+        """Look at every open event of a host once; how many of each step took effect.
+
+        `known_dead` are boot ids of processes that ended for certain, whatever leases say.
+        """
+        counts: Counter[Step] = Counter()
         entries = self._ledger.open_entries(host_uuid)
-        if not entries:
-            if not leases:
-                self._leases.forget_host(host_uuid)
-            return {}
-        readings_ms = self.clock.readings_ms()
-        present = [in_present_time(entry, readings_ms) for entry in entries]
-        seen = self._look(present, leases, known_dead)
-        counts: dict[Step, int] = {}
-        for entry, as_of_now in zip(entries, present, strict=True):
-            decision = decide(as_of_now, seen)
-            if self._act(entry, decision):
-                counts[decision.step] = counts.get(decision.step, 0) + 1
+        if entries:
+            self._sweep(host_uuid, entries, known_dead, counts)
         return counts
 
-    def _act(self, entry: Entry, decision: Decision) -> bool:
+    def _sweep(
+        self,
+        host_uuid: str,
+        entries: Sequence[Entry],
+        known_dead: Collection[str],
+        counts: Counter[Step],
+    ) -> dict[str, int]:
+        """Take the steps; when each event that stays open is to be checked next."""
+        leases = self._leases.of_host(host_uuid, self._keyring.host(host_uuid))
+        readings_ms = self.clock.readings_ms()
+        present = [in_present_time(entry, readings_ms) for entry in entries]
+        seen = self._look(host_uuid, present, leases, known_dead, readings_ms[0])
+        checks_ms = {}
+        for entry, as_of_now in zip(entries, present, strict=True):
+            decision = decide(as_of_now, seen)
+            try:
+                if self._act(host_uuid, entry, decision):
+                    counts[decision.step] += 1
+            except redis.ResponseError as problem:
+                if not concerns_one_key(problem):
+                    raise
+                # It concerns this event alone: the others go on.
+                _log.error("event.unreadable", event_id=entry.event_id, reason=str(problem))
+                decision = Decision(step=Step.WAIT)
+            if decision.step in {Step.WAIT, Step.RESEND}:
+                checks_ms[entry.event_id] = next_check_ms(as_of_now, seen)
+        return checks_ms
+
+    def _act(self, host_uuid: str, entry: Entry, decision: Decision) -> bool:
         match decision.step:
             case Step.RESEND:
-                return self._ledger.resend(entry)
+                return self._ledger.resend(host_uuid, entry)
             case Step.EXPIRE:
-                return self._ledger.expire(entry)
+                return self._ledger.expire(host_uuid, entry)
             case Step.FAIL:
-                return self._ledger.fail(entry, error(decision.code, decision.message))
+                refusal = error(decision.code, decision.message)
+                return self._ledger.fail(host_uuid, entry, refusal)
             case _:
                 return False
 
     def _look(
-        self, entries: Iterable[Entry], leases: dict[str, Lease], known_dead: Collection[str]
+        self,
+        host_uuid: str,
+        entries: Sequence[Entry],
+        leases: Mapping[str, Lease],
+        known_dead: Collection[str],
+        now_ms: int,
     ) -> Seen:
-        queued_ms = {entry.event_id: entry.queued_ms for entry in entries}
         queues = sorted({entry.queue for entry in entries})
-        lines = sorted({entry.line for entry in entries if entry.state == State.RECORDED})
+        fifos = sorted({entry.fifo for entry in entries if entry.state == State.RECORDED})
         with self._redis.pipeline(transaction=False) as pipe:
-            pipe.time()
             pipe.info("server")
             for queue in queues:
                 pipe.lindex(queue, -1)
-            for line in lines:
-                pipe.lindex(line, 0)
-            (seconds, microseconds), server, *found = pipe.execute()
-        now_ms = seconds * 1000 + microseconds // 1000
-        oldest = dict(zip(queues, found[: len(queues)], strict=True))
+            for fifo in fifos:
+                pipe.lindex(fifo, 0)
+            server, *found = _readable(pipe)
+        oldest = {
+            queue: None if message is None else event_id_of(message)
+            for queue, message in zip(queues, found, strict=False)
+        }
+        heads = dict(zip(fifos, found[len(queues) :], strict=True))
+        its_queued_ms = self._queued_ms(host_uuid, {*oldest.values(), *heads.values()} - {None})
+        processes = [process for lease in leases.values() for process in lease.lanes]
         return Seen(
             now_ms=now_ms,
-            redis_up_ms=int(server["uptime_in_seconds"]) * 1000,
-            boots=leases.keys(),
+            redis_up_ms=self._up_ms(server),
+            boots={process.boot_id for process in processes},
             known_dead=known_dead,
-            lanes={lease.lane for lease in leases.values()},
+            lanes={process.lane for process in processes if process.consumes},
+            # A message of no open event was queued before all that are open.
             oldest_queued_ms={
-                # A message of no open event (an old copy) was queued before all that are open.
-                queue: None if message is None else queued_ms.get(event_id_of(message), 0)
-                for queue, message in oldest.items()
+                queue: None if event_id is None else its_queued_ms.get(event_id, 0)
+                for queue, event_id in oldest.items()
             },
-            line_heads=dict(zip(lines, found[len(queues) :], strict=True)),
+            fifo_heads={
+                fifo: event_id if event_id in its_queued_ms else None
+                for fifo, event_id in heads.items()
+            },
         )
+
+    def _up_ms(self, server: Mapping[str, Any]) -> int:
+        """Return how long Redis is up."""
+        return int(server["uptime_in_seconds"]) * 1000
+
+    def _queued_ms(self, host_uuid: str, event_ids: Collection[str]) -> dict[str, int]:
+        """Return when those of the events that are open were queued."""
+        ids = sorted(event_ids)
+        with self._redis.pipeline(transaction=False) as pipe:
+            for event_id in ids:
+                pipe.hmget(keys.event(host_uuid, event_id), "state", "queued_ms")
+            rows = _readable(pipe)
+        return {
+            event_id: int(row[1]) if str(row[1]).isdecimal() else 0
+            for event_id, row in zip(ids, rows, strict=True)
+            if row is not None and row[0] in OPEN_STATES
+        }
+
+
+def _readable(pipe: "redis.client.Pipeline") -> list[Any]:
+    """Return a pipeline's answers, None for what is of another type than ours.
+
+    Errors: redis.RedisError when Redis did not answer.
+    """
+    return [None if isinstance(answer, Exception) else answer for answer in answers(pipe)]
+
+
+def chunks(ids: Sequence[str]) -> Iterable[Sequence[str]]:
+    """Return the ids in portions for one call of a script each."""
+    return (ids[first : first + IDS_AT_ONCE] for first in range(0, len(ids), IDS_AT_ONCE))

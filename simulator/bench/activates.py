@@ -9,7 +9,7 @@ from threading import Barrier
 
 from simulator.bench.containers import Raw
 from simulator.bench.figures import Compared, Spread, median_ratio
-from simulator.bench.stack import Stack
+from simulator.bench.stack import HOST_UUID, Stack
 from simulator.bench.stages import mean_stages_ms, stages_ms
 
 
@@ -28,7 +28,7 @@ def one_by_one(stack: Stack, raw: Raw, *, others: int, times: int) -> Compared:
                 call = stack.call(raw.activate_event(instance))
                 assert call.elapsed_ms is not None
                 system_ms.append(call.elapsed_ms)
-                stages.append(stages_ms(stack.redis, call))
+                stages.append(stages_ms(stack.redis, HOST_UUID, call))
                 container_id = raw.id_of(instance)
             raw.clear([container_id])
     return Compared(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from simulator.bench.figures import Pings, Spread
-from simulator.bench.stack import Stack
+from simulator.bench.stack import HOST_UUID, Stack
 from simulator.bench.stages import mean_stages_ms, stages_ms
 from simulator.sample import SampleEvent
 
@@ -23,5 +23,5 @@ def measure_pings(stack: Stack, *, times: int) -> Pings:
         call = stack.call(event)
         assert call.elapsed_ms is not None
         round_trips_ms.append(call.elapsed_ms)
-        stages.append(stages_ms(stack.redis, call))
+        stages.append(stages_ms(stack.redis, HOST_UUID, call))
     return Pings(round_trip=Spread.of(round_trips_ms), stages_ms=mean_stages_ms(stages))

@@ -19,6 +19,7 @@ from simulator.rig.redis_server import RedisServer
 from simulator.sample import SampleEvent
 
 LANES = 3
+HOST_UUID = "bench-host"
 START_TIMEOUT_S = 60.0
 CALL_TIMEOUT_MS = 300_000
 
@@ -105,6 +106,7 @@ class Stack:
                 **self._engine_environment,
                 "CATTLE_HOME": str(Path(state)),
                 "CATTLE_AGENT_IP": "127.0.0.1",
+                "CATTLE_DOCKER_UUID": HOST_UUID,
             },
         )
         keys = {"CATTLE_ACCESS_KEY": "bench-agent", "CATTLE_SECRET_KEY": secret}

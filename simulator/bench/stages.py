@@ -11,27 +11,27 @@ from cowpoke import keys
 from simulator.client import Call
 
 RECORDED = "to the ledger"
-TAKEN = "to a worker"
+CLAIMED = "to a worker"
 DONE = "in the worker"
 REPLIED = "back to cattle"
 #: Redis's times are cut to whole ms; on average half a one is missing.
 _CUT_MS = 0.5
 
 
-def stages_ms(ledger: redis.Redis, call: Call) -> dict[str, float]:
+def stages_ms(ledger: redis.Redis, host_uuid: str, call: Call) -> dict[str, float]:
     """The time each stage of an answered event took.
 
     Redis, cattle and this process read the same clock: they are on one machine.
     """
-    names = ["received_ms", "taken_ms", "answered_ms"]
-    row = ledger.hmget(keys.event(call.id), names)
-    recorded_ms, taken_ms, answered_ms = (float(str(at)) + _CUT_MS for at in row)
+    names = ["received_ms", "claimed_ms", "answered_ms"]
+    row = ledger.hmget(keys.event(host_uuid, call.id), names)
+    recorded_ms, claimed_ms, answered_ms = (float(str(at)) + _CUT_MS for at in row)
     sent_ms = float(call.record["sent_ms"][0])
     assert call.elapsed_ms is not None
     return {
         RECORDED: recorded_ms - sent_ms,
-        TAKEN: taken_ms - recorded_ms,
-        DONE: answered_ms - taken_ms,
+        CLAIMED: claimed_ms - recorded_ms,
+        DONE: answered_ms - claimed_ms,
         REPLIED: sent_ms + call.elapsed_ms - answered_ms,
     }
 
@@ -40,5 +40,5 @@ def mean_stages_ms(found: Sequence[dict[str, float]]) -> dict[str, float]:
     """The mean of each stage: single ones are no finer than the ledger's whole ms."""
     return {
         stage: statistics.mean(one[stage] for one in found)
-        for stage in (RECORDED, TAKEN, DONE, REPLIED)
+        for stage in (RECORDED, CLAIMED, DONE, REPLIED)
     }

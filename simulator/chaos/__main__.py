@@ -116,7 +116,7 @@ def _look_at_ledger(stage: Stage, account: Account, records: Sequence[Mapping[st
         and (record["sent_ms"] or [0])[0] + record["timeout_ms"] < settled_ms
     ]
     with stage.redis.client() as client:
-        account.ledger.update(ledger_states(client, ids))
+        account.ledger.update(ledger_states(client, (host.uuid for host in stage.hosts), ids))
 
 
 def _wait_all_ended(stage: Stage) -> None:
@@ -141,6 +141,7 @@ def _in_redis(stage: Stage) -> dict[str, int]:
     with stage.redis.client() as client:
         left = {"outcomes": sum(int(client.xlen(key)) for key in keys.OUTCOME_STREAMS)}
         for host in stage.hosts:
+            left["outcomes"] += int(client.xlen(keys.outbox(host.uuid)))
             left["open events"] = left.get("open events", 0) + int(
                 client.zcard(keys.open_events(host.uuid))
             )

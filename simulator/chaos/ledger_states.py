@@ -8,8 +8,8 @@ from typing import Any
 import redis
 
 from cowpoke import keys
-from cowpoke.ledger.ledger import State
-from cowpoke.ledger.recovery import IN_TRANSIT_MS
+from cowpoke.ledger.decisions import IN_TRANSIT_MS
+from cowpoke.ledger.states import State
 
 #: How late a sweeper may be that has to share the processor, before its failure is a loss.
 SWEEP_SLACK_MS = 10_000
@@ -45,7 +45,7 @@ class LedgerState:
         match self.state:
             case State.ANSWERED:
                 return _starved(self.over_ms > self.deadline_ms - REPLY_MS)
-            case State.EXPIRED if self.expired_in in {"transit", "taken"}:
+            case State.EXPIRED if self.expired_in in {"transit", "claimed"}:
                 # The sweeper sends such a message again after a moment; it did not.
                 still_ms = self.over_ms - self.queued_ms
                 return _starved(still_ms < IN_TRANSIT_MS + SWEEP_SLACK_MS)
@@ -60,9 +60,17 @@ def _starved(is_starved: bool) -> Fate:  # noqa: FBT001 -- reads as the sentence
     return Fate.STARVED if is_starved else Fate.LOST
 
 
-def ledger_states(client: "redis.Redis", event_ids: Iterable[str]) -> dict[str, LedgerState]:
-    """Return the entries of these events; one that is not in the ledger has no state."""
-    return {event_id: _state(client.hgetall(keys.event(event_id))) for event_id in event_ids}
+def ledger_states(
+    client: "redis.Redis", hosts: Iterable[str], event_ids: Iterable[str]
+) -> dict[str, LedgerState]:
+    """Return the entries of these events of the hosts; one that has no entry has no state."""
+    listed = tuple(hosts)
+    return {event_id: _state(_entry(client, listed, event_id)) for event_id in event_ids}
+
+
+def _entry(client: "redis.Redis", hosts: Iterable[str], event_id: str) -> Mapping[Any, Any]:
+    found = (client.hgetall(keys.event(host_uuid, event_id)) for host_uuid in hosts)
+    return next(filter(None, found), {})
 
 
 def _state(entry: Mapping[Any, Any]) -> LedgerState:
@@ -75,7 +83,7 @@ def _state(entry: Mapping[Any, Any]) -> LedgerState:
         state=fields.get("state", ""),
         expired_in=fields.get("expired_in", ""),
         deadline_ms=number("deadline_ms"),
-        queued_ms=max(number("queued_ms"), number("retry_at_ms"), number("taken_ms")),
+        queued_ms=max(number("queued_ms"), number("retry_at_ms"), number("claimed_ms")),
         over_ms=number("answered_ms"),
     )
 

@@ -27,7 +27,7 @@ def running():
 @pytest.fixture
 def rig(running):
     """The module's rig, whole again after each test."""
-    running.scripted.taken.clear()
+    running.scripted.claimed.clear()
     yield running
     running.scripted.script = echo
     running.cattle.faults_off()
@@ -116,7 +116,7 @@ def test_an_unknown_event_is_answered_with_an_error(rig):
     call = rig.cattle.wait(event_id, 10)
     assert call.state == "error"
     assert "compute.instance.fly" in call.message
-    assert rig.scripted.taken == []
+    assert rig.scripted.claimed == []
 
 
 def test_an_event_that_cannot_be_read_is_answered_with_an_error(rig):
@@ -166,8 +166,8 @@ def test_an_event_with_odd_data_survives(rig):
     rig.cattle.frames(
         json.dumps({"id": "odd", "name": ACTIVATE, "data": {"a": "\ud800"}, "timeoutMillis": 1e12})
     )
-    wait_until(lambda: [event.id for event in rig.scripted.taken] == ["odd"], 10, "the event")
-    assert rig.scripted.taken[0].data == {"a": "\ud800"}
+    wait_until(lambda: [event.id for event in rig.scripted.claimed] == ["odd"], 10, "the event")
+    assert rig.scripted.claimed[0].data == {"a": "\ud800"}
 
 
 def test_heartbeats_are_not_events(rig):
@@ -175,7 +175,7 @@ def test_heartbeats_are_not_events(rig):
     before = rig.counted("heartbeats_sent")
     replies = rig.counted("publishes")
     rig.wait_counted("heartbeats_sent", before + 2)
-    assert (rig.scripted.taken, rig.counted("publishes")) == ([], replies)
+    assert (rig.scripted.claimed, rig.counted("publishes")) == ([], replies)
 
 
 def test_a_liveness_ping_is_answered(rig):
@@ -190,7 +190,7 @@ def test_a_name_with_its_suffix_is_known_and_quoted(rig):
     before = rig.counted("unmatched")
     rig.cattle.frames(json.dumps(event))
     rig.wait_counted("unmatched", before + 1)
-    assert [(taken.base_name, taken.name) for taken in rig.scripted.taken] == [
+    assert [(taken.base_name, taken.name) for taken in rig.scripted.claimed] == [
         (ACTIVATE, f"{ACTIVATE};agent=5")
     ]
 
@@ -200,7 +200,7 @@ def test_one_way_events_are_run_and_not_answered(rig):
     name = "compute.instance.force.stop"
     before = rig.counted("publishes")
     rig.cattle.send(name, {}, one_way=True, reply_to=f"{name}.reply")
-    wait_until(lambda: len(rig.scripted.taken) == 1, 10, "the event")
+    wait_until(lambda: len(rig.scripted.claimed) == 1, 10, "the event")
     rig.cattle.call(ACTIVATE, {}, **EVENT)
     assert rig.counted("publishes").get("201", 0) - before.get("201", 0) == 1
 
@@ -210,7 +210,7 @@ def test_events_of_one_resource_are_answered_in_order(rig):
     numbers = list(range(20))
     ids = [rig.cattle.send(ACTIVATE, {"n": number}, **EVENT) for number in numbers]
     assert [rig.cattle.wait(event_id, 10).data["n"] for event_id in ids] == numbers
-    assert [event.data["n"] for event in rig.scripted.taken] == numbers
+    assert [event.data["n"] for event in rig.scripted.claimed] == numbers
 
 
 def test_an_event_sent_twice_is_one_task_with_one_reply(rig):
@@ -219,7 +219,7 @@ def test_an_event_sent_twice_is_one_task_with_one_reply(rig):
     duplicates = rig.counted("duplicates")
     calls = [rig.cattle.call(ACTIVATE, {}, **EVENT) for _ in range(5)]
     assert {call.state for call in calls} == {"success"}
-    assert len(rig.scripted.taken) == 5
+    assert len(rig.scripted.claimed) == 5
     assert rig.counted("duplicates") == duplicates
 
 
@@ -227,13 +227,13 @@ def test_an_answered_event_sent_again_gets_the_same_reply(rig):
     """The stored reply goes out again with the id it had; nothing is run again."""
     call = rig.cattle.call(ACTIVATE, {"a": 1}, **EVENT)
     with rig.redis.client() as client:
-        client.hincrby(keys.event(call.id), "received_ms", -2000)
+        client.hincrby(keys.event(HOST, call.id), "received_ms", -2000)
     frame = {"id": call.id, "name": ACTIVATE, "replyTo": call.record["replyTo"], "data": {}}
     rig.cattle.frames(json.dumps(frame))
     wait_until(lambda: rig.cattle.record(call.id)["duplicates"], 10, "the reply, again")
     again = rig.cattle.record(call.id)["duplicates"][0]["event"]
     assert (again["id"], again["data"]) == (call.reply["id"], {"a": 1})
-    assert len(rig.scripted.taken) == 1
+    assert len(rig.scripted.claimed) == 1
 
 
 # -- a websocket that breaks -----------------------------------------------------------------------
@@ -245,7 +245,7 @@ def test_a_dropped_websocket_is_opened_again(rig):
     rig.scripted.script = lambda *_: release.wait(10) and success({})
     release = threading.Event()
     event_id = rig.cattle.send(ACTIVATE, {}, **EVENT)
-    wait_until(lambda: rig.scripted.taken, 10, "the event")
+    wait_until(lambda: rig.scripted.claimed, 10, "the event")
     rig.cattle.faults(drop_sockets=True)
     release.set()
     assert rig.cattle.wait(event_id, 10).state == "success"
@@ -297,7 +297,7 @@ def test_a_reply_is_sent_until_cattle_takes_it(rig, fault):
     rig.cattle.faults(publish_status_count=2, **fault)
     call = rig.cattle.call(ACTIVATE, {"a": 1}, **EVENT, wait_s=20)
     assert (call.state, call.data) == ("success", {"a": 1})
-    assert len(rig.scripted.taken) == 1
+    assert len(rig.scripted.claimed) == 1
     wait_until(lambda: rig.outcomes_left() == 0, 20, "the end of the outcome")
     assert rig.counted("duplicates_other_id") == other_ids
     assert len(set(rig.cattle.record(call.id)["reply_ids"])) == 1

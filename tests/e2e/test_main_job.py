@@ -6,12 +6,12 @@ import uuid
 from dataclasses import replace
 
 import pytest
+from cowpoke.ledger.ledger import Arrival, Ledger
 from cryptography.fernet import Fernet
 
 from cowpoke import keys
 from cowpoke.broker import BrokerSettings, connect
 from cowpoke.events import Event
-from cowpoke.ledger.ledger import Arrival, Ledger
 from cowpoke.messages import task_message
 from cowpoke.routes import Lane, queue_for
 from cowpoke.seal import Sealer

@@ -99,7 +99,7 @@ def test_outcomes_of_a_time_without_bridge_are_sent(rig):
     bridge = rig.start_bridge()
     rig.wait_subscribed()
     event_id = rig.cattle.send(ACTIVATE, {}, **EVENT)
-    wait_until(lambda: worker.taken, 10, "the event taken")
+    wait_until(lambda: worker.claimed, 10, "the event taken")
     bridge.kill()
     done.set()
     wait_until(lambda: rig.outcomes_left() == 1, 10, "the outcome")
@@ -121,7 +121,7 @@ def test_two_bridges_side_by_side_double_nothing(rig):
     ids = send_many(rig, 60)
     assert states(rig, ids) == {"success"}
     wait_until(lambda: rig.outcomes_left() == 0, 10, "an empty stream")
-    assert sorted(event.data["n"] for event in worker.taken) == list(range(60))
+    assert sorted(event.data["n"] for event in worker.claimed) == list(range(60))
     counted = {name: rig.counted(name) for name in ("duplicates", "progress_after_final")}
     assert counted == {"duplicates": 0, "progress_after_final": 0}
 
@@ -160,7 +160,7 @@ def test_agents_from_a_file_reach_their_own_hosts(make_rig, tmp_path):
     for name in names:
         call = rig.cattle.call(ACTIVATE, {"for": name}, **EVENT, agent=name)
         assert call.data == {"for": name}
-        assert [event.data for event in workers[name].taken] == [{"for": name}]
+        assert [event.data for event in workers[name].claimed] == [{"for": name}]
 
 
 def test_a_reply_for_an_agent_that_is_gone_is_sent_all_the_same(make_rig):

@@ -56,7 +56,7 @@ def test_second_host_does_not_disarm_the_first_ones_bridge(rig):
         name = agent["access_key"]
         call = rig.cattle.call(ACTIVATE, {"for": name}, **EVENT, agent=name, wait_s=20)
         assert call.data == {"for": name}
-        assert [event.data for event in worker.taken] == [{"for": name}]
+        assert [event.data for event in worker.claimed] == [{"for": name}]
     wait_gauges(bridge, {'cowpoke_websockets_open{agent="agent-key"}': "1.0"})
 
 

@@ -45,7 +45,7 @@ def test_both_bridges_frozen_lose_nothing(rig):
     with frozen(*bridges):
         ids = send_many(rig, 60)
     assert states(rig, ids) == {"success"}
-    assert sorted(event.data["n"] for event in worker.taken) == list(range(60))
+    assert sorted(event.data["n"] for event in worker.claimed) == list(range(60))
     assert not any("stream.closed" in bridge.output() for bridge in bridges)
     assert rig.counted("duplicates_other_id") == 0
 

@@ -24,7 +24,7 @@ def test_events_of_an_outage_of_redis_are_recorded_afterwards(make_rig, make_red
     bridge.wait_for_line("intake.waits", 10)
     rig.redis.restart()
     assert states(rig, ids) == {"success"}
-    assert sorted(event.data["n"] for event in worker.taken) == list(range(30))
+    assert sorted(event.data["n"] for event in worker.claimed) == list(range(30))
     assert rig.counted("duplicates") == 0
 
 
@@ -36,7 +36,7 @@ def test_live_work_is_not_sent_again_after_an_outage_of_redis(make_rig, make_red
     rig.start_bridge()
     rig.wait_subscribed()
     event_id = rig.cattle.send(ACTIVATE, {}, **EVENT)
-    wait_until(lambda: worker.taken, 10, "the event taken")
+    wait_until(lambda: worker.claimed, 10, "the event taken")
     rig.redis.kill()
     time.sleep(4.5)  # longer than a lease
     rig.redis.restart()
@@ -47,7 +47,7 @@ def test_live_work_is_not_sent_again_after_an_outage_of_redis(make_rig, make_red
             time.sleep(0.1)
     done.set()
     assert rig.cattle.wait(event_id, 20).state == "success"
-    assert len(worker.taken) == 1
+    assert len(worker.claimed) == 1
 
 
 def test_a_redis_that_stands_still_for_a_while_costs_nothing(rig):

@@ -70,7 +70,7 @@ def test_the_work_of_a_dead_worker_comes_back(rig):
     with rig.worker(script=lambda *_: None) as worker:
         rig.wait_subscribed()
         ids = send_many(rig, 3)
-        wait_until(lambda: len(worker.taken) == 3, 10, "three events taken")
+        wait_until(lambda: len(worker.claimed) == 3, 10, "three events taken")
     rig.start_worker()
     assert states(rig, ids) == {"success"}
 

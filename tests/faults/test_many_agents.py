@@ -6,9 +6,9 @@ from contextlib import suppress
 
 import pytest
 import redis
+from cowpoke.ledger.ledger import Ledger, Verdict
 
 from cowpoke.broker import BrokerSettings, connect
-from cowpoke.ledger.ledger import Ledger, Verdict
 from cowpoke.liveness import Lease, Leases
 from cowpoke.messages import event_id_of
 from cowpoke.outcomes import success

@@ -44,7 +44,7 @@ def test_replies_held_by_a_bridge_with_wrong_keys_are_sent_by_the_next(rig):
     # All of them: an event that is on its way when its bridge is killed is cattle's to send again.
     with rig.redis.client() as client:
         wait_until(lambda: len(client.keys("cowpoke:event:*")) == len(ids), 20, "all recorded")
-    wait_until(lambda: worker.taken, 20, "an event taken")
+    wait_until(lambda: worker.claimed, 20, "an event taken")
     first.kill()
     stranger = wrong_keys(rig)
     stranger.wait_for_line("bridge.ready", 30)
@@ -85,7 +85,7 @@ def test_report_of_a_config_update_with_wrong_keys_is_left_to_another_bridge(rig
         resource_type="agent",
         resource_id=AGENT.get("id", "1a1"),
     )
-    wait_until(lambda: worker.taken, 20, "the event taken")
+    wait_until(lambda: worker.claimed, 20, "the event taken")
     first.kill()
     stranger = wrong_keys(rig)
     stranger.wait_for_line("bridge.ready", 30)

@@ -4,14 +4,20 @@ import pytest
 from cryptography.fernet import Fernet
 
 from cowpoke.broker import BrokerSettings, connect
-from cowpoke.ledger.ledger import Ledger
-from cowpoke.seal import Sealer
+from cowpoke.seal import ClusterKeyring, Sealer
+from tests.ledgers import Ledgers
 
 
 @pytest.fixture
 def sealer():
     """A sealer with a key of the test's own."""
     return Sealer(Fernet.generate_key().decode())
+
+
+@pytest.fixture
+def keyring():
+    """The keys of a cluster of the test's own."""
+    return ClusterKeyring(Fernet.generate_key().decode())
 
 
 @pytest.fixture
@@ -22,6 +28,6 @@ def client(redis_url):
 
 
 @pytest.fixture
-def ledger(client, sealer):
-    """A ledger as the programs have it."""
-    return Ledger(client, sealer)
+def ledgers(client, keyring):
+    """All sides of the ledger as the programs have them."""
+    return Ledgers(client, keyring)

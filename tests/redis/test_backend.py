@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 import redis
 from celery import states
-
 from cowpoke.ledger.ledger import State, Verdict
+
 from cowpoke.routes import Lane, queue_for
 from tests.ledgers import ACTIVATE, HOST, accept
 from worker.app import app

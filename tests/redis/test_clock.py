@@ -1,10 +1,10 @@
 """The Redis server's clock jumps: no live event is refused or dropped for that."""
 
 import pytest
+from cowpoke.ledger.ledger import Accepted, Ledger, Verdict
 
 from cowpoke import clock as clocks
 from cowpoke.broker import BrokerSettings, connect
-from cowpoke.ledger.ledger import Accepted, Ledger, Verdict
 from cowpoke.ledger.recovery import Step, Sweeper
 from cowpoke.seal import SealBrokenError
 from simulator.rig.errors import RigError

@@ -6,16 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-
-from cowpoke import keys
-from cowpoke.envelopes import REPLAY_WINDOW_MS, outcome_of
-from cowpoke.events import Event
 from cowpoke.ledger.ledger import (
     Accepted,
     Ledger,
     State,
     Verdict,
 )
+
+from cowpoke import keys
+from cowpoke.envelopes import REPLAY_WINDOW_MS, outcome_of
+from cowpoke.events import Event
 from cowpoke.liveness import Leases
 from cowpoke.messages import event_id_of
 from cowpoke.outcomes import error, progress, success

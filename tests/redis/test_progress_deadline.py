@@ -3,9 +3,9 @@
 import time
 
 import pytest
+from cowpoke.ledger.ledger import Verdict
 
 from cowpoke import keys
-from cowpoke.ledger.ledger import Verdict
 from cowpoke.ledger.recovery import Sweeper
 from cowpoke.outcomes import progress, success
 from cowpoke.routes import Lane, queue_for

@@ -1,9 +1,9 @@
 """The sweeper at work on a real Redis: what got lost comes back, what cannot is answered."""
 
 import pytest
+from cowpoke.ledger.ledger import State, Verdict
 
 from cowpoke import keys
-from cowpoke.ledger.ledger import State, Verdict
 from cowpoke.ledger.recovery import (
     IN_TRANSIT_MS,
     MOST_DEATHS,

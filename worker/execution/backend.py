@@ -11,7 +11,7 @@ import redis
 from celery import states
 from celery.backends.base import BaseBackend
 
-from cowpoke.ledger.ledger import Ledger
+from cowpoke.ledger.execution import WorkerLedger
 from cowpoke.log import logger
 from cowpoke.outcomes import Outcome, error, success
 from cowpoke.routes import LANES, queue_for
@@ -35,7 +35,7 @@ class OutcomesBackend(BaseBackend):  # type: ignore[misc]  # celery has no types
     persistent = True
 
     @property
-    def _ledger(self) -> Ledger:
+    def _ledger(self) -> WorkerLedger:
         # The one of this process: when file handles are short, another one could not be made.
         return current().ledger
 
@@ -68,8 +68,12 @@ class OutcomesBackend(BaseBackend):  # type: ignore[misc]  # celery has no types
             self._run_again(task_id, result)
             return
         outcome = outcome_of(result, state)
-        if outcome is not None and not self._ledger.settle(task_id, outcome):
+        if outcome is None:
+            return
+        deadlines_ms = current().deadlines_ms
+        if not self._ledger.complete(task_id, outcome, deadline_ms=deadlines_ms.get(task_id, 0)):
             _log.info("outcome.not_needed", event_id=task_id, outcome=outcome.kind)
+        deadlines_ms.pop(task_id, None)
 
     def _run_again(self, task_id: str, problem: Exception) -> None:
         """Queue an event whose work Celery, not the event, failed to end for a moment.
@@ -78,14 +82,8 @@ class OutcomesBackend(BaseBackend):  # type: ignore[misc]  # celery has no types
         """
         runtime = current()
         queue = queue_for(runtime.identity.host_uuid, runtime.lane)
-        released = self._ledger.release(
-            task_id,
-            runtime.boot_id,
-            delay_ms=RERUN_AFTER_MS,
-            lane=runtime.lane,
-            queue=queue,
-        )
-        if released:
+        again = self._ledger.retry(task_id, delay_ms=RERUN_AFTER_MS, lane=runtime.lane, queue=queue)
+        if again:
             _log.warning("event.runs_again", event_id=task_id, reason=type(problem).__name__)
 
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:  # noqa: ARG002

@@ -24,36 +24,39 @@ WATCHED_S = LEASE_TTL_MS / 1000 + RENEW_EVERY_S
 _LOOK_EVERY_S = 0.5
 
 
-def refuse_twin(settings: WorkerSettings, identity: Identity) -> None:
+def check_duplicate_host(settings: WorkerSettings, identity: Identity) -> None:
     """Return when no other machine works as this host (A 15.12, C 20); waits for an absent Redis.
 
     Errors: HostFactsError naming both machines.
     """
     domain = Locks(settings.lock_dir, wait_s=settings.lock_wait_s).domain()
     client = connect(settings)
+    sealer = settings.keyring().host(identity.host_uuid)
     watched_since_s: dict[str, float] = {}
     while True:
         try:
-            live = Leases(client).of_host(identity.host_uuid)
+            live = Leases(client).of_host(identity.host_uuid, sealer)
         except redis.RedisError as problem:
             _log.warning("worker.waits", reason=str(problem))
             time.sleep(_LOOK_EVERY_S)
             continue
-        others = {boot: lease for boot, lease in live.items() if lease.lock_domain != domain}
+        others = {
+            worker_id: lease for worker_id, lease in live.items() if lease.lock_domain != domain
+        }
         if not others:
             client.close()
             return
         now_s = time.monotonic()
-        for boot, lease in others.items():
-            if now_s - watched_since_s.setdefault(boot, now_s) > WATCHED_S:
-                raise HostFactsError(_twins(identity, lease, settings))
+        for worker_id, lease in others.items():
+            if now_s - watched_since_s.setdefault(worker_id, now_s) > WATCHED_S:
+                raise HostFactsError(_reason(identity, lease, settings))
         time.sleep(_LOOK_EVERY_S)
 
 
-def _twins(identity: Identity, lease: Lease, settings: WorkerSettings) -> str:
+def _reason(identity: Identity, lease: Lease, settings: WorkerSettings) -> str:
     return (
-        f"this machine ({identity.hostname}) wants to be host {identity.host_uuid}, and "
-        f"{lease.hostname} ({lease.node}) is that host and lives. On a clone remove "
+        f"this machine ({identity.hostname}) has the uuid {identity.host_uuid}, and so has "
+        f"{lease.hostname}, where worker {lease.worker_id} is running. On a clone remove "
         f"{settings.docker_uuid_file} and unset CATTLE_DOCKER_UUID, to become a host of its own; "
         "workers of one machine must share CATTLE_HOME"
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
+from cowpoke.keys import is_host_uuid
 from cowpoke.log import logger
 from worker.errors import HostFactsError
 from worker.host.files import write_whole
@@ -66,9 +67,19 @@ def keep_hostname(settings: WorkerSettings, name: str) -> None:
 
 def _uuid(given: str | None, path: Path) -> str:
     if given is None:
-        return kept_uuid(path)
+        return _checked(kept_uuid(path), str(path))
+    _checked(given, "the environment")
     _keep(given, path)
     return given
+
+
+def _checked(found: str, where: str) -> str:
+    """Errors: HostFactsError for a uuid that cannot be part of a Redis key and of its patterns."""
+    if not is_host_uuid(found):
+        raise HostFactsError(
+            f"wanted a uuid of letters, digits, '.', '_' and '-' in {where}, found {found[:60]!r}"
+        )
+    return found
 
 
 def _keep(given: str, path: Path) -> None:

@@ -1,7 +1,7 @@
-"""Keep a lane from taking events while its queue keys differ from the bridges' keys.
+"""Keep a lane from taking events while its keys differ from the bridges' keys.
 
-The lane stays alive, keeps its lease and waits. Events wait in the queue. A lane that already takes
-events stops as if it got SIGTERM; the supervisor starts it again, and it waits at this gate.
+The worker stays alive, keeps its lease and waits. Events wait in the queue. A lane that already
+takes events stops as if it got SIGTERM; the supervisor starts it again, and it waits at this gate.
 """
 
 import os
@@ -11,28 +11,38 @@ import time
 
 import redis
 
-from cowpoke.key_marks import mismatch
+from cowpoke.host_keys import KeyCheck, check_keys
+from cowpoke.ledger.execution import WorkerLedger
 from cowpoke.log import logger
 from cowpoke.seal import NO_KEY
 
 _log = logger(__name__)
 
+#: While the keys differ.
 LOOK_EVERY_S = 1.0
+#: While they match: a bridge with other keys may have come.
+CHECK_EVERY_S = 10.0
 _ADVICE = (
-    "give bridges and workers the same QUEUE_KEY; to change it, put the new key before the old "
-    "one, at the bridges first"
+    "give the worker the QUEUE_KEY of the bridges, or the HOST_KEY made from it: cowpoke key host; "
+    "README says how keys are changed"
 )
 
 
 class KeyGate:
     """The comparison of this process's keys with the bridges' keys. Thread-safe."""
 
-    def __init__(self, client: redis.Redis, marks: tuple[str, ...], lane: str) -> None:
+    def __init__(
+        self, client: redis.Redis, ledger: WorkerLedger, host_uuid: str, lane: str
+    ) -> None:
         self._redis = client
-        self._marks = marks
+        self._ledger = ledger
+        self._host_uuid = host_uuid
         self._lane = lane
+        self._sealer = ledger.sealer
         self._lock = threading.Lock()
         self._stopping = False
+        self._checked_s = float("-inf")
+        self._ignored: tuple[str, ...] = ()
 
     def wait(self) -> None:
         """Return when this process may take events; also when Redis cannot be asked.
@@ -42,33 +52,60 @@ class KeyGate:
         waited = False
         while True:
             try:
-                reason = mismatch(self._redis, self._marks)
+                found = self._look()
             except redis.RedisError:
                 return
-            if reason is None:
+            if found.mismatch is None:
                 if waited:
                     _log.info("queue_key.matches", lane=self._lane)
                 return
             if not waited:
-                self._complain(reason)
+                self._complain(found.mismatch)
             waited = True
             time.sleep(LOOK_EVERY_S)
+
+    def doubt(self) -> None:
+        """Look again at the next `check`: something could not be opened."""
+        self._checked_s = float("-inf")
 
     def check(self) -> bool:
         """Return whether this process may go on taking events; stop the lane when it may not.
 
         Errors: redis.RedisError.
         """
-        reason = mismatch(self._redis, self._marks)
-        if reason is None:
+        if time.monotonic() - self._checked_s < CHECK_EVERY_S:
+            return True
+        found = self._look()
+        if found.mismatch is None:
             return True
         with self._lock:
             if not self._stopping:
                 self._stopping = True
-                self._complain(reason)
+                self._complain(found.mismatch)
                 os.kill(os.getpid(), signal.SIGTERM)
         return False
 
+    def _look(self) -> KeyCheck:
+        found = check_keys(self._redis, self._host_uuid, self._sealer)
+        self._checked_s = time.monotonic()
+        if found.mismatch is None:
+            self._ledger.sealer = self._sealer.sealing_with(found.opened_by_bridges)
+            if found.unreadable and found.unreadable != self._ignored:
+                _log.warning(
+                    "queue_key.note_ignored",
+                    bridges=found.unreadable,
+                    advice="these bridges have other keys, or somebody else wrote their notes",
+                )
+            self._ignored = found.unreadable
+        return found
+
     def _complain(self, reason: str) -> None:
-        own = "no QUEUE_KEY is set here; " if self._marks == (NO_KEY,) else ""
-        _log.error("queue_key.mismatch", lane=self._lane, reason=reason, advice=f"{own}{_ADVICE}")
+        no_key = self._sealer.fingerprints == (NO_KEY,)
+        own = "no key is set here; " if no_key else ""
+        _log.error(
+            "queue_key.mismatch",
+            lane=self._lane,
+            reason=reason,
+            fingerprints=self._sealer.fingerprints,
+            advice=f"{own}{_ADVICE}",
+        )

@@ -1,4 +1,4 @@
-"""One worker process: a Celery worker on one lane of one host, with a lease while it lives."""
+"""One process of a worker: a Celery worker on one lane of one host."""
 
 import hashlib
 import itertools
@@ -20,25 +20,28 @@ from worker.janitor import Janitor
 from worker.process.consumer import Watch
 from worker.process.drain import Drain
 from worker.process.handles import most_slots
+from worker.process.pulse import Pulse
 from worker.process.readiness import EngineWatch
-from worker.process.runtime import LeaseKeeper, Runtime, start
+from worker.process.recovery import recover
+from worker.process.runtime import Runtime, start
+from worker.process.supervisor import LaneStart
 from worker.settings import WorkerSettings
 
 _log = log.logger(__name__)
 
 
-def run_lane(settings: WorkerSettings, lane: Lane, *, watches_engine: bool = False) -> int:
+def run_lane(settings: WorkerSettings, told: LaneStart, *, watches_engine: bool = False) -> int:
     """Run one lane until it is told to stop; the exit code.
 
     One lane of a worker also logs whether the Engine answers.
     """
     # Celery warns root of pickled messages; only JSON is accepted here, and Docker needs the right.
     warnings.filterwarnings("ignore", category=SecurityWarning)
-    runtime = start(settings, lane)
+    runtime = start(settings, told.lane, worker_id=told.worker_id, starts=told.starts)
     if watches_engine:
         EngineWatch(settings).start()
     with _node_name(runtime) as node:
-        return _run(runtime, lane, node)
+        return _run(runtime, told, node)
 
 
 @contextmanager
@@ -58,7 +61,8 @@ def _node_name(runtime: Runtime) -> Iterator[str]:
                 return
 
 
-def _run(runtime: Runtime, lane: Lane, node: str) -> int:
+def _run(runtime: Runtime, told: LaneStart, node: str) -> int:
+    lane = told.lane
     queue = queue_for(runtime.identity.host_uuid, lane)
     wanted = _slots(runtime.settings, lane)
     slots = most_slots(wanted)
@@ -70,7 +74,7 @@ def _run(runtime: Runtime, lane: Lane, node: str) -> int:
             slots=slots,
             advice="raise the limit of open files (ulimit -n)",
         )
-    keeper = LeaseKeeper(runtime, node, Watch(runtime.redis, queue, slots))
+    pulse = Pulse(runtime, node, Watch(runtime.redis, queue, slots), told.pipe)
 
     @worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]  # celery has no types
     def _ready(**_: object) -> None:
@@ -102,13 +106,14 @@ def _run(runtime: Runtime, lane: Lane, node: str) -> int:
         quiet=True,
         loglevel="WARNING",
     )
-    keeper.begin()
+    pulse.begin()
+    recover(runtime, starts=told.starts)
     try:
         _wait_for_keys(runtime)
-        keeper.consumes.set()
+        pulse.consumes.set()
         worker.start()
     finally:
-        keeper.stop()
+        pulse.stop()
     _log.info("lane.stopped", lane=lane)
     log.flush()
     return int(worker.exitcode or 0)

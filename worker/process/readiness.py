@@ -7,11 +7,10 @@ from collections.abc import Collection
 import redis
 
 from cowpoke.broker import connect, probe
-from cowpoke.key_marks import mismatch
+from cowpoke.host_keys import check_keys
 from cowpoke.liveness import Leases
 from cowpoke.log import logger
 from cowpoke.routes import Lane
-from cowpoke.seal import Sealer
 from worker.engine.client import Engine
 from worker.errors import WorkerError
 from worker.host.identity import identify
@@ -86,13 +85,15 @@ def _redis_problems(settings: WorkerSettings, lanes: Collection[Lane]) -> list[s
         probe(settings)
         with connect(settings) as client:
             host_uuid = identify(settings).host_uuid
+            sealer = settings.keyring().host(host_uuid)
             ours = f"{pid_namespace()}:"
             live = {
-                lease.lane
-                for lease in Leases(client).of_host(host_uuid).values()
+                process.lane
+                for lease in Leases(client).of_host(host_uuid, sealer).values()
                 if lease.process.startswith(ours)
+                for process in lease.lanes
             }
-            keys_differ = mismatch(client, Sealer.of(settings).marks)
+            keys_differ = check_keys(client, host_uuid, sealer).mismatch
     except redis.RedisError as error:
         return [f"Redis: does not answer: {error}"]
     except WorkerError as error:

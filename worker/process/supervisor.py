@@ -1,7 +1,7 @@
 """The parent of a host's lanes: one process each, so that no lane can hold up another.
 
-It starts them, starts again what died, and ends them: a stopping lane finishes what runs within the
-drain time, and what it cannot finish goes back to the queue.
+It starts them, starts again what died, keeps the lease of the worker, and ends them: a stopping
+lane finishes what runs within the drain time, and what it cannot finish is queued again.
 """
 
 import gc
@@ -10,10 +10,13 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import FrameType
 
 from cowpoke import log
 from cowpoke.routes import Lane
+from worker.process.lease import LeaseKeeper
+from worker.process.runtime import boot_id_of
 
 _log = log.logger(__name__)
 
@@ -25,16 +28,43 @@ STEADY_AFTER_S = 30.0
 #: Time for a lane to leave the broker after its work. With a frozen Redis a lane cannot leave; the
 #: whole worker must still be gone 5 s after the drain time.
 LEAVE_S = 2.0
+_POLL_S = 0.1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LaneStart:
+    """What the process of a lane is told at its start."""
+
+    lane: Lane
+    worker_id: str
+    #: Counts the processes of the lane, from 1 on.
+    starts: int
+    #: The end of a pipe through which it says that it lives.
+    pipe: int
+
+    @property
+    def boot_id(self) -> str:
+        """The name of the process."""
+        return boot_id_of(self.worker_id, self.lane, self.starts)
 
 
 class Supervisor:
     """Keeps one process per lane running until it is told to stop."""
 
     def __init__(
-        self, run_lane: Callable[[Lane], int], lanes: tuple[Lane, ...], drain_timeout_s: float
+        self,
+        worker_id: str,
+        run_lane: Callable[[LaneStart], int],
+        lanes: tuple[Lane, ...],
+        *,
+        keeper: LeaseKeeper,
+        drain_timeout_s: float,
     ) -> None:
+        self._worker_id = worker_id
         self._run_lane = run_lane
         self._lanes = lanes
+        self._keeper = keeper
+        self._starts = dict.fromkeys(lanes, 0)
         self._drain_timeout_s = drain_timeout_s
         self._pids: dict[int, Lane] = {}
         self._started_s: dict[Lane, float] = {}
@@ -54,19 +84,26 @@ class Supervisor:
                 if now_s >= self._due_s[lane]:
                     self._spawn(lane)
             self._reap()
-            time.sleep(0.1)
+            self._keeper.tick()
+            time.sleep(_POLL_S)
         return self._drain()
 
     def _spawn(self, lane: Lane) -> None:
         parent = os.getpid()
+        self._starts[lane] += 1
+        heard, pipe = os.pipe()
+        start = LaneStart(
+            lane=lane, worker_id=self._worker_id, starts=self._starts[lane], pipe=pipe
+        )
         pid = os.fork()
         if pid == 0:
             _die_with(parent)
+            os.close(heard)
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
             code = 1
             try:
-                code = self._run_lane(lane)
+                code = self._run_lane(start)
             except SystemExit as leaving:
                 code = leaving.code if isinstance(leaving.code, int) else 1
             except Exception:  # noqa: BLE001 -- the outermost loop of this process
@@ -75,6 +112,8 @@ class Supervisor:
             finally:
                 log.flush()
                 os._exit(code)
+        os.close(pipe)
+        self._keeper.began(lane, start.boot_id, heard)
         self._pids[pid] = lane
         self._started_s[lane] = time.monotonic()
 
@@ -84,7 +123,10 @@ class Supervisor:
             if pid == 0:
                 return
             lane = self._pids.pop(pid, None)
-            if lane is None or self._stopping:
+            if lane is None:
+                continue
+            self._keeper.ended(lane)
+            if self._stopping:
                 continue
             lived_s = time.monotonic() - self._started_s[lane]
             if lived_s > STEADY_AFTER_S:
@@ -104,18 +146,22 @@ class Supervisor:
         _log.info("worker.stopping", signal=signal.Signals(number).name)
 
     def _drain(self) -> int:
-        """Let the lanes finish; kill what does not, its events go back by the boot lock."""
+        """Let the lanes finish, and kill what does not; its events are sent again."""
         self._signal(signal.SIGTERM)
         deadline_s = time.monotonic() + self._drain_timeout_s + LEAVE_S
         while self._pids and time.monotonic() < deadline_s:
             self._reap()
-            time.sleep(0.05)
+            if not self._keeper.is_away:
+                # What still runs must not look dead. A Redis that is away is not waited for.
+                self._keeper.tick()
+            time.sleep(_POLL_S)
         overdue = sorted(self._pids.values())
         self._signal(signal.SIGKILL)
         while self._pids:
             self._reap()
             time.sleep(0.01)
-        _log.info("worker.stopped", gave_back=[str(lane) for lane in overdue])
+        self._keeper.give_up()
+        _log.info("worker.stopped", killed_lanes=[str(lane) for lane in overdue])
         return 0
 
     def _signal(self, number: signal.Signals) -> None:

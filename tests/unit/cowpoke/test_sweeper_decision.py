@@ -1,10 +1,10 @@
 """What a sweeper decides about one event: pure, and never more than is safe."""
 
 import pytest
+from cowpoke.ledger.ledger import Entry
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cowpoke.ledger.ledger import Entry
 from cowpoke.ledger.recovery import (
     IN_TRANSIT_MS,
     MOST_DEATHS,

@@ -1,0 +1,79 @@
+"""Follows the leases: which hosts live, what their workers may know of our keys, what to sweep."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+
+import redis
+
+from bridge.doorbell import Doorbell
+from bridge.hosts.choice import LOOK_EVERY_S, Hosts
+from bridge.hosts.presence import Presence
+from cowpoke.host_keys import leave_notes
+from cowpoke.log import logger
+from cowpoke.seal import ClusterKeyring
+
+_log = logger(__name__)
+
+#: A small part of what a note lives.
+NOTES_EVERY_S = 6 * 3600.0
+#: Notes that are written in one go.
+_NOTES_AT_ONCE = 1_000
+
+
+class Watching:
+    """The task that keeps `Presence` and `Hosts` up to date."""
+
+    def __init__(  # noqa: PLR0913 -- wired in one place
+        self,
+        client: redis.Redis,
+        keyring: ClusterKeyring,
+        bridge_id: str,
+        *,
+        doorbell: Doorbell,
+        presence: Presence,
+        hosts: Hosts,
+        sweep: Callable[[Iterable[str]], None],
+    ) -> None:
+        self._redis = client
+        self._keyring = keyring
+        self._bridge_id = bridge_id
+        self._doorbell = doorbell
+        self._presence = presence
+        self._hosts = hosts
+        self._sweep = sweep
+        self._noted_s = time.monotonic()
+
+    async def run(self) -> None:
+        """Look at what was announced, and at overdue leases, until cancelled."""
+        while True:
+            rung, missed = await self._doorbell.leases.take(LOOK_EVERY_S)
+            try:
+                await self._look(rung, missed=missed)
+            except redis.RedisError as problem:
+                # What was announced is read with everything else when Redis answers.
+                self._doorbell.leases.miss()
+                _log.debug("hosts.wait", reason=str(problem))
+                await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _look(self, rung: set[str], *, missed: bool) -> None:
+        if missed:
+            changed = await asyncio.to_thread(self._presence.read_all)
+        else:
+            changed = await asyncio.to_thread(self._presence.read, rung) if rung else {}
+        while await asyncio.to_thread(self._presence.expire):
+            pass
+        await self._hosts.look(changed)
+        self._sweep(host_uuid for host_uuid, change in changed.items() if change.needs_sweep)
+        noted = list(changed)
+        if time.monotonic() - self._noted_s > NOTES_EVERY_S:
+            self._noted_s = time.monotonic()
+            noted = [host_uuid for host_uuid, _ in self._presence.by_host()]
+        if noted:
+            await asyncio.to_thread(self._leave_notes, list(filter(self._hosts.is_ours, noted)))
+
+    def _leave_notes(self, hosts: list[str]) -> None:
+        for start in range(0, len(hosts), _NOTES_AT_ONCE):
+            some = hosts[start : start + _NOTES_AT_ONCE]
+            sealers = {host_uuid: self._keyring.host(host_uuid) for host_uuid in some}
+            leave_notes(self._redis, self._bridge_id, sealers)

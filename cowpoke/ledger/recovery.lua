@@ -1,0 +1,65 @@
+-- Steps of sweepers; `common.lua` stands before this.
+
+-- Whether the event is as a sweeper saw it.
+local function is_as_seen(seen_state, seen_boot, seen_queued_ms)
+  local boot = field('boot') or ''
+  if state ~= seen_state or boot ~= seen_boot or count('queued_ms') ~= tonumber(seen_queued_ms) then
+    return false
+  end
+  return state ~= 'claimed' or not alive(boot)
+end
+
+-- By a sweeper: answer an event that no worker will, if it is as the sweeper saw it.
+if step == 'fail' then
+  local seen_state, seen_boot, seen_queued_ms, content, ttl_ms = unpack(ARGV, 4, 8)
+  if not is_as_seen(seen_state, seen_boot, seen_queued_ms) then return 0 end
+  -- Its message must not pile up in a queue nobody reads. The newest messages are at the head, and a
+  -- sweeper goes from the oldest to the newest, so this looks from the tail.
+  if state ~= 'recorded' then unqueue(-1) end
+  answer('error', content, ttl_ms)
+  return 1
+end
+
+-- By a sweeper: drop an event that cattle does not wait for any more, if it is as the sweeper saw it.
+if step == 'expire' then
+  local seen_state, seen_boot, seen_queued_ms, seen_deadline_ms, ttl_ms = unpack(ARGV, 4, 8)
+  if not is_as_seen(seen_state, seen_boot, seen_queued_ms) then return 0 end
+  if count('deadline_ms') ~= tonumber(seen_deadline_ms) then return 0 end
+  local was_queued = state ~= 'recorded' and unqueue(-1) > 0
+  expire(ttl_ms, was_queued and 'queue' or state == 'queued' and 'transit' or state)
+  return 1
+end
+
+-- By a sweeper: queue an event again whose message or process was lost, if it is as the sweeper saw it.
+if step == 'resend' then
+  local seen_state, seen_boot, seen_queued_ms, ttl_ms = unpack(ARGV, 4, 7)
+  if not is_as_seen(seen_state, seen_boot, seen_queued_ms) then return 0 end
+  local fifo = own_fifo()
+  if state == 'recorded' and fifo then
+    -- Its FIFO may be lost, or ids at the head of it.
+    if not redis.call('LPOS', typed(fifo, 'list'), id) then
+      redis.call('RPUSH', fifo, id)
+      redis.call('PEXPIRE', fifo, ttl_ms)
+    end
+    return advance(fifo) == id and 1 or 0
+  end
+  if state == 'claimed' then
+    redis.call('HINCRBY', key, 'deaths', 1)
+    redis.call('HDEL', key, 'rejected_ms')
+  end
+  return push(key) and 1 or 0
+end
+
+-- By a sweeper: forget an event whose hash it cannot read, once its deadline has passed. That one is
+-- known from the index of open events.
+if step == 'drop' then
+  local deadline_ms = redis.call('ZSCORE', typed(OPEN, 'zset'), id)
+  if deadline_ms and tonumber(deadline_ms) > now_ms then return 0 end
+  local fifo = own_fifo()
+  redis.call('DEL', key)
+  redis.call('ZREM', OPEN, id)
+  if fifo then advance(fifo) end
+  return 1
+end
+
+return redis.error_reply('unknown step ' .. tostring(step))

@@ -1,0 +1,41 @@
+"""The ledger's Lua scripts: the steps that one program takes, each atomic in Redis."""
+
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from cowpoke import keys
+
+_FOLDER = Path(__file__).parent
+
+
+def source(name: str) -> str:
+    """Return the text of a script: what all have in common, then its own steps."""
+    texts = (_FOLDER / file for file in ("common.lua", f"{name}.lua"))
+    return "\n".join(text.read_text(encoding="utf-8") for text in texts)
+
+
+class Script:
+    """One script of one Redis. Thread-safe."""
+
+    def __init__(self, client: "redis.Redis", name: str) -> None:
+        self._script = client.register_script(source(name))
+
+    def __call__(
+        self,
+        step: str,
+        host_uuid: str,
+        event_id: str,
+        *args: str | int,
+        pipe: "redis.client.Pipeline | None" = None,
+    ) -> Any:  # noqa: ANN401 -- each step has its own answer
+        """Take a step with one event.
+
+        Errors: redis.RedisError; `redis.ResponseError` concerns this event alone.
+        """
+        return self._script(
+            keys=[keys.event(host_uuid, event_id)],
+            args=[step, host_uuid, event_id, *args],
+            client=pipe,
+        )

@@ -25,12 +25,19 @@ _SECTION = re.compile(r"\b(A[ .]19|B[ .]\d+)\b(?!\.\d)")
 #: Rows with one number: what hurt users (C), what real servers, Engines and users showed (W).
 _PLAIN = re.compile(rf"\b([CW]) (\d+(?:{_AND}(?:\1 )?\d+)*)\b(?!\.\d)")
 
-_HEAD = """# Parity: each behaviour of the old agents, and the tests that hold it
+_HEAD = """# Parity with the old agents
 
-Written by `scripts/parity` from the tests' own words; a test holds it against them. A is what
-python-agent did (A.18: its `CATTLE_*` variables), B what the Go agent added, C what hurt users of
-both, W what a real cattle 1.6 server, Docker Engines up to 29 and public bug reports showed. A
-`must` row without a test fails the suite; `later` is not promised yet.
+Each behavior of the old agents, and the tests that check it. `scripts/parity` writes this page
+from the citations in the tests, and a test checks that it is current.
+
+| section | source of the behavior |
+|---|---|
+| A | python-agent; A.18 lists its `CATTLE_*` variables |
+| B | additions of the Go agent |
+| C | problems that users of both agents reported |
+| W | a real cattle 1.6 server, Docker Engines up to 29 and public bug reports |
+
+A `must` row without a test fails the suite. A `later` row is not guaranteed yet.
 """
 
 
@@ -131,7 +138,7 @@ def _strings(node: ast.AST) -> list[str]:
 
 
 def page() -> str:
-    """docs/parity.md as it should be."""
+    """Return the text of docs/parity.md."""
     found = citations()
     parts = [_HEAD]
     section = ""

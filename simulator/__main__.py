@@ -1,4 +1,4 @@
-"""`python -m simulator`: run the simulated cattle server until it is told to stop."""
+"""`python -m simulator`: run the simulated cattle server until SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from simulator.settings import SimulatorSettings
 def main(host: str | None, port: int | None) -> None:
     """A cattle server (Rancher 1.x) for demos and tests; settings are SIMULATOR_* variables.
 
-    Prints one line, `simulator: URL`, when it listens. Its control API is under /simulator/.
+    Prints `simulator: URL` when it listens. Its control API is under /simulator/.
     """
     given: dict[str, Any] = {"host": host, "port": port}
     try:
@@ -36,7 +36,7 @@ def main(host: str | None, port: int | None) -> None:
 
 
 async def serve(settings: SimulatorSettings) -> None:
-    """Listen, say where, and stop on SIGTERM or SIGINT."""
+    """Listen, print the URL, and stop on SIGTERM or SIGINT."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,4 +1,4 @@
-"""Accounts, their keys, and the agents behind them: who a request is, and which agent it means."""
+"""Accounts, keys and agents: authenticate requests and find the agent they concern."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FIRST_AGENT_ID = 5
 
 @dataclass(slots=True)
 class Account:
-    """Whose keys these are; `raw` accounts name topics verbatim and may publish any name."""
+    """One account and its keys. `raw` accounts use full topic names and may publish any name."""
 
     account_id: int
     kind: str
@@ -44,12 +44,12 @@ class Account:
 
     @property
     def raw(self) -> bool:
-        """Whether topics are used and shown verbatim."""
+        """Whether topic names are used as they are."""
         return self.kind == "service"
 
     @property
     def headers(self) -> dict[str, str]:
-        """Return the headers that name the account; admin, whom unknown keys become, has a name."""
+        """Return the headers that identify the account; unknown keys may count as admin."""
         external = f"1a{self.account_id}"
         name = {"X-API-ACCOUNT-NAME": "admin"} if self.kind == "admin" else {}
         return {
@@ -62,7 +62,7 @@ class Account:
 
 @dataclass(slots=True, eq=False)
 class Agent:
-    """One agent: its state, the misses that threaten it, and what it reported last."""
+    """One agent: its state, its missed pings and its last report."""
 
     agent_id: int
     account: Account
@@ -74,11 +74,11 @@ class Agent:
 
     @property
     def external_id(self) -> str:
-        """The id on the wire, `1a5` for agent 5."""
+        """Return the id on the wire, `1a5` for agent 5."""
         return f"1a{self.agent_id}"
 
     def to_json(self) -> dict[str, Any]:
-        """The agent as the control API shows it, without its secret."""
+        """Return the agent for the control API, without its secret."""
         return {
             "id": self.external_id,
             "agent_id": self.agent_id,
@@ -97,7 +97,7 @@ ACCOUNT = web.RequestKey("account", Account)
 
 
 class Agents:
-    """All accounts and agents, and the questions a request asks of them."""
+    """All accounts and agents, with the look-ups that requests need."""
 
     def __init__(self, specs: tuple[AgentSettings, ...], *, security_enabled: bool) -> None:
         self._security_enabled = security_enabled
@@ -138,9 +138,9 @@ class Agents:
         return agent
 
     def find(self, selector: str | int | None) -> Agent:
-        """The agent meant by a number, an external id or an access key; the only one if unsaid.
+        """Return the agent with a number, external id or access key; by default the only agent.
 
-        Errors: ValueError when none or several could be meant.
+        Errors: ValueError if no agent or several agents match.
         """
         if selector is None:
             found = list(self._agents.values())
@@ -157,10 +157,10 @@ class Agents:
         return found[0]
 
     def authenticate(self, request: web.Request) -> Account:
-        """Return the account of a request's Basic keys and keep it for the answer's headers.
+        """Return the account of a request's Basic keys and store it for the response headers.
 
-        Errors: 401. With access control off (a fresh cattle) unknown keys become admin's instead,
-        unless the request forbids that with X-ENFORCE-AUTHENTICATION.
+        Errors: 401. With access control off (a fresh cattle), unknown keys count as admin instead,
+        unless the request has the header X-ENFORCE-AUTHENTICATION.
         """
         headers = request.headers
         access_key, secret_key = _basic_keys(headers.get("Authorization", ""))
@@ -176,7 +176,7 @@ class Agents:
         return account
 
     def usable_agent(self, account: Account) -> Agent:
-        """The one live agent of an account; merely asking wakes it up when it is disconnected.
+        """Return the one live agent of an account; start a reconnect if it is disconnected.
 
         Errors: 403 without a live agent, 422 with several.
         """
@@ -191,7 +191,7 @@ class Agents:
 
 
 def _basic_keys(authorization: str) -> tuple[str, str]:
-    """Access and secret key of an Authorization header; empty ones when it is no Basic auth."""
+    """Return access and secret key of an Authorization header; empty strings if not Basic."""
     scheme, _, encoded = authorization.partition(" ")
     if scheme.lower() != "basic":
         return "", ""

@@ -1,4 +1,4 @@
-"""The few other cattle resources a bridge asks for: the root, agents, reconnecting one."""
+"""Other cattle resources that a bridge uses: the API root, agents, and the action reconnect."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Api:
         self._agents = agents
 
     async def root(self, request: web.Request) -> web.Response:
-        """What this version offers; its headers say who the caller is taken for."""
+        """Return the API root; its headers identify the caller's account."""
         self._agents.authenticate(request)
         version = request.match_info["version"]
         base = api_url(request)
@@ -32,7 +32,7 @@ class Api:
         return web.json_response(body)
 
     async def agents(self, request: web.Request) -> web.Response:
-        """An agent sees exactly itself, a service account sees all."""
+        """List agents: an agent sees itself, a service account sees all."""
         account = self._agents.authenticate(request)
         shown = account.agents if account.kind == "agent" else list(self._agents)
         body = {
@@ -43,7 +43,7 @@ class Api:
         return web.json_response(body)
 
     async def agent(self, request: web.Request) -> web.Response:
-        """One agent; an agent sees itself only."""
+        """Return one agent; an agent sees only itself."""
         account = self._agents.authenticate(request)
         agent = self._agent_of(request)
         if account.kind == "agent" and agent not in account.agents:
@@ -51,7 +51,7 @@ class Api:
         return web.json_response(_resource(request, agent))
 
     async def reconnect(self, request: web.Request) -> web.Response:
-        """The action a RAW subscriber needs, as its subscribing wakes nobody up."""
+        """Reconnect an agent; a RAW subscription does not do it by itself."""
         account = self._agents.authenticate(request)
         if account.kind == "agent":
             raise CattleRefusalError("Access Denied", 403, "Forbidden")
@@ -69,7 +69,7 @@ class Api:
 
 
 def _resource(request: web.Request, agent: Agent) -> dict[str, Any]:
-    """Return an agent as cattle's API shows it; an action is listed where it is possible."""
+    """Return an agent in the format of cattle's API, with its available actions."""
     url = f"{api_url(request)}/agents/{agent.external_id}"
     links = ("account", "configItemStatuses", "hosts", "instances", "physicalHosts", "storagePools")
     possible = {"reconnect": agent.state in RECONNECTABLE}

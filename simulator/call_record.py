@@ -1,4 +1,4 @@
-"""What is remembered of one call: when it was sent, every reply to it, and how it ended."""
+"""The record of one call: send times, replies and result."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ ReplyKind = Literal["progress", "final", "duplicate", "late", "progress_after_fi
 
 @dataclass(slots=True)
 class Reply:
-    """One reply event and what it was to its call when it came."""
+    """One reply event, and its kind when it arrived."""
 
     kind: ReplyKind
     received_ms: float
     event: Event
 
     def to_json(self, *, data: bool) -> dict[str, Any]:
-        """The reply event with its time and kind; without its data when a list is long."""
+        """Return the reply with its time and kind; without its data in long lists."""
         event = self.event if data else {k: v for k, v in self.event.items() if k != "data"}
         return {"kind": self.kind, "received_ms": self.received_ms, "event": event}
 
 
 @dataclass(slots=True, eq=False)
 class CallRecord:
-    """One event that was sent and what came back."""
+    """One event that was sent, and its replies."""
 
     id: str
     reply_to: str | None
@@ -67,33 +67,33 @@ class CallRecord:
 
     @property
     def id_key(self) -> tuple[str, str | None]:
-        """What a reply must name to be matched: the event's id and its reply address."""
+        """Return what a reply must contain to match: event id and reply address."""
         return (self.id, self.reply_to)
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more is awaited, a retry with a new id included."""
+        """Whether the call is over and no retry with a new id will follow."""
         return self.state != "waiting" and not self.will_retry
 
     def decide_retry(self) -> None:
-        """Decide, when the call just ended, whether its event is sent again with a new id."""
+        """Decide whether the event of a call that ended is sent again with a new id."""
         allowed = self.state == "timeout" and self.attempt <= self.retries_new_id
         self.will_retry = allowed or (self.as_process and replays(self))
 
     @property
     def final(self) -> Event | None:
-        """The reply that counted."""
+        """Return the accepted final reply."""
         return next((reply.event for reply in self.replies if reply.kind == "final"), None)
 
     def of_kind(self, *kinds: ReplyKind) -> list[Reply]:
-        """The replies of some kinds, in arrival order."""
+        """Return the replies of some kinds, in arrival order."""
         return [reply for reply in self.replies if reply.kind in kinds]
 
     def to_json(self, *, data: bool = True) -> dict[str, Any]:
-        """The record as the control API shows it.
+        """Return the record for the control API.
 
-        Shape: `replies` is everything that matched, in arrival order; `late` and `duplicates` are
-        the same entries picked out.
+        Shape: `replies` contains all matching replies in arrival order; `late` and `duplicates`
+        are subsets of it.
         """
 
         def shown(*kinds: ReplyKind) -> list[dict[str, Any]]:

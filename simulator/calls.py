@@ -1,14 +1,14 @@
-"""Calls: an event, the address its reply must come to, its timer, and the rules of matching.
+"""Calls: an event with its reply address and timer, and the rules that match replies to it.
 
     waiting -(first final reply)-> success | error
-    waiting -(N sends, each unanswered for its time)-> timeout -(asked for)-> a new call, new id
-    one_way                            an event that wants no reply
+    waiting -(N sends without an answer)-> timeout -(if requested)-> a new call, new id
+    one_way                            an event without a reply address
 
-With `as_process` a call is played on as cattle's process layer does, see processes.py.
+With `as_process` a call continues as in cattle's process layer; see processes.py.
 
 A reply counts when its name is the call's reply address and the first of its previousIds is the
-event's id. The first final wins. Nothing but progress prolongs the wait, and only where cattle
-listens for it. Reply addresses are used again for later calls, as cattle pools them.
+event's id. The first final reply wins. Only progress extends the timeout, and only for
+calls where cattle accepts progress. Reply addresses are reused, because cattle pools them.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ FORGET_AFTER_TIMEOUTS = 2
 
 
 def _wake(moved: asyncio.Future[None], _: CallRecord) -> None:
-    """Tell one who waits; it may have given up."""
+    """Wake a waiter, which may have given up."""
     if not moved.done():
         moved.set_result(None)
 
 
 class Calls:
-    """All calls in flight and past."""
+    """All calls, active and finished."""
 
     def __init__(
         self, subscriptions: Subscriptions, stats: Stats, *, clock_offset_ms: int = 0
@@ -67,9 +67,9 @@ class Calls:
         as_process: bool = False,
         kept: bool = True,
     ) -> CallRecord:
-        """Send an event and wait for its reply in the background; what it lacks is filled in.
+        """Send an event and wait for its reply in the background; fill in missing fields.
 
-        Errors: NoHealthyHostError, of processes alone.
+        Errors: NoHealthyHostError, only with `as_process`.
         """
         if as_process:
             check_host(agent, event)
@@ -93,15 +93,15 @@ class Calls:
         return record
 
     def records(self) -> Iterable[CallRecord]:
-        """Every call kept, oldest first."""
+        """Return all stored calls, oldest first."""
         return tuple(self._kept)
 
     def record(self, event_id: str) -> CallRecord | None:
-        """The latest call under an event id."""
+        """Return the latest call with an event id."""
         return self._latest.get(event_id)
 
     def receive(self, reply: Event) -> CallRecord | None:
-        """Take a published reply; the answer is the call it names, whether or not it counted."""
+        """Process a published reply and return its call, whether the reply was accepted or not."""
         previous = reply.get("previousIds")
         request_id = previous[0] if isinstance(previous, list) and previous else previous
         record = self._by_key.get((str(request_id), reply.get("name")))
@@ -120,7 +120,7 @@ class Calls:
         return record
 
     async def wait(self, record: CallRecord, wait_s: float) -> CallRecord:
-        """The call, or the retry it became, when it ended or the patience did."""
+        """Wait for a call or its retry; return it when it ended or after the timeout."""
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + wait_s
         while True:
@@ -133,13 +133,13 @@ class Calls:
             await asyncio.wait((moved,), timeout=deadline_s - loop.time())
 
     def stop(self) -> None:
-        """Forget the timers."""
+        """Cancel the timers."""
         for record in self._by_key.values():
             if record.timer is not None:
                 record.timer.cancel()
 
     def _filled(self, event: Event, timeout_s: float, *, one_way: bool) -> Event:
-        """The event with an id, a time and, unless it wants none, a reply address."""
+        """Return the event with id, time and, unless disabled, a reply address."""
         made: Event = {
             "id": new_event_id(),
             "time": int(epoch_ms()) + self._clock_offset_ms,
@@ -186,7 +186,7 @@ class Calls:
         record.timer = loop.call_later(record.timeout_s, self._expire, record)
 
     def _expire(self, record: CallRecord) -> None:
-        """One timeout is over: progress buys another, sends are counted, then the call fails."""
+        """Handle a timeout: wait again after progress, else send again, else fail the call."""
         if record.progressed:
             record.progressed = False
         else:
@@ -204,7 +204,7 @@ class Calls:
         self._conclude(record)
 
     def _conclude(self, record: CallRecord) -> None:
-        """Do what follows the end of a call: send it again, undo it, or only close it."""
+        """Handle the end of a call: send it again, undo it, or close it."""
         if record.lent_address and record.reply_to is not None:
             self._free_addresses.append(record.reply_to)
         record.decide_retry()
@@ -223,7 +223,7 @@ class Calls:
             record.timer = loop.call_later(wait_s, self._retry, record)
 
     def _retry(self, record: CallRecord) -> None:
-        """Cattle's process layer plays it again: the same resource, a new id, a new address."""
+        """Replay the call as cattle's process layer does: same resource, new id, new address."""
         assert record.event is not None
         event = self._filled(without_call(record.event), record.timeout_s, one_way=False)
         again = CallRecord(
@@ -247,7 +247,7 @@ class Calls:
         self._close(record)
 
     def _kind(self, record: CallRecord, reply: Event) -> ReplyKind:
-        """What a matching reply is to its call, counted."""
+        """Classify a matching reply and count it."""
         final = reply.get("transitioning") in (None, "no", "error")
         if record.state == "one_way":
             self._stats.unmatched += 1
@@ -281,7 +281,7 @@ class Calls:
         self._conclude(record)
 
     def _close(self, record: CallRecord) -> None:
-        """The call is over: drop the payload, tell who waits, forget a ping after a while."""
+        """Close the call: drop the payload, wake the waiters, and remove a ping after a while."""
         record.event = None
         record.timer = None
         waiting, record.on_end = record.on_end, []

@@ -1,4 +1,4 @@
-"""A synchronous client of the simulator's control API, for the demo and the tests."""
+"""Synchronous client of the simulator's control API, for the demo and the tests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class SimulatorError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """How one event ended; `record` is everything the simulator knows of it."""
+    """The result of one event; `record` is the full record of the simulator."""
 
     id: str
     state: str
@@ -32,19 +32,19 @@ class Call:
 
     @property
     def data(self) -> dict[str, Any]:
-        """The final reply's payload, empty when there is none."""
+        """Return the data of the final reply, or an empty dict."""
         return (self.reply or {}).get("data") or {}
 
     @property
     def message(self) -> str | None:
-        """What the user would see of a failure; a pull task shows only the internal text."""
+        """Return the failure text that the user sees; pull tasks show only the internal text."""
         is_pull = self.record.get("name") == "compute.instance.pull"
         text = "transitioningInternalMessage" if is_pull else "transitioningMessage"
         return (self.reply or {}).get(text)
 
     @classmethod
     def of_record(cls, record: dict[str, Any]) -> Call:
-        """The short form of a record."""
+        """Return the result of a record."""
         return cls(
             id=record["id"],
             state=record["state"],
@@ -58,7 +58,7 @@ class Call:
 
 
 class Cattle:
-    """One simulator, by its address with or without `/v1`; safe to use from several threads."""
+    """A client of one simulator, by its URL with or without `/v1`. Thread-safe."""
 
     def __init__(self, base_url: str) -> None:
         parts = urlsplit(base_url)
@@ -88,9 +88,9 @@ class Cattle:
         wait_s: float = 60,
         agent: str | int | None = None,
     ) -> Call:
-        """Send an event and wait for its end; `raw_event` is sent as it is, the rest fills gaps.
+        """Send an event and wait for its end. Other arguments fill gaps in `raw_event`.
 
-        With `as_process` the answer is the last of the calls that cattle's process makes of it.
+        With `as_process`, return the last call of cattle's process.
         """
         named = {
             "name": name or None,
@@ -118,7 +118,7 @@ class Cattle:
         return Call.of_record(answer)
 
     def send(self, name: str = "", data: dict[str, Any] | None = None, **options: Any) -> str:  # noqa: ANN401
-        """Send an event without waiting, options as for `call`; the answer is its id."""
+        """Send an event without waiting and return its id; options as for `call`."""
         return self.call(name, data, **{**options, "wait_s": 0}).id
 
     def send_burst(
@@ -130,42 +130,42 @@ class Cattle:
         timeout_ms: float = 45_000,
         agent: str | int | None = None,
     ) -> list[str]:
-        """Send an event for so many resources at once; return the ids."""
+        """Send an event for several resources at once; return the ids."""
         event = {"name": name, "data": data, "resourceType": "instanceHostMap"}
         body = {"event": event, "agent": agent, "timeout_ms": timeout_ms, "copies": copies}
         return list(self._ask("POST", "/events", body)["ids"])
 
     def wait(self, event_id: str, wait_s: float = 60) -> Call:
-        """The call under an id, or the retry it became, when it ended or the patience did."""
+        """Wait for a call or its retry; return it when it ended or after the timeout."""
         path = f"/calls/{quote(event_id, safe='')}?wait_s={wait_s}"
         return Call.of_record(self._ask("GET", path, timeout_s=wait_s + SLACK_S))
 
     def record(self, event_id: str) -> dict[str, Any]:
-        """Everything known of one call."""
+        """Return the record of one call."""
         return dict(self._ask("GET", f"/calls/{quote(event_id, safe='')}"))
 
     def records(self, *, data: bool = True) -> list[dict[str, Any]]:
-        """Everything known of every call, oldest first; without payloads when there are many."""
+        """Return all records, oldest first; without payloads if there are many."""
         return list(self._ask("GET", f"/calls?data={int(data)}"))
 
     def stats(self) -> dict[str, Any]:
-        """The server's counters."""
+        """Return the server's counters."""
         return dict(self._ask("GET", "/stats"))
 
     def frames(self, text: str, *, agent: str | int | None = None) -> int:
-        """Send any text on an agent's sockets; the answer is how many sockets that are."""
+        """Send any text on an agent's sockets; return the number of sockets."""
         return int(self._ask("POST", "/frames", {"text": text, "agent": agent})["sockets"])
 
     def faults(self, **knobs: Any) -> dict[str, Any]:  # noqa: ANN401
-        """Turn the knobs named (`drop_sockets=True` cuts now); the answer is all knobs."""
+        """Set fault knobs (`drop_sockets=True` cuts at once); return all knobs."""
         return dict(self._ask("PUT", "/faults", knobs))
 
     def faults_off(self) -> dict[str, Any]:
-        """Every knob off."""
+        """Turn all faults off."""
         return dict(self._ask("DELETE", "/faults"))
 
     def agents(self) -> list[dict[str, Any]]:
-        """Every agent, its state and what it reported last."""
+        """Return all agents with state and last report."""
         return list(self._ask("GET", "/agents"))
 
     def add_agent(self, access_key: str, secret_key: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -181,9 +181,9 @@ class Cattle:
             del self._local.connection
 
     def _ask(self, method: str, path: str, body: object = None, *, timeout_s: float = 60) -> Any:  # noqa: ANN401  JSON
-        """One control call on this thread's kept connection.
+        """Make one control call on this thread's connection.
 
-        Errors: SimulatorError for a refusal, OSError when the simulator is not there.
+        Errors: SimulatorError for a refusal, OSError if the simulator is unreachable.
         """
         connection = getattr(self._local, "connection", None)
         if connection is None:

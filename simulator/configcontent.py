@@ -1,4 +1,4 @@
-"""/configcontent: which version of each config item an agent says it applied."""
+"""/configcontent: the config item versions that agents applied."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ VERSION = "1-simulated"
 
 
 class ConfigContent:
-    """GET gives an item's archive, PUT takes the version an agent applied."""
+    """GET returns the archive of an item, PUT stores the version that an agent applied."""
 
     def __init__(self, agents: Agents) -> None:
         self._agents = agents
 
     async def get(self, request: web.Request) -> web.Response:
-        """The item as a gzip tar; one that says `uptodate` when the agent has it.
+        """Return the item as a gzip tar; the tar contains `uptodate` if the agent has it.
 
-        Errors: 401, 403, 404 for an item nobody knows.
+        Errors: 401, 403, 404 for an unknown item.
         """
         self._agent_and_item(request)
         item = request.match_info["item"]
@@ -36,9 +36,9 @@ class ConfigContent:
         return web.Response(body=body, content_type="application/octet-stream")
 
     async def put(self, request: web.Request) -> web.Response:
-        """The agent applied a version; `latest` marks the item in sync.
+        """Store the version that the agent applied; `latest` marks the item as current.
 
-        Without a version nothing is recorded and the answer is that of a GET.
+        Without a version, nothing is stored and the response is that of a GET.
         """
         version = request.query.get("version", "")
         if not version:
@@ -57,7 +57,7 @@ class ConfigContent:
 
 
 def _archive(item: str, *, up_to_date: bool) -> bytes:
-    """A tar with the item's root directory, its version and the sums of both."""
+    """Return a tar with the item's root directory, its version and checksums."""
     files = {"uptodate" if up_to_date else "content": b"", "version": f"{VERSION}\n".encode()}
     sums = "".join(
         f"{hashlib.sha1(content, usedforsecurity=False).hexdigest()}  {name}\n"

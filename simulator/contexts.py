@@ -1,4 +1,4 @@
-"""The `context` of an event: which of cattle's processes sent it, spelled as cattle spells it."""
+"""The `context` of an event: the cattle process that sent it, in cattle's spelling."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""/simulator/...: the HTTP control API; makes the server send, shows replies, turns knobs.
+"""/simulator/...: the HTTP control API: send events, show replies, inject faults.
 
-No keys: it answers loopback peers only, whatever address the server listens on.
+It needs no keys and serves only loopback peers, whatever address the server listens on.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PREFIX = "/simulator"
 
 
 class ControlRequestError(ValueError):
-    """A control call that cannot be meant; its message goes back with a 400."""
+    """An invalid control request; answered with 400 and this message."""
 
 
 class EventRequest(BaseModel):
@@ -77,7 +77,7 @@ class Control:
         self._stats = stats
 
     def routes(self) -> list[web.RouteDef]:
-        """Where each handler is found."""
+        """Return the routes of all handlers."""
         return [
             web.post(f"{PREFIX}/events", self.send_event),
             web.get(f"{PREFIX}/calls", self.show_calls),
@@ -92,7 +92,7 @@ class Control:
         ]
 
     async def send_event(self, request: web.Request) -> web.Response:
-        """Send an event as a call; with wait_s, answer with its record when it ended."""
+        """Send an event as a call; with wait_s, respond with its record when it ended."""
         asked = EventRequest.model_validate(await _json(request))
         if not isinstance(asked.event.get("name"), str):
             raise ControlRequestError("The event needs a name, such as compute.instance.activate.")
@@ -147,11 +147,11 @@ class Control:
         return web.json_response({**self._stats.snapshot(), **sockets})
 
     async def show_faults(self, _: web.Request) -> web.Response:
-        """The knobs as they stand."""
+        """Return the fault knobs."""
         return web.json_response(self._faults.knobs.model_dump())
 
     async def turn_faults(self, request: web.Request) -> web.Response:
-        """Turn the knobs named; `drop_sockets` is no knob but cuts every socket now."""
+        """Set fault knobs; `drop_sockets` cuts every socket at once."""
         changes = await _json(request)
         drop = changes.pop("drop_sockets", False)
         knobs = self._faults.turn(changes)
@@ -160,12 +160,12 @@ class Control:
         return web.json_response(knobs.model_dump())
 
     async def clear_faults(self, _: web.Request) -> web.Response:
-        """Every knob off."""
+        """Turn all faults off."""
         self._faults.clear()
         return web.json_response(self._faults.knobs.model_dump())
 
     async def show_agents(self, _: web.Request) -> web.Response:
-        """Every agent with its state and what it reported last."""
+        """Return all agents with state and last report."""
         return web.json_response([agent.to_json() for agent in self._agents])
 
     async def add_agent(self, request: web.Request) -> web.Response:
@@ -178,7 +178,7 @@ class Control:
 
 @web.middleware
 async def loopback_only(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Keep the control API to this host, and turn its mistakes into readable answers."""
+    """Reject peers that are not on loopback; turn errors into readable responses."""
     if not request.path.startswith(f"{PREFIX}/"):
         return await handler(request)
     if not _is_loopback(request.remote):
@@ -198,7 +198,7 @@ def _is_loopback(remote: str | None) -> bool:
 
 
 def _copies(asked: EventRequest) -> list[dict[str, Any]]:
-    """Return the event once as it is, or so many copies for resources `<id>-0`, `<id>-1`, ..."""
+    """Return the event, or copies of it for the resources `<id>-0`, `<id>-1`, ..."""
     if asked.copies == 1:
         return [asked.event]
     resource_id = asked.event.get("resourceId", "1x")

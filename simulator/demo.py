@@ -1,8 +1,8 @@
-"""`make demo`: the main job once, for real, on this machine, with every step shown.
+"""`make demo`: run the main job once on this machine and show every step.
 
 The demo starts Redis, a simulated cattle server, the bridge and one worker. cattle sends the events
-of a container in its own order. The container answers on its published port, and events stop and
-remove it. Everything that was started ends. A failure names its step and exits with a code.
+of a container in its own order. The container answers on its published port; then events stop and
+remove it. Everything that was started is stopped. A failure names its step and sets the exit code.
 """
 
 import json
@@ -44,11 +44,11 @@ T = TypeVar("T")
 
 
 class StepFailedError(Exception):
-    """Raised when a step of the demo did not end as it should; says which and how."""
+    """A step of the demo failed; the message names the step and the reason."""
 
 
 class Narrator(threading.Thread):
-    """Shows the programs' own log lines as they come, among the demo's."""
+    """Prints the log lines of the programs between the lines of the demo."""
 
     def __init__(self, programs: Mapping[str, Program]) -> None:
         super().__init__(daemon=True)
@@ -62,7 +62,7 @@ class Narrator(threading.Thread):
             self.catch_up()
 
     def catch_up(self) -> None:
-        """Show what came since the last look, in the order it happened."""
+        """Print new lines in order of time."""
         facts = [fact for name in self._programs for fact in self._fresh(name)]
         for _, name, line in sorted(facts):
             say(name, line)
@@ -82,19 +82,19 @@ class Narrator(threading.Thread):
         return facts
 
     def stop(self) -> None:
-        """End, with everything shown."""
+        """Stop after the last line is printed."""
         self._over.set()
         self.join()
         self.catch_up()
 
 
 def say(who: str, what: str) -> None:
-    """One line of the story."""
+    """Print one line."""
     click.echo(f"  {click.style(f'{who:>9}', fg='cyan')}  {what}")
 
 
 def step(title: str, do: Callable[[], T]) -> T:
-    """One step, named when it fails."""
+    """Run one step; a failure contains its name."""
     click.echo(click.style(title, bold=True))
     try:
         return do()
@@ -103,7 +103,7 @@ def step(title: str, do: Callable[[], T]) -> T:
 
 
 def main() -> int:
-    """Run the demo; the exit code."""
+    """Run the demo and return the exit code."""
     # Ended like by Ctrl-C, so that everything is taken down.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     began_s = time.monotonic()
@@ -129,7 +129,7 @@ def main() -> int:
 
 
 class _Demo:
-    """The parts of one demo; everything is taken down by the stack, whatever happened."""
+    """The parts of one demo; the exit stack removes all of them in every case."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
@@ -155,7 +155,7 @@ class _Demo:
         step("Nothing is left of it", lambda: self._gone(client))
 
     def who_ended(self) -> str:
-        """Which of the programs are gone, and what each said last: most failures are theirs."""
+        """Return the programs that exited, with their last lines: most failures are theirs."""
         return "".join(
             f"\n  the {program.module} ended with code {program.returncode}; its last words:\n"
             + "\n".join(f"    {line}" for line in program.output().splitlines()[-3:])

@@ -1,4 +1,4 @@
-"""The knobs that break the simulated server; every knob off is a healthy cattle."""
+"""Fault injection of the simulated server; without faults it acts like a healthy cattle."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Knobs(BaseModel):
-    """What is broken now. The publish faults hit the next `publish_status_count` posts, or all."""
+    """The active faults. Publish faults hit the next `publish_status_count` posts, or all."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -34,35 +34,35 @@ class Knobs(BaseModel):
 
 
 class Faults:
-    """The knobs in force, and the events that turning them sets off."""
+    """The active knobs, and the asyncio events that changes of them trigger."""
 
     def __init__(self) -> None:
         self.knobs = Knobs()
         self._changed = asyncio.Event()
 
     def turn(self, changes: dict[str, Any]) -> Knobs:
-        """Turn the knobs named; the others stay.
+        """Set the given knobs; keep the others.
 
-        Errors: pydantic.ValidationError names the knob that does not exist or cannot be so.
+        Errors: pydantic.ValidationError names the unknown knob or invalid value.
         """
         self.knobs = Knobs.model_validate({**self.knobs.model_dump(), **changes})
         self._wake()
         return self.knobs
 
     def clear(self) -> None:
-        """Everything off; hanging posts go on."""
+        """Turn all faults off; hanging posts continue."""
         self.knobs = Knobs()
         self._wake()
 
     def cuts_next_frame(self) -> bool:
-        """Whether this event frame is to be truncated; counts down."""
+        """Return whether to truncate this event frame, and count down."""
         left = self.knobs.cut_frame
         if left:
             self.knobs = self.knobs.model_copy(update={"cut_frame": left - 1})
         return left > 0
 
     def hits_publish(self, size_bytes: int = 0) -> bool:
-        """Whether a publish fault is on and hits a post of this size; counts down."""
+        """Return whether a publish fault hits a post of this size, and count down."""
         knobs = self.knobs
         if 0 < size_bytes <= knobs.publish_over_bytes:
             return False

@@ -1,4 +1,4 @@
-"""The liveness schedule: every agent's ping on one tick, and what missed pings do to an agent.
+"""The ping schedule: all agents on one tick, and the agent states after missed pings.
 
 active -(6 misses)-> reconnecting -(pong)-> reconnected -> finishing-reconnect -> active
 reconnecting -(no pong for 180 s)-> disconnecting -> disconnected -(it subscribes)-> reconnecting
@@ -25,13 +25,13 @@ INSTANCES_EVERY = 3
 
 
 def options_at(tick: int) -> dict[str, bool]:
-    """What the pings of a tick ask for; one counter for all agents, so all are heavy at once."""
+    """Return the options of a tick's pings; all agents get large pings at the same tick."""
     every = {"stats": STATS_EVERY, "resources": RESOURCES_EVERY, "instances": INSTANCES_EVERY}
     return {name: True for name, ticks in every.items() if tick % ticks == 0}
 
 
 class Pings:
-    """Sends pings, counts misses and moves agents between their states."""
+    """Sends pings, counts missed ones and changes agent states."""
 
     def __init__(
         self, settings: SimulatorSettings, agents: Agents, calls: Calls, stats: Stats
@@ -55,7 +55,7 @@ class Pings:
             await asyncio.sleep(self._settings.ping_interval_s)
 
     def reconnect(self, agent: Agent) -> None:
-        """Begin to win an agent back; once per agent at a time."""
+        """Start to reconnect an agent; at most once per agent at a time."""
         if agent.agent_id in self._reconnects:
             return
         agent.state = "reconnecting"
@@ -64,7 +64,7 @@ class Pings:
         task.add_done_callback(lambda _: self._reconnects.pop(agent.agent_id, None))
 
     async def stop(self) -> None:
-        """Give up all reconnects."""
+        """Cancel all reconnects."""
         tasks = list(self._reconnects.values())
         for task in tasks:
             task.cancel()
@@ -89,7 +89,7 @@ class Pings:
         return self._calls.start(agent, event, timeout_s=timeout_s, sends=sends, kept=False)
 
     def _judge(self, record: CallRecord) -> None:
-        """A pong clears the misses; silence or an error is a miss, and enough of them alarm."""
+        """Reset the misses after a pong, else count one and reconnect after the limit."""
         agent = record.agent
         if record.state == "success":
             self._note_pong(record)
@@ -112,7 +112,7 @@ class Pings:
             agent.resources = resources
 
     async def _win_back(self, agent: Agent) -> None:
-        """Ping until it answers; after too long a silence it is disconnected."""
+        """Ping until the agent answers; disconnect it after the timeout."""
         settings = self._settings
         loop = asyncio.get_running_loop()
         started_s = loop.time()

@@ -1,9 +1,9 @@
-"""What cattle's processes do around a call: when they replay, undo or remove. No state.
+"""Rules of cattle's processes around a call: replay, undo, remove. No state.
 
-Rules, as recorded:
+Rules from the recordings:
 
-- A call that timed out is sent again with a new id, after a pause that grows.
-- After an error of an activate come four more, back to back, each with a new id; then a deactivate.
+- A call that timed out is sent again with a new id, after a growing backoff.
+- After an activate fails, cattle sends four more at once, each with a new id; then a deactivate.
 - A first start that times out while its agent is reconnecting removes the instance: cattle sends
   `storage.volume.remove` for its root volume, and no more activates.
 - A first start is refused while its agent is reconnecting: "No healthy hosts".
@@ -28,7 +28,7 @@ OF_ONE_CALL = ("id", "time", "replyTo", "context")
 
 
 class NoHealthyHostError(ValueError):
-    """A first start was asked for while its agent is reconnecting."""
+    """A first start was requested while its agent is reconnecting."""
 
 
 def retry_wait_s(attempt: int) -> float:

@@ -1,8 +1,9 @@
 """POST /publish: one reply event per request, validated as cattle does, then 201 without a body.
 
-201 only means "put on the bus": a late or unknown reply gets it as well. Nobody checks that a reply
-belongs to the caller's agent; knowing the address is enough. cattle accepts fractions in integer
-fields, a text as `previousIds` and any word in `transitioning`; `strict_publish` refuses them.
+201 only means "put on the bus": late and unknown replies get it as well. cattle does not check
+that a reply belongs to the caller's agent; the reply address is enough. cattle accepts fractions in
+integer fields, a text as `previousIds` and any word in `transitioning`; `strict_publish` refuses
+them.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ BAD_GATEWAY = 502
 
 
 class Publish:
-    """The handler of /publish and the faults that hit it."""
+    """The handler of /publish, with its faults."""
 
     def __init__(
         self, agents: Agents, calls: Calls, faults: Faults, stats: Stats, *, strict: bool
@@ -51,7 +52,7 @@ class Publish:
         self._stats = stats
 
     async def publish(self, request: web.Request) -> web.StreamResponse:
-        """POST /publish with everything that may be broken about it today."""
+        """Handle POST /publish, with the active faults."""
         raw = await request.read()
         if self._faults.knobs.delay_publish_ms:
             await asyncio.sleep(self._faults.knobs.delay_publish_ms / 1000)
@@ -68,7 +69,7 @@ class Publish:
         return response
 
     def accept(self, request: web.Request, raw: bytes) -> web.Response:
-        """Authenticate, validate, hand over.
+        """Authenticate, validate, and pass the reply to its call.
 
         Errors: 401, 400 InvalidBodyContent, 422 MissingRequired/NotNullable/InvalidFormat, 403.
         """
@@ -80,7 +81,7 @@ class Publish:
         return web.Response(status=201)
 
     async def _broken(self, request: web.Request, raw: bytes) -> web.Response | None:
-        """Break this post as the knobs say; None lets it through after all."""
+        """Apply the active faults to this post; None means no fault."""
         knobs = self._faults.knobs
         if knobs.publish_hang:
             await self._faults.hang_ends()
@@ -96,7 +97,7 @@ class Publish:
 
 
 def _validated(raw: bytes, *, strict: bool) -> Event:
-    """The reply event in a body; fields the schema does not know are dropped without a word."""
+    """Return the reply event of a body; unknown fields are dropped silently."""
     try:
         body: Any = json.loads(raw)
     except ValueError:
@@ -122,7 +123,7 @@ def _validated(raw: bytes, *, strict: bool) -> Event:
 
 
 def _refuse_luck(body: Event) -> None:
-    """Refuse what cattle accepts although no agent may send it."""
+    """Refuse replies that cattle accepts although an agent must not send them."""
     ids = body.get("previousIds", [])
     if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
         raise CattleRefusalError("no list of ids", 422, "InvalidFormat", "previousIds")
@@ -131,7 +132,7 @@ def _refuse_luck(body: Event) -> None:
 
 
 def _failure(status: int) -> web.Response:
-    """A failing server's answer: a proxy's HTML for 502, a wait for 429, else cattle's JSON."""
+    """Return an error response: a proxy's HTML for 502, Retry-After for 429, else JSON."""
     if status == BAD_GATEWAY:
         page = (
             "<html><head><title>502 Bad Gateway</title></head><body>502 Bad Gateway</body></html>"

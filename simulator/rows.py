@@ -33,7 +33,7 @@ def empty(*columns: str) -> Row:
 
 
 def split_image(name: str) -> tuple[str, str]:
-    """Return the registry and the rest of an image's name, as cattle takes a name apart."""
+    """Return the registry and the rest of an image's name, as cattle splits a name."""
     first, slash, rest = name.partition("/")
     has_registry = slash and ("." in first or ":" in first or first == "localhost")
     return (first, rest) if has_registry else (DOCKER_HUB, name)
@@ -190,7 +190,7 @@ def nic_row(instance: Instance) -> Row:
 
 
 def port_row(instance: Instance, number: int, private: int, public: int | None) -> Row:
-    """Return a port that a user asked for; a public port of None is chosen by the Engine."""
+    """Return a published port; the Engine chooses a public port of None."""
     return {
         **empty("description", "name", "privateIpAddressId", "removeTime", "removed"),
         "id": number,

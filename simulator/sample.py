@@ -1,7 +1,7 @@
-"""Events as cattle 1.6 sends them for one small instance: for the demo, the bench and the chaos.
+"""Events as cattle 1.6 sends them for one small instance; used by demo, bench and chaos run.
 
-The rows and their columns are cattle's, the values are ours. An event of an instance that ran
-before carries what the replies reported of it: `instance = after(instance, reply_data)`.
+Rows and columns are cattle's; the values are ours. An event of an instance that ran before
+contains the data that earlier replies reported: `instance = after(instance, reply_data)`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ class Instance:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SampleEvent:
-    """What the simulator's control API wants to know of an event."""
+    """The arguments of an event for the simulator's control API."""
 
     name: str
     resource_type: str

@@ -1,4 +1,4 @@
-"""CattleServer: the parts wired together, listening on one address."""
+"""CattleServer: all parts of the simulated server on one address."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ class CattleServer:
 
     @property
     def url(self) -> str:
-        """Cattle's API address, what an agent calls CATTLE_URL."""
+        """Return the URL of the API, for CATTLE_URL."""
         return f"{self.base_url}/v1"
 
     async def start(self) -> str:
-        """Listen; the answer is the API's address.
+        """Listen, and return the URL of the API.
 
-        Errors: OSError when the address is taken.
+        Errors: OSError if the address is in use.
         """
         self._runner = web.AppRunner(
             self._application(),
@@ -129,7 +129,7 @@ class CattleServer:
 
 @web.middleware
 async def cattle_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer refusals in cattle's own error format."""
+    """Return refusals in cattle's error format."""
     try:
         return await handler(request)
     except CattleRefusalError as refusal:
@@ -137,7 +137,7 @@ async def cattle_errors(request: web.Request, handler: Handler) -> web.StreamRes
 
 
 async def add_cattle_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Add the headers that cattle's API gives every answer; the control API has none of them."""
+    """Add the headers of cattle's API to every response, except those of the control API."""
     if request.path.startswith(f"{PREFIX}/"):
         return
     response.headers.update(answer_headers(request))

@@ -1,4 +1,4 @@
-"""What the simulated cattle server can be told from outside; defaults are cattle's own numbers."""
+"""Settings of the simulated cattle server; the defaults are those of cattle."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ AgentState = Literal[
 class AgentSettings(BaseModel):
     """One agent and the keys of its account; agents with the same access key share one account.
 
-    Kind `service` is an account without an agent of its own: it subscribes RAW, for any agent.
+    Kind `service` is an account without its own agent: it subscribes RAW for any agent.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,7 +43,7 @@ DEFAULT_AGENT = AgentSettings(
 
 
 class SimulatorSettings(BaseSettings):
-    """Environment `SIMULATOR_*` -> one frozen object."""
+    """Settings from the environment (`SIMULATOR_*`)."""
 
     model_config = SettingsConfigDict(env_prefix="SIMULATOR_", frozen=True)
 

@@ -1,4 +1,4 @@
-"""What the simulated server counted since it started."""
+"""Counters of the simulated server since its start."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Stats:
     ping_latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES_KEPT))
 
     def snapshot(self) -> dict[str, Any]:
-        """All counters as JSON; duplicates under one roof, the pings under another."""
+        """Return all counters as JSON, with duplicates and pings in groups."""
         return {
             "connects": self.connects,
             "refused_subscribes": self.refused_subscribes,
@@ -76,7 +76,7 @@ class Stats:
 
 
 def _percentile(ordered: list[float], percent: int) -> float | None:
-    """The value at or below which that share of the sorted values lies."""
+    """Return a percentile of sorted values."""
     if not ordered:
         return None
     return round(ordered[min(len(ordered) - 1, len(ordered) * percent // 100)], 3)

@@ -1,7 +1,7 @@
-"""/subscribe: sockets, the topics they listen to, heartbeats, and how frames are lost.
+"""/subscribe: sockets, their topics, heartbeats, and the loss of frames.
 
-Nothing is buffered for the absent, replayed or acknowledged: an event without a listening socket is
-gone. Topics broadcast: every socket that names one gets every event.
+Nothing is buffered, replayed or acknowledged: an event without a subscribed socket is lost. Topics
+are broadcast: every socket that subscribed to a topic gets every event.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CLOSE_HANDSHAKE_S = 1.0
 
 
 class Subscription:
-    """One socket: its topics, its frames that are not flushed yet, its heartbeats."""
+    """One socket: its topics, its unflushed frames, its heartbeats."""
 
     def __init__(self, account: Account, topics: frozenset[str], frame_limit: int) -> None:
         self.account = account
@@ -55,7 +55,7 @@ class Subscription:
         self._wake = asyncio.Event()
 
     def offer(self, text: str, *, heartbeat: bool = False) -> bool:
-        """Hand a frame over; false when too many wait, which also dooms the subscription."""
+        """Queue a frame; false if too many are queued, which also ends the subscription."""
         if self.overflowed or len(self._unflushed) >= self._frame_limit:
             self.overflowed = True
             return False
@@ -64,7 +64,7 @@ class Subscription:
         return True
 
     async def flush_forever(self, stats: Stats) -> None:
-        """Write what was handed over; a frame leaves the count when the kernel took it."""
+        """Write queued frames; a frame counts as queued until the kernel accepted it."""
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -81,19 +81,19 @@ class Subscription:
                     stats.frames_sent += 1
 
     async def close(self) -> None:
-        """Close like a server; a peer that does not take it is cut off."""
+        """Close with a close frame; cut the connection if the peer does not answer."""
         with contextlib.suppress(TimeoutError, ConnectionError):
             await asyncio.wait_for(self.ws.close(), CLOSE_HANDSHAKE_S)
         self.abort()
 
     def abort(self) -> None:
-        """Cut the TCP connection without a word."""
+        """Cut the TCP connection without a close frame."""
         if self.transport is not None:
             self.transport.abort()
 
 
 class Subscriptions:
-    """All sockets, and the delivery of events to the topics they named."""
+    """All sockets, and the delivery of events to them."""
 
     def __init__(
         self, settings: SimulatorSettings, agents: Agents, faults: Faults, stats: Stats
@@ -107,7 +107,7 @@ class Subscriptions:
         self._deliveries: asyncio.Queue[tuple[Subscription, str]] = asyncio.Queue()
 
     def open_per_agent(self) -> dict[str, int]:
-        """How many sockets listen for each agent."""
+        """Return the number of subscribed sockets by agent."""
         counts: dict[str, int] = {}
         for socket in self._sockets:
             for agent_id in socket.agent_ids:
@@ -115,7 +115,7 @@ class Subscriptions:
         return counts
 
     def publish(self, event: Event, agent_id: int) -> int:
-        """Send an event to whoever listens for it; the answer is how many sockets that are."""
+        """Send an event to all subscribed sockets; return their number."""
         full_name = topic(event["name"], agent_id)
         sockets = self._topics.get(full_name)
         if not sockets:
@@ -131,7 +131,7 @@ class Subscriptions:
         return len(sockets)
 
     def send_text(self, text: str, agent_id: int) -> int:
-        """Send any text, nonsense included, to every socket of an agent."""
+        """Send any text, valid or not, to every socket of an agent."""
         sockets = [socket for socket in self._sockets if agent_id in socket.agent_ids]
         for socket in sockets:
             self._enqueue(socket, text)
@@ -144,7 +144,7 @@ class Subscriptions:
         return len(self._sockets)
 
     async def deliver_forever(self) -> None:
-        """Hand frames to their sockets one by one.
+        """Pass frames to their sockets one by one.
 
         The pause between them lets the sockets flush, as cattle's delivery threads do; without it a
         burst of calls would overflow a healthy socket.
@@ -155,7 +155,7 @@ class Subscriptions:
             await asyncio.sleep(0)
 
     async def subscribe(self, request: web.Request) -> web.StreamResponse:
-        """GET /subscribe: one socket's whole life.
+        """Handle GET /subscribe until the socket closes.
 
         Errors: 401 keys, 404 for an admin, 403 no live agent, 422 several.
         """
@@ -189,7 +189,7 @@ class Subscriptions:
             raise CattleRefusalError("Not Found", 404, "NotFound")
 
     def _topics_of(self, request: web.Request, account: Account) -> frozenset[str]:
-        """The topics behind the names asked for: verbatim when RAW, else of one's own only."""
+        """Return the topics of the requested names: verbatim if RAW, else only the agent's own."""
         names = request.query.getall("eventNames", [])
         if account.raw:
             return frozenset(names)
@@ -211,7 +211,7 @@ class Subscriptions:
                     del self._topics[name]
 
     async def _serve(self, socket: Subscription) -> None:
-        """Read until the socket ends; heartbeats and flushing live as long as the reading."""
+        """Read until the socket closes; heartbeats and flushing end with it."""
         tasks = [
             asyncio.create_task(self._heartbeats(socket)),
             asyncio.create_task(socket.flush_forever(self._stats)),
@@ -228,7 +228,7 @@ class Subscriptions:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _heartbeats(self, socket: Subscription) -> None:
-        """Send heartbeats at intervals; the last one, or an overflow, ends the socket."""
+        """Send heartbeats at intervals; close the socket after the last one or an overflow."""
         await asyncio.sleep(self._settings.first_heartbeat_s)
         for _ in range(self._settings.max_heartbeats):
             if socket.overflowed:

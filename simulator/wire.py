@@ -16,7 +16,7 @@ ALWAYS_PRESENT = ("id", "name", "resourceId", "resourceType", "data")
 
 
 class CattleRefusalError(Exception):
-    """A request cattle answers with a JSON API error; the middleware in `server` renders it."""
+    """A request that cattle refuses with a JSON API error; `server` renders it."""
 
     def __init__(self, message: str, status: int = 400, code: str = "", field: str = "") -> None:
         super().__init__(message)
@@ -25,7 +25,7 @@ class CattleRefusalError(Exception):
         self.field = field
 
     def response(self) -> web.Response:
-        """Cattle's error body, with the field when one is to blame."""
+        """Return cattle's error body, with the field that caused it."""
         body = {"type": "error", "status": self.status, "code": self.code, "message": str(self)}
         if self.field:
             body["fieldName"] = self.field
@@ -50,38 +50,38 @@ def answer_headers(request: web.Request) -> dict[str, str]:
 
 
 def epoch_ms() -> float:
-    """The host's clock, in milliseconds since 1970."""
+    """Return the host's clock in milliseconds since 1970."""
     return round(time.time() * 1000, 3)
 
 
 def new_event_id() -> str:
-    """A random id, as cattle gives every event."""
+    """Return a random event id."""
     return str(uuid.uuid4())
 
 
 def new_reply_address() -> str:
-    """`reply.` and a random 63-bit number: knowing it is all the right to answer."""
+    """Return `reply.` and a random 63-bit number; knowing it is enough to answer."""
     return f"reply.{secrets.randbits(63)}"
 
 
 def topic(name: str, agent_id: int) -> str:
-    """The full name under which an event for one agent is published."""
+    """Return the full topic name of an event for one agent."""
     return f"{name.split(';', 1)[0]};agent={agent_id}"
 
 
 def agent_of_topic(name: str) -> int | None:
-    """The agent a full name is meant for, if it names one."""
+    """Return the agent in a full topic name, or None."""
     _, _, qualifier = name.partition(";agent=")
     return int(qualifier) if qualifier.isdecimal() else None
 
 
 def frame(event: Event, name: str) -> str:
-    """One text frame: the five fixed fields always, the others as given, under the name to show."""
+    """Return a text frame with the five fixed fields, the given ones, and the visible name."""
     fixed = {key: event.get(key) for key in ALWAYS_PRESENT}
     return json.dumps({**fixed, **event, "name": name}, separators=(",", ":"))
 
 
 def heartbeat_frame(time_ms: int) -> str:
-    """The stream's sign of life: also called `ping`, but without replyTo, never answered."""
+    """Return a heartbeat: a `ping` without replyTo, which is never answered."""
     event = {"id": new_event_id(), "data": {"options": {}, "resources": []}, "time": time_ms}
     return frame(event, "ping")

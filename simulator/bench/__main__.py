@@ -1,6 +1,6 @@
-"""`make bench`: the numbers of the system, beside the raw Engine's, in one run.
+"""`make bench`: compare the system with the raw Engine in one run.
 
-Everything it starts goes away at its end, also on failure and on Ctrl-C.
+Everything it starts is removed at the end, also after a failure or Ctrl-C.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _FAILED = (CallFailedError, ProgramEndedError, AssertionError, OSError, ValueErr
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Size:
-    """How much is measured."""
+    """The number of measurements."""
 
     others: tuple[int, ...] = (0, 50, 200)
     activates: int = 30
@@ -67,7 +67,7 @@ QUICK = Size(others=(0, 50), activates=8, at_once=10, bursts=3, pings=100, idle_
 )
 @click.option("--write-docs", "docs", is_flag=True, help="Put them into docs/performance.md.")
 def main(*, quick: bool, json_path: Path, docs: bool) -> None:
-    """Measure the system beside the raw Engine."""
+    """Compare the system with the raw Engine."""
     signal.signal(signal.SIGTERM, _end)
     try:
         with ExitStack() as stack:
@@ -83,7 +83,7 @@ def main(*, quick: bool, json_path: Path, docs: bool) -> None:
 
 
 class Bench:
-    """The parts of one run; everything is taken down by the stack, whatever happened."""
+    """The parts of one run; the exit stack removes all of them in every case."""
 
     def __init__(self, stack: ExitStack, size: Size) -> None:
         self._stack = stack
@@ -91,7 +91,7 @@ class Bench:
         self._mark = uuid.uuid4().hex[:8]
 
     def run(self) -> Figures:
-        """Measure everything; the Engine and the system are gone at the end of the stack."""
+        """Measure everything; the exit stack stops the Engine and the system."""
         size = self._size
         engine = self._stack.enter_context(find_or_start_engine())
         raw = self._raw(engine)
@@ -148,7 +148,7 @@ class Bench:
 
 
 def say(what: str) -> None:
-    """One line of how far it is."""
+    """Print one line of progress."""
     click.echo(f"bench: {what}", err=True)
 
 
@@ -167,7 +167,7 @@ def _machine(raw: Raw) -> dict[str, Any]:
 
 
 def _end(number: int, _: FrameType | None) -> None:
-    """End like Ctrl-C, so that everything is taken down."""
+    """Raise KeyboardInterrupt, so that everything is removed."""
     raise SystemExit(128 + number)
 
 

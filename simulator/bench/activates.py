@@ -1,4 +1,4 @@
-"""Activate beside the floor: by turns, because the machine is never as fast twice."""
+"""Activate compared with the floor; alternating, because the speed of a machine varies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from simulator.bench.stages import mean_stages_ms, stages_ms
 
 
 def one_by_one(stack: Stack, raw: Raw, *, others: int, times: int) -> Compared:
-    """Floor and system by turns, each first as often as second."""
+    """Alternate floor and system; each goes first equally often."""
     floor_ms: list[float] = []
     system_ms: list[float] = []
     stages: list[dict[str, float]] = []
@@ -42,7 +42,7 @@ def one_by_one(stack: Stack, raw: Raw, *, others: int, times: int) -> Compared:
 
 
 def many_at_once(stack: Stack, raw: Raw, *, others: int, at_once: int, times: int) -> Compared:
-    """Bursts of floor and system by turns; each container's time counts from its burst's start."""
+    """Alternate bursts of floor and system; durations count from the start of the burst."""
     floor_ms: list[float] = []
     system_ms: list[float] = []
     floor_all_ms: list[float] = []

@@ -1,4 +1,4 @@
-"""Docker's SDK without anything of ours: the floor, the other containers, and clearing away."""
+"""Plain Docker SDK: the floor, the other containers, and cleanup."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REMOVERS = 8
 
 
 class Raw:
-    """The containers of one run, all marked, so that they are found again whatever happened."""
+    """The containers of one run, all labeled, so that cleanup finds them."""
 
     def __init__(
         self, environment: Mapping[str, str], image: str, mark: str, *, connections: int
@@ -42,12 +42,12 @@ class Raw:
         self._others = 0
 
     def close(self) -> None:
-        """Remove every container of this run, and the connections."""
+        """Remove every container of this run and close the connections."""
         self.clear(self.marked())
         self.client.close()
 
     def instance(self) -> sample.Instance:
-        """A new instance for cattle to ask for."""
+        """Return a new instance."""
         number = next(self._numbers)
         return sample.Instance(
             uuid=str(uuid.uuid4()),
@@ -57,13 +57,13 @@ class Raw:
         )
 
     def activate_event(self, instance: sample.Instance) -> sample.SampleEvent:
-        """The event whose container the floor makes as well."""
+        """Return the event whose container the floor creates too."""
         return sample.instance_activate(
             instance, command=["/sleep.sh"], labels={MARK_LABEL: self._mark}
         )
 
     def floor_ms(self) -> tuple[float, str]:
-        """Look up, create, start, inspect, as short as it can be; the time and the id."""
+        """Look up, create, start and inspect; return the duration and the id."""
         instance = self.instance()
         body = self._body_of(instance)
         began_s = time.perf_counter()
@@ -77,7 +77,7 @@ class Raw:
         return (time.perf_counter() - began_s) * 1000, str(made["Id"])
 
     def add_others(self, wanted: int) -> None:
-        """Bring the other containers up to a number."""
+        """Create other containers up to a number."""
         for number in range(self._others, wanted):
             instance = self.instance()
             made = self.client.create_container_from_config(  # type: ignore[no-untyped-call]
@@ -88,12 +88,12 @@ class Raw:
         self._others = max(self._others, wanted)
 
     def marked(self) -> list[str]:
-        """The ids of this run's containers."""
+        """Return the ids of this run's containers."""
         label = f"{MARK_LABEL}={self._mark}"
         return [one["Id"] for one in self.client.containers(all=True, filters={"label": label})]
 
     def id_of(self, instance: sample.Instance) -> str:
-        """The container of an instance."""
+        """Return the container of an instance."""
         label = f"{UUID_LABEL}={instance.uuid}"
         (found,) = self.client.containers(all=True, filters={"label": label})
         return str(found["Id"])
@@ -112,7 +112,7 @@ class Raw:
         return body
 
     def _explained(self) -> dict[str, Any]:
-        """The body the worker itself would send: the floor and the system make the same thing."""
+        """Return the create body of the worker, so that floor and system create the same."""
         event = self.activate_event(self.instance())
         with tempfile.TemporaryDirectory(prefix="cowpoke-bench-") as folder:
             path = Path(folder) / "event.json"

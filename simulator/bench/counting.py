@@ -1,4 +1,4 @@
-"""Counts what is asked of the Engine where it is asked: at its socket, request by request."""
+"""Count the requests to the Engine with a proxy at its socket."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _CALL_TIMEOUT_S = 10
 
 
 class CallCounter:
-    """A unix socket that passes everything on to the Engine's and counts the requests."""
+    """A unix socket that forwards to the Engine's and counts the requests."""
 
     def __init__(self, docker_host: str) -> None:
         scheme, _, path = docker_host.partition("://")
@@ -48,11 +48,11 @@ class CallCounter:
 
     @property
     def docker_host(self) -> str:
-        """Its address, as DOCKER_HOST takes it."""
+        """Return its address in the format of DOCKER_HOST."""
         return f"unix://{self._path}"
 
     def calls(self) -> Counter[str]:
-        """The requests so far, by kind (`POST /containers/*/start`)."""
+        """Return the number of requests by kind (`POST /containers/*/start`)."""
         return self._calls.copy()
 
     def __enter__(self) -> Self:
@@ -113,7 +113,7 @@ class CallCounter:
 
 
 def kind_of(head: bytes) -> str:
-    """The method and path of a request, with `*` for whatever was named."""
+    """Return method and path of a request, with `*` in place of ids and names."""
     method, target, *_ = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
     path = _VERSION.sub("", target).partition("?")[0]
     words = [word if word in _WORDS else "*" for word in path.strip("/").split("/")]

@@ -14,7 +14,7 @@ PING_MOST_MS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How long something took, over all times it was done."""
+    """The distribution of a duration."""
 
     times: int
     p50_ms: float
@@ -22,13 +22,13 @@ class Spread:
 
     @classmethod
     def of(cls, values_ms: Sequence[float]) -> Spread:
-        """The spread of some durations."""
+        """Return the distribution of durations."""
         return cls(len(values_ms), percentile(values_ms, 0.5), percentile(values_ms, 0.95))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Compared:
-    """The system beside the floor."""
+    """The system compared with the floor."""
 
     others: int
     #: How many were asked for at once.
@@ -64,7 +64,7 @@ class Footprint:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Figures:
-    """All that one run found."""
+    """All figures of one run."""
 
     machine: Mapping[str, Any]
     activates: Sequence[Compared]
@@ -75,7 +75,7 @@ class Figures:
     idle_s: float
 
     def targets(self) -> list[tuple[str, str, bool]]:
-        """What was aimed for, what was found, and whether that is met."""
+        """Return target, result and whether the target is met."""
         most_calls = max(sum(found["activate"].values()) for found in self.calls.values())
         targets = [
             (
@@ -96,7 +96,7 @@ class Figures:
 
 
 def percentile(values: Sequence[float], fraction: float) -> float:
-    """The value that `fraction` of all values do not exceed, between neighbours in proportion."""
+    """Return the percentile at `fraction`, with linear interpolation."""
     ordered = sorted(values)
     place = (len(ordered) - 1) * fraction
     below = int(place)
@@ -105,5 +105,5 @@ def percentile(values: Sequence[float], fraction: float) -> float:
 
 
 def median_ratio(system_ms: Sequence[float], floor_ms: Sequence[float]) -> float:
-    """The middle one of the ratios of neighbours: what slows the machine down slows both."""
+    """Return the median ratio of neighboring pairs: other load slows both of a pair."""
     return statistics.median(s / f for s, f in zip(system_ms, floor_ms, strict=True))

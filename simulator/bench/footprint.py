@@ -1,4 +1,4 @@
-"""What each process holds and does at rest."""
+"""Memory and idle CPU of each process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from simulator.bench.figures import Footprint
 
 
 def measure_footprints(pids: Mapping[str, int], *, idle_s: float) -> list[Footprint]:
-    """Memory after the work, and CPU over a while in which nothing is asked for."""
+    """Measure memory after the work, and CPU while no events arrive."""
     processes = {name: psutil.Process(pid) for name, pid in pids.items()}
     before = {name: _cpu_s(process) for name, process in processes.items()}
     began_s = time.monotonic()
@@ -33,6 +33,6 @@ def measure_footprints(pids: Mapping[str, int], *, idle_s: float) -> list[Footpr
 
 
 def _cpu_s(process: psutil.Process) -> float:
-    """The process's own time; its children have their own rows."""
+    """Return the CPU time of a process without its children."""
     times = process.cpu_times()
     return float(times.user + times.system)

@@ -1,6 +1,6 @@
-"""Docker calls per operation, counted at the socket of a worker of their own.
+"""Docker calls per operation, counted at the socket of a separate worker.
 
-The counting costs time, so nothing is timed here.
+Counting takes time, so this run measures no durations.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from simulator.bench.stack import Stack
 
 
 def count_calls(environment: Mapping[str, str], raw: Raw) -> dict[str, dict[str, int]]:
-    """What each operation asked of the Engine: operation -> kind of call -> times."""
+    """Return the Engine calls of each operation: operation -> kind of call -> count."""
     with (
         CallCounter(environment["DOCKER_HOST"]) as counter,
         Stack({**environment, "DOCKER_HOST": counter.docker_host}) as stack,

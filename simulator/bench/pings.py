@@ -1,4 +1,4 @@
-"""The round trip of a plain ping: cattle sends it, and has its reply."""
+"""The round trip of a plain ping, from cattle's send to cattle's receipt."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PAUSE_S = 0.02
 
 
 def measure_pings(stack: Stack, *, times: int) -> Pings:
-    """Pings one after the other, with a pause before each."""
+    """Measure pings one after the other, with a pause before each."""
     event = SampleEvent(name="ping", resource_type="agent", resource_id="1a1", data={})
     round_trips_ms: list[float] = []
     stages: list[dict[str, float]] = []

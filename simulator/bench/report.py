@@ -1,4 +1,4 @@
-"""The figures for people: tables for a terminal and for docs/performance.md, and JSON."""
+"""Reports of the figures: tables for terminal and docs/performance.md, and JSON."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Row = Sequence[str]
 
 
 def write_json(figures: Figures, path: Path) -> None:
-    """Everything that was found, for machines."""
+    """Write all figures as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(asdict(figures), indent=2)
     path.write_text(f"{text}\n", encoding="utf-8")
 
 
 def write_docs(figures: Figures, path: Path = DOCS) -> None:
-    """Put the figures between their marks in the document; the words around them stay.
+    """Replace the figures between the marks in the document; keep the text around them.
 
-    Errors: ValueError when the document has no such marks.
+    Errors: ValueError if the document has no marks.
     """
     document = path.read_text(encoding="utf-8")
     before, begin, rest = document.partition(BEGIN)
@@ -38,7 +38,7 @@ def write_docs(figures: Figures, path: Path = DOCS) -> None:
 
 
 def tables(figures: Figures) -> str:
-    """All tables, as Markdown that reads well on a terminal too."""
+    """Return all tables as Markdown that is readable on a terminal too."""
     machine = ", ".join(f"{name} {value}" for name, value in figures.machine.items())
     parts = [f"Made on: {machine}.", "### Targets", _targets(figures)]
     parts += ["### Activate beside the floor", _activates(figures.activates)]

@@ -1,4 +1,4 @@
-"""The system under measurement: every part a real process on loopback, as `make demo` has it."""
+"""The system under test: every part is a real process on loopback, as in `make demo`."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ CALL_TIMEOUT_MS = 300_000
 
 
 class CallFailedError(AssertionError):
-    """An event did not end in success, so that its time says nothing."""
+    """An event failed, so its duration is meaningless."""
 
 
 class Stack:
-    """Redis, cattle, one worker and one bridge of one host; gone when the context ends."""
+    """Redis, cattle, one worker and one bridge of one host; removed when the context ends."""
 
     def __init__(self, engine_environment: Mapping[str, str]) -> None:
         self._engine_environment = dict(engine_environment)
@@ -49,7 +49,7 @@ class Stack:
     def call(self, event: SampleEvent) -> Call:
         """Send an event and wait for its reply.
 
-        Errors: CallFailedError when the reply is no success.
+        Errors: CallFailedError if the reply is not a success.
         """
         return checked(
             self.cattle.call(
@@ -63,7 +63,7 @@ class Stack:
         )
 
     def send(self, event: SampleEvent) -> str:
-        """Send an event; its id."""
+        """Send an event and return its id."""
         return self.cattle.send(
             event.name,
             event.data,
@@ -73,11 +73,11 @@ class Stack:
         )
 
     def wait(self, event_id: str) -> Call:
-        """The end of an event that was sent; errors as for `call`."""
+        """Wait for the end of an event; errors as for `call`."""
         return checked(self.cattle.wait(event_id, wait_s=CALL_TIMEOUT_MS / 1000))
 
     def pids(self) -> dict[str, int]:
-        """The process ids, by the name of the process."""
+        """Return the process ids by process name."""
         pids = {"bridge": self.bridge.pid, "worker: supervisor": self.worker.pid}
         for line in self.worker.output().splitlines():
             if '"lane.ready"' in line:
@@ -135,7 +135,7 @@ class Stack:
 
 
 def checked(call: Call) -> Call:
-    """The call, if it ended in success."""
+    """Return the call if it succeeded, else raise CallFailedError."""
     if call.state != "success":
         raise CallFailedError(
             f"wanted {call.record.get('name')} to succeed, it ended in {call.state}: "

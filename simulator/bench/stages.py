@@ -1,4 +1,4 @@
-"""Where an event's time went: the ledger notes when each step was done, cattle when it sent."""
+"""Duration of each stage of an event, from the times in the ledger and of cattle."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _CUT_MS = 0.5
 
 
 def stages_ms(ledger: redis.Redis, host_uuid: str, call: Call) -> dict[str, float]:
-    """The time each stage of an answered event took.
+    """Return the duration of each stage of an answered event.
 
-    Redis, cattle and this process read the same clock: they are on one machine.
+    Redis, cattle and this process use the clock of one machine.
     """
     names = ["received_ms", "claimed_ms", "answered_ms"]
     row = ledger.hmget(keys.event(host_uuid, call.id), names)
@@ -37,7 +37,7 @@ def stages_ms(ledger: redis.Redis, host_uuid: str, call: Call) -> dict[str, floa
 
 
 def mean_stages_ms(found: Sequence[dict[str, float]]) -> dict[str, float]:
-    """The mean of each stage: single ones are no finer than the ledger's whole ms."""
+    """Return the mean of each stage; single values only have the ledger's resolution of 1 ms."""
     return {
         stage: statistics.mean(one[stage] for one in found)
         for stage in (RECORDED, CLAIMED, DONE, REPLIED)

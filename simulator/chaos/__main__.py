@@ -1,4 +1,4 @@
-"""`python -m simulator.chaos`: run, break, mend, account; exit code 1 when anything was lost."""
+"""`python -m simulator.chaos`: inject faults under load; exit code 1 if an event was lost."""
 
 import random
 import secrets
@@ -89,7 +89,7 @@ def _run(stage: Stage, seed: int, duration_s: int, rate_hz: float, fault_every_s
 
 
 def _settle(stage: Stage, stream: EventStream, maker: FaultMaker, account: Account) -> None:
-    """All parts are well: every call ends, every instance goes, and nothing is left anywhere."""
+    """Wait without faults: every call ends, every instance is removed, nothing is left."""
     _wait_all_ended(stage)
     for host in stage.hosts:
         probe = sample.instance_remove(maker.probe_instances[host.uuid])
@@ -106,7 +106,7 @@ def _settle(stage: Stage, stream: EventStream, maker: FaultMaker, account: Accou
 
 
 def _look_at_ledger(stage: Stage, account: Account, records: Sequence[Mapping[str, Any]]) -> None:
-    """Note what the ledger says of events without an answer: it forgets them after a while."""
+    """Store the ledger entries of events without an answer, before they expire."""
     settled_ms = time.time() * 1000 - SETTLED_MS
     ids = [
         record["id"]
@@ -120,7 +120,7 @@ def _look_at_ledger(stage: Stage, account: Account, records: Sequence[Mapping[st
 
 
 def _wait_all_ended(stage: Stage) -> None:
-    """Until each call is answered; what is not within two deadlines will not be."""
+    """Wait until each call is answered, at most two deadlines."""
     deadline_s = time.monotonic() + 2 * TIMEOUT_MS / 1000
     for record in stage.cattle.records(data=False):
         if record["state"] in {"waiting", "timeout"}:
@@ -128,7 +128,7 @@ def _wait_all_ended(stage: Stage) -> None:
 
 
 def _doubled(stage: Stage) -> set[str]:
-    """Instances with more than one container now; none are seen while dockerd is away."""
+    """Return the instances with more than one container; none while dockerd is away."""
     try:
         counts = Counter(labels.get(UUID_LABEL, "") for labels in stage.containers())
     except (DockerException, RequestException):
@@ -137,7 +137,7 @@ def _doubled(stage: Stage) -> set[str]:
 
 
 def _in_redis(stage: Stage) -> dict[str, int]:
-    """What waits in Redis after the end: open events, messages, outcomes."""
+    """Return what is left in Redis: open events, messages, outcomes."""
     with stage.redis.client() as client:
         left = {"outcomes": sum(int(client.xlen(key)) for key in keys.OUTCOME_STREAMS)}
         for host in stage.hosts:

@@ -1,6 +1,6 @@
-"""What became of every event of a chaos run, and the table of it.
+"""The result of every event of a chaos run, as a table.
 
-The words are explained in the package's docstring.
+The docstring of the package explains the figures.
 """
 
 from collections import Counter
@@ -53,11 +53,11 @@ class Account:
 
     @property
     def is_good(self) -> bool:
-        """Whether nothing was lost, doubled, or answered in two ways."""
+        """Whether nothing was lost, doubled or answered twice."""
         return not (self.lost or self.doubled or self.duplicates_other_id or self.left_over)
 
     def count(self, records: Sequence[Mapping[str, Any]], access_keys: Mapping[str, str]) -> None:
-        """Go through cattle's records; `access_keys` by the agents' ids."""
+        """Count cattle's records; `access_keys` is access key by agent id."""
         outages = [outage for one in self.broken for outage in one.outages]
         by_id = {record["id"]: record for record in records}
         for record in records:
@@ -118,7 +118,7 @@ class Account:
         )
 
     def table(self) -> str:
-        """The figures as text."""
+        """Return the figures as text."""
         recoveries = sorted(b.recovery_s for b in self.broken if b.recovery_s is not None)
         unrecovered = sum(b.recovery_s is None for b in self.broken)
         kinds = Counter(one.name for one in self.broken)

@@ -1,7 +1,7 @@
-"""What is broken in a chaos run, one thing at a time, and how long recovery took.
+"""The faults of a chaos run, one at a time, and the recovery times.
 
-Each fault breaks a part, holds it for a moment where that makes sense, mends it, and names the
-parts an event could not do without meanwhile.
+Each fault breaks a part, keeps it broken for a moment where that makes sense, repairs it, and
+names the parts that events needed meanwhile.
 """
 
 import os
@@ -32,7 +32,7 @@ REDIS, CATTLE, PUBLISHING, ENGINE = "redis", "cattle", "publishing", "engine"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outage:
-    """A part was away for a while; times in ms since the epoch."""
+    """The time in which a part was unavailable, in ms since the epoch."""
 
     part: str
     from_ms: float
@@ -41,7 +41,7 @@ class Outage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Broken:
-    """One fault: what it did, and how long after its end the probe was answered."""
+    """One fault, and the time from its end until the probe was answered."""
 
     name: str
     recovery_s: float | None
@@ -49,7 +49,7 @@ class Broken:
 
 
 class FaultMaker:
-    """Breaks and mends; the seed decides what."""
+    """Injects and repairs faults; the seed decides which."""
 
     def __init__(self, stage: Stage, *, seed: int) -> None:
         self._stage = stage
@@ -59,7 +59,7 @@ class FaultMaker:
         self.probe_instances = self._probes
 
     def break_something(self) -> Broken:
-        """One fault, from the breaking to the recovery."""
+        """Run one fault, from injection to recovery."""
         stage = self._stage
         host = self._random.choice(stage.hosts)
         bridge = self._random.choice(stage.bridges)
@@ -193,7 +193,7 @@ class FaultMaker:
 
 
 class _Probe:
-    """The event that is sent into a fault, to see when it is answered."""
+    """The event that is sent during a fault to measure recovery."""
 
     def __init__(self, cattle_url: str, instance: sample.Instance, access_key: str) -> None:
         self._cattle = Cattle(cattle_url)
@@ -203,14 +203,14 @@ class _Probe:
         self._timer = threading.Timer(0, self._send)
 
     def send_after(self, delay_s: float) -> None:
-        """Send it now, or a moment after the breaking has begun."""
+        """Send the probe now, or a moment after the fault began."""
         self._timer.interval = delay_s
         self._timer.start()
         if not delay_s:
             self._timer.join()
 
     def event_id(self) -> str:
-        """The id it was sent under."""
+        """Return the id of the probe."""
         self._timer.join()
         return self._sent[0]
 
@@ -220,17 +220,17 @@ class _Probe:
 
 
 def worker_part(access_key: str) -> str:
-    """How the workers of an agent's host are called among the parts."""
+    """Return the part name of the workers of an agent's host."""
     return f"workers of {access_key}"
 
 
 def _worker_part(host: HostParts) -> list[str]:
-    """The death of one of several workers is no excuse."""
+    """Return the part that a killed worker makes unavailable; none if there are several workers."""
     return [worker_part(host.access_key)] if len(host.workers) == 1 else []
 
 
 def _lane_pid(worker: Program, lane: str) -> int | None:
-    """The lane's process, as it said when it became ready; None when it is just being replaced."""
+    """Return the pid of a lane from its ready line; None while it is being replaced."""
     try:
         wait_ready(worker, lanes=(lane,))
     except ProgramEndedError:

@@ -1,4 +1,4 @@
-"""What the ledger says of events that cattle got no answer to: why each one has none."""
+"""The ledger entries of events without an answer, and the reason of each."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LedgerState:
-    """The entry of one event, after its deadline; times in ms by the Redis server's clock."""
+    """The entry of one event after its deadline; times in ms by the Redis server's clock."""
 
     state: str
     expired_in: str = ""
@@ -41,7 +41,7 @@ class LedgerState:
 
     @property
     def fate(self) -> Fate:
-        """Whether the event ran out of time, or was lost."""
+        """Return whether the event ran out of time or was lost."""
         match self.state:
             case State.ANSWERED:
                 return _starved(self.over_ms > self.deadline_ms - REPLY_MS)

@@ -1,4 +1,4 @@
-"""The parts of a chaos run, each reachable only by ways that can be broken."""
+"""The parts of a chaos run, connected only through proxies that can inject faults."""
 
 import json
 import os
@@ -29,7 +29,7 @@ READY_TIMEOUT_S = 60
 
 @dataclass(kw_only=True)
 class HostParts:
-    """One host: its workers and the ways they have."""
+    """One host: its workers and their proxies."""
 
     uuid: str
     access_key: str
@@ -40,7 +40,7 @@ class HostParts:
 
 @dataclass(kw_only=True)
 class BridgeParts:
-    """One bridge and its ways."""
+    """One bridge and its proxies."""
 
     program: Program
     redis_way: Proxy
@@ -49,14 +49,14 @@ class BridgeParts:
 
 @dataclass(frozen=True, kw_only=True)
 class Footprint:
-    """What the project's processes need: resident memory and open files, all summed."""
+    """Resident memory and open files of the project's processes, summed."""
 
     memory_bytes: int
     handles: int
 
 
 class Stage:
-    """Everything that runs; a context manager that takes it all away again."""
+    """All running parts; a context manager that removes them at the end."""
 
     def __init__(self, hosts: int) -> None:
         self._stack = ExitStack()
@@ -104,7 +104,7 @@ class Stage:
         self.wait_subscribed()
 
     def _clean_engine(self) -> None:
-        """Remove what is left on an Engine that outlives the run."""
+        """Remove leftovers from an Engine that the run does not own."""
         if self.engine.private:
             return
         client = self.engine.client()
@@ -188,7 +188,7 @@ class Stage:
         )
 
     def wait_subscribed(self) -> None:
-        """Until every bridge listens for every host."""
+        """Wait until every bridge is subscribed for every host."""
         wait_until(
             lambda: (
                 sum(self.cattle.stats()["open_sockets"].values())
@@ -199,7 +199,7 @@ class Stage:
         )
 
     def heal(self) -> None:
-        """Free every way."""
+        """Repair every proxy."""
         for host in self.hosts:
             host.redis_way.heal()
             host.engine_way.heal()
@@ -208,7 +208,7 @@ class Stage:
             bridge.cattle_way.heal()
 
     def containers(self) -> list[dict[str, str]]:
-        """The labels of every container of this run; raises while dockerd is away."""
+        """Return the labels of every container of this run; raises while dockerd is away."""
         client = self.engine.client(timeout_s=10)
         try:
             listed = client.containers(all=True, filters={"ancestor": self.image})
@@ -217,7 +217,7 @@ class Stage:
             client.close()
 
     def footprint(self) -> Footprint:
-        """Memory and open files of the bridges and workers, their children included."""
+        """Return memory and open files of bridges and workers, children included."""
         programs = [bridge.program for bridge in self.bridges]
         programs += [worker for host in self.hosts for worker in host.workers]
         memory_bytes = handles = 0
@@ -231,7 +231,7 @@ class Stage:
 
 
 def wait_ready(worker: Program, *, lanes: tuple[str, ...] = LANES, after_chars: int = 0) -> None:
-    """Until a worker's lanes consume."""
+    """Wait until the lanes of a worker consume."""
     deadline_s = time.monotonic() + READY_TIMEOUT_S
     for lane in lanes:
         pattern = rf'"lane": "{lane}".*"lane\.ready"'
@@ -240,7 +240,7 @@ def wait_ready(worker: Program, *, lanes: tuple[str, ...] = LANES, after_chars: 
 
 
 def _own_engine() -> DockerEngine:
-    """A private Engine, since dockerd is to be killed; where that is not allowed, the machine's."""
+    """Return a private Engine, because dockerd is killed; else the machine's Engine."""
     try:
         if os.geteuid() == 0:
             return start_private_engine()

@@ -1,4 +1,4 @@
-"""The events of a chaos run: random wishes for a few instances of every host, sent for a while."""
+"""The events of a chaos run: random requests for a few instances of every host."""
 
 import random
 import threading
@@ -49,12 +49,12 @@ class EventStream(threading.Thread):
             cattle.close()
 
     def stop(self) -> None:
-        """Send no more."""
+        """Stop sending."""
         self._over.set()
         self.join()
 
     def _wish(self, instance: sample.Instance) -> list[sample.SampleEvent]:
-        """What cattle wants now; sometimes the same twice, or its opposite at once."""
+        """Return random events for an instance; sometimes one twice, or with its opposite."""
         activate = sample.instance_activate(instance)
         deactivate = sample.instance_deactivate(instance, stop_timeout_s=2)
         remove = sample.instance_remove(instance)
@@ -72,7 +72,7 @@ class EventStream(threading.Thread):
 
 
 def send(cattle: Cattle, event: sample.SampleEvent, access_key: str) -> str:
-    """Send an event as cattle does, tried anew under new ids; the first id."""
+    """Send an event as cattle does, with replays under new ids; return the first id."""
     return cattle.send(
         event.name,
         event.data,
@@ -86,7 +86,7 @@ def send(cattle: Cattle, event: sample.SampleEvent, access_key: str) -> str:
 
 
 def remove_all(cattle: Cattle, stream: EventStream) -> None:
-    """The last wish: every instance is to go; returns when cattle was told that it is gone."""
+    """Remove every instance, and wait for the replies."""
     ids = [
         send(cattle, sample.instance_remove(instance), access_key)
         for access_key, instances in stream.instances.items()
@@ -98,7 +98,7 @@ def remove_all(cattle: Cattle, stream: EventStream) -> None:
 
 
 def probe_instance(image: str) -> sample.Instance:
-    """An instance of its own for the events that measure recovery."""
+    """Return a separate instance for the events that measure recovery."""
     return _instance(99, uuid.uuid4().int % 1000, image)
 
 

@@ -1,9 +1,8 @@
-"""A base image made on the spot with debootstrap, for machines that reach no image registry.
+"""Build a base image with debootstrap, for machines without access to a registry.
 
-It is this machine's own Debian or Ubuntu release with Python, its venv module and redis-server, so
-it serves as the base of our image and as the image of Redis. The made folder is kept in the user's
-cache; the machine's certificates and pip settings go along, so that a build installs as this
-machine does.
+It contains this machine's Debian or Ubuntu release with Python, venv and redis-server. It is the
+base of our image and also the image of Redis. The folder is kept in the user's cache. The machine's
+certificates and pip settings are copied, so that a build can install packages.
 """
 
 from __future__ import annotations
@@ -37,11 +36,11 @@ WASTE = (
 
 
 class BaseImageError(RigError):
-    """A base image can not be made here."""
+    """The base image cannot be built on this machine."""
 
 
 def make_base_image(client: docker.APIClient, name: str = BASE_IMAGE) -> str:
-    """Make the base image on an Engine, from the cache where a former run has filled it.
+    """Load the base image into an Engine, from the cache if possible.
 
     Errors:
         BaseImageError: not root on Debian or Ubuntu, or debootstrap failed, with its last lines.
@@ -53,7 +52,7 @@ def make_base_image(client: docker.APIClient, name: str = BASE_IMAGE) -> str:
 
 
 def remove_base_image(client: docker.APIClient, name: str = BASE_IMAGE) -> None:
-    """Remove the image from the Engine; the cache stays."""
+    """Remove the image from the Engine; keep the cache."""
     with contextlib.suppress(NotFound):
         client.remove_image(name, force=True)
 
@@ -129,7 +128,7 @@ def _release() -> dict[str, str]:
 
 
 def _mirror(codename: str) -> str:
-    """Ask apt for this machine's own mirror of a release."""
+    """Return this machine's apt mirror of a release."""
     wanted = "$(RELEASE) $(COMPONENT) $(REPO_URI)"
     command = ["/usr/bin/apt-get", "indextargets", "--format", wanted, "Created-By: Packages"]
     listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout

@@ -1,4 +1,4 @@
-"""A throw-away certificate authority: one CA, one server certificate for loopback, keys on disk."""
+"""A temporary certificate authority: one CA, one server certificate for loopback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Removal of containers that a test or a run has made."""
+"""Removal of containers that a test or a run created."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REMOVAL_TIMEOUT_S = 60
 def remove_containers(client: docker.APIClient, *names: str) -> None:
     """Remove containers, running or not, with their anonymous volumes, and wait for their end.
 
-    Those that are gone already, or that somebody else is just removing, are as welcome.
+    Containers that are gone or being removed are no error.
 
     Errors:
         docker.errors.APIError: the Engine refused for another reason.

@@ -1,4 +1,4 @@
-"""A Docker Engine as a run sees it: where it is, whether it answers, and whose it is."""
+"""A Docker Engine: address, health and owner."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ ASK_TIMEOUT_S = 3
 
 
 class NotOurEngineError(RigError):
-    """The Engine is the machine's own: a run does not kill or restart it."""
+    """The Engine belongs to the machine: a run must not kill or restart it."""
 
 
 class DockerEngine:
-    """A Docker Engine: where it is, and, when it is private, its life."""
+    """A Docker Engine; a private one can be killed, restarted and stopped."""
 
     def __init__(self, environment: Mapping[str, str], *, private: bool) -> None:
         self.environment = dict(environment)
@@ -32,7 +32,7 @@ class DockerEngine:
 
     @property
     def host(self) -> str:
-        """Its address, as DOCKER_HOST takes it."""
+        """Return its address in the format of DOCKER_HOST."""
         return self.environment["DOCKER_HOST"]
 
     @property
@@ -45,7 +45,7 @@ class DockerEngine:
         return docker.from_env(environment=self.environment, timeout=int(timeout_s)).api
 
     def kill(self) -> None:
-        """Kill the private dockerd at once (SIGKILL); its containers run on."""
+        """Kill the private dockerd (SIGKILL); its containers keep running."""
         raise NotOurEngineError(f"the Engine at {self.host} is not this run's to kill")
 
     def restart(self) -> None:
@@ -53,7 +53,7 @@ class DockerEngine:
         raise NotOurEngineError(f"the Engine at {self.host} is not this run's to restart")
 
     def stop(self) -> None:
-        """Leave the machine's Engine as it is."""
+        """Do nothing: the machine's Engine keeps running."""
 
     def __enter__(self) -> Self:
         return self
@@ -68,7 +68,7 @@ class DockerEngine:
 
 
 def engine_answers(variables: Mapping[str, str]) -> bool:
-    """Say whether the Engine that these DOCKER_* variables name answers a ping."""
+    """Return whether the Engine of these DOCKER_* variables answers a ping."""
     if not _socket_answers(variables.get("DOCKER_HOST", "")):
         return False
     try:
@@ -84,7 +84,7 @@ def engine_answers(variables: Mapping[str, str]) -> bool:
 
 
 def _socket_answers(host: str) -> bool:
-    """Ask a unix socket ourselves: the SDK leaves its own socket open when that fails."""
+    """Ping a unix socket without the SDK, which leaves its socket open after a failure."""
     if not host.startswith("unix://"):
         return True
     with socket.socket(socket.AF_UNIX) as probe:

@@ -1,4 +1,4 @@
-"""The Docker Engine a run stands on: the machine's own where it answers, else a private dockerd."""
+"""The Docker Engine of a run: the machine's if it answers, else a private dockerd."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ PRIVATE_PROGRAMS = ("dockerd", "iptables", "ip")
 
 
 class EngineMissingError(RigError):
-    """No Docker Engine answers and none may be started here."""
+    """No Docker Engine answers, and none can be started."""
 
 
 @contextmanager
 def find_or_start_engine(environment: Mapping[str, str] | None = None) -> Iterator[DockerEngine]:
-    """Give the Engine behind DOCKER_HOST or the default socket, else a private one for a while.
+    """Yield the Engine at DOCKER_HOST or the default socket, else a temporary private one.
 
     Errors:
         EngineMissingError: none answers, and this process may not start one; says how to get one.
@@ -41,7 +41,7 @@ def find_or_start_engine(environment: Mapping[str, str] | None = None) -> Iterat
 
 
 def find_engine(environment: Mapping[str, str] | None = None) -> DockerEngine | None:
-    """Find an Engine that answers now: DOCKER_HOST's when set, else the default socket's."""
+    """Return a running Engine: at DOCKER_HOST if set, else at the default socket."""
     given = environment if environment is not None else os.environ  # noqa: TID251 -- as docker does
     variables = {name: given[name] for name in DOCKER_VARIABLES if given.get(name)}
     if "DOCKER_HOST" not in variables:
@@ -54,7 +54,7 @@ def find_engine(environment: Mapping[str, str] | None = None) -> DockerEngine | 
 def start_private_engine(*options: str) -> DockerEngine:
     """Start a private dockerd, installing Debian's docker.io first when it is missing.
 
-    With `options` of dockerd's it is always one of our own.
+    With `options` for dockerd, it is always a private one.
 
     Errors:
         EngineMissingError: this process is not root, or there is nothing to install from.

@@ -1,9 +1,9 @@
-"""What a private Docker Engine leaves on a machine, found by its folder, and the removal of it.
+"""Find and remove the leftovers of a private Docker Engine by its folder.
 
-An Engine writes `engine.json` into its folder before it makes anything, so that even the leftovers
-of a run that was killed can be found and removed by the next one. The run that owns the Engine
-holds a lock on that file; the kernel drops the lock when the run ends, however it ends. A process
-id and its start time would not do: the start time moves when the machine's clock is set.
+`engine.json` is written to the folder before anything else is created. So the next run can find and
+remove the leftovers of a killed run. The run that owns the Engine holds a lock on that file; the
+kernel releases it when the run ends for any reason. A pid with its start time is not reliable: the
+start time changes when the machine's clock is set.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ GONE_TIMEOUT_S = 10
 
 @dataclass(frozen=True, slots=True)
 class EngineTraces:
-    """Where a private Engine may leave something."""
+    """Places where a private Engine may leave something."""
 
     root: str
     """Its folder: data, sockets, mounts."""
@@ -62,7 +62,7 @@ def remove_traces(traces: EngineTraces) -> None:
 
 
 def remove_abandoned(parent: Path, prefix: str) -> None:
-    """Remove what Engines of killed runs left, leaving those of living runs alone."""
+    """Remove leftovers of killed runs; skip Engines of live runs."""
     for record in parent.glob(f"{prefix}*/{RECORD_NAME}"):
         with contextlib.suppress(OSError, ValueError, TypeError), record.open() as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while the owner lives
@@ -89,7 +89,7 @@ def run_ip(*arguments: str) -> str:
     """Run iproute2's `ip` and return what it prints.
 
     Errors:
-        OSError: it refused, with its words.
+        OSError: it failed, with its message.
     """
     program = find_program("ip") or "ip"
     done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)

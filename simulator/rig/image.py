@@ -1,4 +1,4 @@
-"""A small image out of the machine's own static busybox: no registry is ever needed."""
+"""A small image from the machine's static busybox, so that no registry is needed."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ APPLETS = (
 
 
 class BusyboxMissingError(RigError):
-    """No static busybox is to be had on this machine."""
+    """No static busybox is available on this machine."""
 
 
 def find_static_busybox() -> Path:
     """Find a statically linked busybox, installing Debian's busybox-static as root if need be.
 
     Errors:
-        BusyboxMissingError: there is none and this process may not install one.
+        BusyboxMissingError: there is none, and this process cannot install it.
     """
     found = _static_busybox()
     if found is None and can_install():
@@ -79,7 +79,7 @@ def build_image(client: docker.APIClient, *names: str) -> str:
 
 
 def remove_image(client: docker.APIClient, *names: str) -> None:
-    """Remove the image's names; the last one takes the image itself along."""
+    """Remove all names of the image, and so the image."""
     for name in names or (TEST_IMAGE,):
         with contextlib.suppress(NotFound):
             client.remove_image(name, force=True)

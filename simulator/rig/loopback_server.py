@@ -1,4 +1,4 @@
-"""A server program on a free loopback port with a folder of its own: started, ended, removed."""
+"""A server program on a free loopback port with its own folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PORT_TRIES = 5
 
 
 class LoopbackServer(abc.ABC):
-    """One process and its data folder; what it is, a subclass says."""
+    """One process and its data folder; subclasses define the program."""
 
     #: What it is called in its folder's name and in errors.
     name: ClassVar[str]
@@ -36,18 +36,18 @@ class LoopbackServer(abc.ABC):
 
     @abc.abstractmethod
     def command(self) -> list[str]:
-        """The command line, once the program's settings lie in the folder.
+        """Return the command line, after the settings are written to the folder.
 
-        Errors: whatever says that the program is missing.
+        Errors: a RigError if the program is missing.
         """
 
     def environment(self) -> dict[str, str] | None:
-        """Its environment; ours when None."""
+        """Return its environment; None means the environment of this process."""
         return None
 
     @abc.abstractmethod
     def answers(self) -> bool:
-        """Whether it is up."""
+        """Return whether it answers."""
 
     def __enter__(self) -> Self:
         return self if self._process is not None else self.start()
@@ -85,18 +85,18 @@ class LoopbackServer(abc.ABC):
         return self
 
     def restart(self) -> Self:
-        """Start again on the same port and the same data; a running server is ended first."""
+        """Start again on the same port and the same data; a running server is stopped first."""
         self._end()
         return self._launch()
 
     def kill(self) -> None:
-        """Kill the server at once (SIGKILL): its memory is lost, its files stay."""
+        """Kill the server (SIGKILL): its memory is lost, its files are kept."""
         if self._process is not None:
             self._process.kill()
             self._process.wait(STOP_TIMEOUT_S)
 
     def stop(self) -> None:
-        """End the server and remove its folder."""
+        """Stop the server and remove its folder."""
         self._end()
         if self.directory != Path():
             shutil.rmtree(self.directory, ignore_errors=True)
@@ -140,7 +140,7 @@ class LoopbackServer(abc.ABC):
 
 
 def free_port() -> int:
-    """A TCP port that nobody on loopback listens on at this moment."""
+    """Return a TCP port that is free on loopback now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

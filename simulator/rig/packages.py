@@ -1,4 +1,4 @@
-"""Debian packages the rig may install: as root, on Debian or Ubuntu, only what is missing."""
+"""Install missing Debian packages, as root on Debian or Ubuntu."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ APT_TIMEOUT_S = 900
 
 
 class PackageInstallError(RigError):
-    """apt could not install what a run needs."""
+    """apt could not install a required package."""
 
 
 def can_install() -> bool:
-    """Say whether this process may install Debian packages."""
+    """Return whether this process can install Debian packages."""
     return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
 def install_packages(*names: str) -> None:
-    """Install Debian packages, waiting for another apt that is at work.
+    """Install Debian packages; wait for another running apt.
 
     Errors:
         PackageInstallError: with apt's last lines.

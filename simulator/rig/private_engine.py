@@ -1,8 +1,7 @@
-"""A dockerd of a run's own.
+"""A private dockerd for one run.
 
-It touches nothing of another one: own folder, sockets, bridge, addresses, control group and
-containerd namespace, and no firewall rules at all (ports are published by Docker's own proxy). So
-any number of runs stand beside each other.
+It has its own folder, sockets, bridge, addresses, control group and containerd namespace, and makes
+no firewall rules (Docker's userland proxy publishes ports). So several runs can run in parallel.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ KILL_TIMEOUT_S = 10
 
 
 class EngineStartError(RigError):
-    """A private dockerd was started and did not come up."""
+    """A private dockerd was started and did not answer."""
 
 
 class PrivateEngine(DockerEngine):
-    """A dockerd of this run's own; needs root. `options` are more of dockerd's."""
+    """A private dockerd; needs root. `options` are extra arguments of dockerd."""
 
     def __init__(self, *options: str) -> None:
         root = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
@@ -72,13 +71,13 @@ class PrivateEngine(DockerEngine):
         return self
 
     def kill(self) -> None:
-        """Kill dockerd at once (SIGKILL); its containers run on."""
+        """Kill dockerd (SIGKILL); its containers keep running."""
         if self._process is not None:
             self._process.kill()
             self._process.wait(KILL_TIMEOUT_S)
 
     def restart(self) -> None:
-        """End dockerd if it runs, start it again on the same socket and data."""
+        """Stop dockerd if it runs, and start it with the same socket and data."""
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
             try:
@@ -89,7 +88,7 @@ class PrivateEngine(DockerEngine):
         self._launch()
 
     def stop(self) -> None:
-        """End dockerd and remove everything it made: its data is not kept, so nothing is asked."""
+        """Stop dockerd and remove everything it created, including its data."""
         self.kill()
         remove_traces(self._traces)
         if self._record is not None:
@@ -97,9 +96,9 @@ class PrivateEngine(DockerEngine):
             self._record = None
 
     def _end_containerd(self) -> None:
-        """A killed dockerd takes its containerd along; where nobody reaps that, its pid file lies.
+        """Stop containerd of a killed dockerd and remove its pid file.
 
-        dockerd would take the dead process for a living one and wait for it in vain.
+        Otherwise a new dockerd takes an unreaped containerd for a live one and waits for it.
         """
         (self.root / "docker.pid").unlink(missing_ok=True)
         pid_file = self.root / "exec/containerd/containerd.pid"

@@ -1,4 +1,4 @@
-"""The project's programs as real processes: started, watched, ended, never left behind."""
+"""Run the project's programs as real processes, and never leave one behind."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ T = TypeVar("T")
 
 
 class WaitTimeoutError(AssertionError):
-    """A condition did not come true in time."""
+    """A condition was not met in time."""
 
 
 class ProgramEndedError(RuntimeError):
-    """A program ended while something was still expected of it."""
+    """A program exited before an expected event."""
 
 
 def wait_until(
     condition: Callable[[], T], timeout_s: float, what: str, *, interval_s: float = POLL_INTERVAL_S
 ) -> T:
-    """Poll a condition until it gives something true, and return that.
+    """Poll a condition until it returns a true value, and return that value.
 
     Errors:
-        WaitTimeoutError: names `what` was waited for, and the last value seen.
+        WaitTimeoutError: contains `what` and the last value.
     """
     deadline = time.monotonic() + timeout_s
     while True:
@@ -58,7 +58,7 @@ def wait_until(
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Return whether a process runs; one that ended and that nobody reaped yet does not."""
+    """Return whether a process runs; a zombie does not."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -68,24 +68,24 @@ def is_alive(process: psutil.Process) -> bool:
 def dies_with_parent(command: Sequence[str]) -> list[str]:
     """Wrap a command so that it gets SIGTERM when the thread that started it ends.
 
-    A killed test run or demo thus leaves nothing behind. Only Linux can do that; elsewhere the
-    command stays as it is.
+    A killed test run or demo leaves nothing behind. On systems other than Linux the command is
+    unchanged.
     """
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "TERM", *command] if setpriv else list(command)
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Build the environment of a program: what any process needs, and what is given, no more."""
+    """Return the minimal environment of a program, plus the given variables."""
     inherited = os.environ  # noqa: TID251 -- a child process's environment begins with ours
     base = {name: inherited[name] for name in KEPT_VARIABLES if name in inherited}
     return {**base, "PYTHONUNBUFFERED": "1", **(extra or {})}
 
 
 class Program:
-    """One of the project's programs as a process group of its own, its output kept in a file.
+    """One of the project's programs in its own process group, with its output in a file.
 
-    Start it from a thread that outlives it: it is ended when that thread ends.
+    Start it from a long-lived thread: it is killed when that thread ends.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Program:
         self.stop()
 
     def start(self) -> Self:
-        """Start `python -m MODULE` with a clean environment; output goes on in the same file."""
+        """Start `python -m MODULE` with a clean environment; append output to the same file."""
         if self._output_path is None:
             handle, name = tempfile.mkstemp(prefix=f"cowpoke-{self.module}-", suffix=".log")
             os.close(handle)
@@ -143,11 +143,11 @@ class Program:
 
     @property
     def running(self) -> bool:
-        """Say whether the main process runs."""
+        """Return whether the main process runs."""
         return self._process is not None and self._process.poll() is None
 
     def output(self) -> str:
-        """Give everything the program has printed so far."""
+        """Return the output so far."""
         if self._output_path is None or not self._output_path.exists():
             return ""
         return self._output_path.read_text(encoding="utf-8", errors="replace")
@@ -155,11 +155,11 @@ class Program:
     def wait_for_line(self, pattern: str, timeout_s: float = 30, *, after_chars: int = 0) -> str:
         """Wait until a line of the output matches, and return that line.
 
-        `after_chars` leaves out what was printed before (`len(program.output())` of then).
+        `after_chars` skips earlier output (an earlier `len(program.output())`).
 
         Errors:
-            ProgramEndedError: it ended without that line.
-            WaitTimeoutError: the line did not come in time. Both quote the output's end.
+            ProgramEndedError: it exited without that line.
+            WaitTimeoutError: the line did not appear in time. Both quote the end of the output.
         """
         matching = re.compile(pattern)
         deadline = time.monotonic() + timeout_s
@@ -196,19 +196,19 @@ class Program:
         self._started().send_signal(number)
 
     def terminate(self, timeout_s: float = 30) -> int:
-        """End the program as an operator would (SIGTERM) and return its exit code."""
+        """Stop the program with SIGTERM and return its exit code."""
         self.send_signal(signal.SIGTERM)
         return self.wait(timeout_s)
 
     def kill(self) -> None:
-        """Kill the whole process group at once, as a power cut would (SIGKILL)."""
+        """Kill the whole process group (SIGKILL)."""
         process = self._started()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait(10)
 
     def stop(self, timeout_s: float = 15) -> None:
-        """End the program if it runs, kill the rest of its group, remove its output file."""
+        """Stop the program if it runs, kill the rest of its group, remove its output file."""
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError, WaitTimeoutError):
                 if self.running:

@@ -1,14 +1,13 @@
-"""A TCP proxy between two parts, which can break the way between them on demand.
+"""A TCP proxy between two parts that injects network faults.
 
-Every part speaks to its neighbour by an address; give it the proxy's instead. `listen` and `target`
-are `127.0.0.1:PORT` or, with a slash in them, paths of unix sockets, so that the way to an Engine
-can be broken as well. Programs are never touched: what they see is what a bad network does to them.
+Configure a part with the address of the proxy instead of the address of its peer. `listen` and
+`target` are `127.0.0.1:PORT` or, with a slash, paths of unix sockets, for example of an Engine.
 
-    proxy.cut()                  every connection is reset now; new ones pass
-    proxy.refuse()               reset now, and new ones are not accepted
-    proxy.black_hole(...)        connections stand and are accepted; nothing gets through
-    proxy.delay_s = 0.2          each piece comes that much later
-    proxy.heal()                 everything passes again; what stood in a black hole is reset
+    proxy.cut()                  resets every connection; accepts new ones
+    proxy.refuse()               resets every connection; refuses new ones
+    proxy.black_hole(...)        keeps and accepts connections, but forwards nothing
+    proxy.delay_s = 0.2          delays each chunk
+    proxy.heal()                 forwards again; resets connections from the black hole
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Proxy:
-    """One way between two parts; a context manager. Its methods may be called from any thread."""
+    """One proxied connection path; a context manager. Thread-safe."""
 
     def __init__(self, target: str, *, listen: str = "127.0.0.1:0") -> None:
         self.target = target
@@ -65,27 +64,27 @@ class Proxy:
 
     @property
     def address(self) -> str:
-        """Where it listens: `127.0.0.1:PORT`, or the unix socket's path."""
+        """Return its address: `127.0.0.1:PORT`, or the path of the unix socket."""
         return self._listen
 
     def url(self, original: str) -> str:
-        """The same url by way of the proxy (`redis://h:1/0` -> `redis://127.0.0.1:2/0`)."""
+        """Return a url with the address of the proxy (`redis://h:1/0` -> `redis://127.0.0.1:2/0`)."""
         return original.replace(self.target, self._listen)
 
     def cut(self) -> None:
-        """Reset every connection; whoever connects again gets through."""
+        """Reset every connection; accept new ones."""
         self._call(self._reset_all())
 
     def refuse(self) -> None:
-        """Reset every connection and accept no new one, as where nobody listens."""
+        """Reset every connection and refuse new ones."""
         self._call(self._refuse())
 
     def black_hole(self, *, up: bool = True, down: bool = True) -> None:
-        """Let nothing through: `up` towards the target, `down` back; nobody is told."""
+        """Drop all data silently: `up` towards the target, `down` back."""
         self._call(self._hold(up=up, down=down))
 
     def heal(self) -> None:
-        """Let everything through again."""
+        """Forward everything again."""
         self._call(self._heal())
 
     def _call(self, work: Coroutine[Any, Any, None]) -> None:
@@ -184,7 +183,7 @@ class Proxy:
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """Close with a reset instead of an orderly end, where the socket knows resets."""
+    """Close with a TCP reset if the socket supports it."""
     connection = writer.get_extra_info("socket")
     if connection is not None and connection.family in {socket.AF_INET, socket.AF_INET6}:
         with contextlib.suppress(OSError):

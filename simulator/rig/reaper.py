@@ -1,9 +1,9 @@
-"""Run a command as the parent of all its orphans, and leave no process behind.
+"""Run a command, adopt its orphaned processes, and leave no process behind.
 
     python -m simulator.rig.reaper COMMAND [ARGUMENT...]
 
-Tests kill programs whose children then lose their parent. Without this module they go to process 1
-of the system. In a container that may be `make`, which expects no children but its own.
+Tests kill programs whose children become orphans. Without this module, process 1 of the system
+adopts them. In a container that may be `make`, which does not expect other children.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ USAGE_ERROR = 2
 def run(command: Sequence[str]) -> int:
     """Run the command, reap every descendant, and return the exit code for the shell.
 
-    Orphans that outlive the command by `GRACE_S` are killed and named on standard error. They turn
-    a success into the exit code 1.
+    Orphans that still run `GRACE_S` after the command are killed and printed to standard error.
+    The exit code is then 1 instead of 0.
     """
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     # A terminal signals the whole foreground group, so the command gets its own SIGINT.
@@ -62,7 +62,7 @@ def _reap_until(main_pid: int) -> int:
 
 
 def _end_orphans() -> list[str]:
-    """Wait for the orphans, kill those that stay, and return their command lines."""
+    """Wait for the orphans, kill the remaining ones, and return their command lines."""
     left: list[str] = []
     deadline_s = time.monotonic() + GRACE_S
     while _reap_ended():
@@ -77,7 +77,7 @@ def _end_orphans() -> list[str]:
 
 
 def _reap_ended() -> bool:
-    """Reap every child that ended; say whether any is left."""
+    """Reap every child that exited; return whether any is left."""
     try:
         while os.waitpid(-1, os.WNOHANG) != (0, 0):
             pass

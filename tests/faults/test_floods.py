@@ -65,7 +65,7 @@ def ping_times_ms(rig, count):
         for _ in range(count):
             call = rig.cattle.call("ping", {}, resource_type="agent", agent="key-b")
             assert call.state == "success"
-            received_ms = int(client.hget(keys.event(call.id), "received_ms"))
+            received_ms = int(client.hget(keys.event("host-b", call.id), "received_ms"))
             to_ledger.append(received_ms - call.record["sent_ms"][0])
             to_pong.append(call.elapsed_ms)
     return to_ledger, to_pong

@@ -103,7 +103,7 @@ def test_a_sibling_takes_over_from_a_killed_worker(system, scripted):
         held = hold_at(scripted, "in the create")
         event_id = system.send(sample.instance_activate(instance))
         held.wait_reached()
-        system.wait_taken(event_id)
+        system.wait_claimed(event_id)
         taker, other = system.worker, sibling
         if system.boot_of(event_id) not in {fact["boot"] for fact in facts(taker, "lane.ready")}:
             taker, other = sibling, system.worker

@@ -147,8 +147,9 @@ def test_events_of_one_resource_wait_for_each_other_and_are_all_answered(system,
     # Another resource's event passes by meanwhile, and is proof that slots are free.
     assert system.ask(sample.instance_activate(new_instance())).state == "success"
     with system.redis.client() as client:
-        states = [client.hget(keys.event(one), "state").decode() for one in ids]
-    assert states == ["taken", *["recorded"] * 4]
+        entries = [keys.event(system.host_uuid, one) for one in ids]
+        states = [client.hget(entry, "state").decode() for entry in entries]
+    assert states == ["claimed", *["recorded"] * 4]
     held.let_go()
     calls = [system.cattle.wait(one, 30) for one in ids]
     assert [call.state for call in calls] == ["success"] * len(wishes)

@@ -6,20 +6,22 @@ from contextlib import suppress
 
 import pytest
 import redis
-from cowpoke.ledger.ledger import Ledger, Verdict
 
 from cowpoke.broker import BrokerSettings, connect
-from cowpoke.liveness import Lease, Leases
+from cowpoke.clock import Clock
+from cowpoke.ledger.execution import WorkerLedger
+from cowpoke.ledger.states import Verdict
+from cowpoke.liveness import LaneProcess, Lease, Leases
 from cowpoke.messages import event_id_of
 from cowpoke.outcomes import success
 from cowpoke.routes import Lane, queue_for
-from cowpoke.seal import Sealer
 from simulator.rig.processes import wait_until
 from tests.bridges import BridgeRig
 from tests.floor import allowed_s
 
 AGENTS = 200
 PING_EVERY_S = 2.0
+BOOT = "worker.control.1"
 KEYS = [f"agent-{number}" for number in range(AGENTS)]
 
 
@@ -29,7 +31,7 @@ class PongingHosts:
     def __init__(self, url, key, hosts):
         settings = BrokerSettings.model_validate({"REDIS_URL": url, "QUEUE_KEY": key})
         self._redis = connect(settings)
-        self._ledger = Ledger(self._redis, Sealer.of(settings))
+        self._keyring = settings.cluster_keyring()
         self._leases = Leases(self._redis)
         self._hosts = hosts
         self._over = threading.Event()
@@ -49,27 +51,28 @@ class PongingHosts:
     def _live(self):
         while not self._over.wait(0.5):
             for host in self._hosts:
-                self._leases.renew(
-                    Lease(
-                        boot_id=f"boot-{host}",
-                        host_uuid=host,
-                        lane=Lane.CONTROL,
-                        node=f"control@{host}",
-                        hostname=host,
-                        lock_domain=host,
-                        version="1",
-                        started_ms=0,
-                    )
+                if self._leases.prolong(host, "worker"):
+                    continue
+                process = LaneProcess(lane=Lane.CONTROL, boot_id=BOOT, node=f"control@{host}")
+                lease = Lease(
+                    worker_id="worker", host_uuid=host, lanes=(process,), lock_domain=host
                 )
+                self._leases.renew(lease, self._keyring.host(host))
 
     def _answer(self):
-        queues = {queue_for(host, Lane.CONTROL): f"boot-{host}" for host in self._hosts}
+        clock = Clock(self._redis)
+        ledgers = {
+            queue_for(host, Lane.CONTROL): WorkerLedger(
+                self._redis, self._keyring.host(host), clock, host_uuid=host, boot_id=BOOT
+            )
+            for host in self._hosts
+        }
         while not self._over.is_set():
             with suppress(redis.RedisError):
-                if found := self._redis.brpop([*queues], timeout=0.2):
-                    event_id = event_id_of(found[1])
-                    if self._ledger.take(event_id, queues[found[0]]).verdict is Verdict.TAKEN:
-                        self._ledger.settle(event_id, success({}))
+                if found := self._redis.brpop([*ledgers], timeout=0.2):
+                    ledger, event_id = ledgers[found[0]], event_id_of(found[1])
+                    if ledger.claim(event_id).verdict is Verdict.CLAIMED:
+                        ledger.complete(event_id, success({}))
 
 
 @pytest.fixture

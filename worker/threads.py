@@ -1,4 +1,4 @@
-"""Calls in threads of their own."""
+"""Run a call in a thread of its own."""
 
 import contextvars
 import threading
@@ -10,17 +10,18 @@ T = TypeVar("T")
 
 
 def start_call(call: Callable[[], T], name: str) -> "Future[T]":
-    """Make a call in a new thread; the future gets its result or its error.
+    """Start a call in a new thread; return a future with its result or its error.
 
-    The thread has the caller's context: log lines name the event, and its secrets are scrubbed. It
-    is a daemon, so that a call that hangs does not keep the process alive; an executor's is not.
+    The thread gets a copy of the caller's context: the deadline of the event, the fields of its log
+    lines and its scrubber. The thread is a daemon, unlike those of an executor, so that a call that
+    hangs does not keep the process alive.
     """
     done: Future[T] = Future()
 
     def run() -> None:
         try:
             done.set_result(call())
-        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
+        except BaseException as error:  # noqa: BLE001 - raised again where the result is read
             done.set_exception(error)
 
     context = contextvars.copy_context()

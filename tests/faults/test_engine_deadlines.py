@@ -131,7 +131,7 @@ def test_silent_pull_is_answered_before_the_deadline(system, scripted):
     instance = new_instance(image="example/silent:1")
     answer = system.ask(sample.instance_activate(instance), timeout_ms=TIMEOUT_MS)
     assert answer.state == "error"
-    assert "Pulling example/silent:1 did not end in the time of this event" in answer.message
+    assert "Pulling example/silent:1 did not end within the time of this event" in answer.message
 
 
 def test_pull_goes_on_after_the_event_that_began_it(system, scripted):

@@ -11,7 +11,7 @@ from cowpoke.scrubbing import clipped
 from worker.engine.client import Call, Engine
 from worker.engine.json_lines import failure_in, json_lines
 from worker.engine.layers import Layers
-from worker.engine.single_flight import MOST_S, Board
+from worker.engine.single_flight import MOST_S, SharedProgress
 from worker.errors import EngineError, EngineUnavailableError, ImageBuildError
 from worker.image_reference import ImageReference
 
@@ -46,7 +46,7 @@ def build(
     engine: Engine,
     recipe: Recipe,
     origin: str | IO[bytes],
-    board: Board,
+    progress: SharedProgress,
     *,
     idle_timeout_s: float,
 ) -> None:
@@ -64,7 +64,7 @@ def build(
                 now_s = time.monotonic()
                 if output.read(line):
                     heard_s = now_s
-                    board.show(output.text, output.percent, is_step=output.is_step)
+                    progress.report(output.text, output.percent, is_step=output.is_step)
                 if output.error is not None:
                     break
                 if now_s - began_s > MOST_S:

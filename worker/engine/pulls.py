@@ -13,7 +13,7 @@ from worker.engine.images import Credential
 from worker.engine.json_lines import failure_in
 from worker.engine.layers import Layers
 from worker.engine.progress import Report
-from worker.engine.single_flight import MOST_S, Board, Job, SingleFlight
+from worker.engine.single_flight import MOST_S, Job, SharedProgress, SingleFlight
 from worker.errors import EngineUnavailableError, ImagePullError
 from worker.host.locks import Locks
 from worker.image_reference import ImageReference
@@ -56,31 +56,31 @@ class Pulls:
         return self._shared.want(job, report, even_if_present=even_if_present)
 
     def _pull(
-        self, name: ImageReference, credential: Credential | None, board: Board
+        self, name: ImageReference, credential: Credential | None, progress: SharedProgress
     ) -> dict[str, Any]:
         """Pull; the stream's end proves nothing: only an image that is here is a success (C 25)."""
-        self._try_with_and_without(name, credential, board)
+        self._try_with_and_without(name, credential, progress)
         found = images.present(self._engine, name)
         if found is None:
             raise ImagePullError(_failed(name, "the pull ended without the image"))
         return found
 
     def _try_with_and_without(
-        self, name: ImageReference, credential: Credential | None, board: Board
+        self, name: ImageReference, credential: Credential | None, progress: SharedProgress
     ) -> None:
         """A wrong credential must not bar a public image: the second try goes without (A 12.5)."""
-        refused = self._stream(name, credential, board)
+        refused = self._stream(name, credential, progress)
         if refused is None:
             return
         if credential is None:
             raise ImagePullError(_failed(name, refused))
         refused = credential.scrub(refused)
         _log.warning("pull.credential-refused", image=str(name), reason=refused)
-        board.say(
+        progress.report_step(
             f"warning: the registry refused the credential of {credential.username!r} "
             f"({refused}); trying without it"
         )
-        again = self._stream(name, None, board)
+        again = self._stream(name, None, progress)
         if again is not None:
             raise ImagePullError(
                 _failed(
@@ -91,7 +91,7 @@ class Pulls:
             )
 
     def _stream(
-        self, name: ImageReference, credential: Credential | None, board: Board
+        self, name: ImageReference, credential: Credential | None, progress: SharedProgress
     ) -> str | None:
         """Pull once; the first error's words, None when there was none (A 12.9, C 25).
 
@@ -110,7 +110,7 @@ class Pulls:
                     before = layers.text
                     if layers.read(line):
                         moved_s = time.monotonic()
-                        board.show(layers.text, layers.percent, is_step=layers.text != before)
+                        progress.report(layers.text, layers.percent, is_step=layers.text != before)
                     elif self._stalled(moved_s):
                         break
                     if time.monotonic() - began_s > MOST_S:

@@ -1,20 +1,22 @@
-"""Work on an image that is done once on this host and shared by all who want it.
+"""Work on an image that one worker of the host does and all workers share (C 22).
 
-Whoever holds the work's lock (`pull:<image>`, `build:<image>:<how>`) does it; all others, in this
-process and in every other worker of the host, read from a small state file how far it is, and
-share how it ends (C 22). A holder that dies frees the lock with it, and the next who looks goes on.
+The thread that holds the lock of the work (`pull:<image>`, `build:<image>:<how>`) does the work.
+All other callers, in this process and in other workers of the host, read its progress and its
+result from a state file. When the holder dies, the kernel frees the lock, and the next caller
+starts over.
 
-The work has a thread of its own, which holds the lock. An event waits for it no longer than cattle
-waits for the event; the work itself goes on. So a build with a long silent step ends some day,
-and the event that cattle sends then finds the image.
+The work runs in a thread of its own, which holds the lock. An event waits for the work no longer
+than cattle waits for the event; the work itself continues. So a build with a long silent step ends
+at some point, and the event that cattle sends next finds the image.
 
-    state_dir/pulls/<hash of the lock's name>.json, written whole or not at all, mode 0600:
+    state_dir/pulls/<hash of the name of the lock>.json, written atomically, mode 0600:
     {"text", "percent", "moves", "began_s", "finished_s", "error", "account"}
 
-`moves` counts how often the work moved: those who wait report progress only when it grew (W 3).
-`finished_s` is null while the work runs; `error` is null when it ended well; `account` is a short
-hash that tells credentials apart, so that nobody gets the error of another one's wrong password.
-An error is shared for some seconds after its end too (C 17). Losing a file costs doing it twice.
+`moves` counts the movements of the work: waiting callers report progress only when the count grew
+(W 3). `finished_s` is null while the work runs. `error` is null when the work succeeded. `account`
+is a short hash of the credential, so that a wrong password of one user fails no other user's pull.
+An error also answers callers that come a few seconds later (C 17). A lost file costs a repetition
+of the work.
 """
 
 import hashlib
@@ -31,7 +33,7 @@ from typing import Any
 from cowpoke.log import logger
 from cowpoke.scrubbing import scrub
 from worker import deadline
-from worker.engine.progress import Report, Told
+from worker.engine.progress import ProgressReporter, Report
 from worker.errors import ImageBuildError, ImagePullError, LockHeldError
 from worker.host.files import write_whole
 from worker.host.locks import Locks
@@ -39,14 +41,15 @@ from worker.threads import start_call
 
 Inspect = dict[str, Any]
 
-#: How long an error also answers those who ask after its end (C 17).
+#: How long an error also answers later callers (C 17).
 NEGATIVE_CACHE_S = 5.0
-#: However steadily it goes on: a pull or a build holds the slots of all who want it.
+#: Maximum time of a pull or a build, however steadily it moves: it occupies the slots of all events
+#: that wait for it.
 MOST_S = 2 * 3600.0
 FOLDER = "pulls"
 _POLL_S = 0.3
 _KEEP_S = 24 * 3600.0
-#: A holder that writes nothing for this much longer than a stall may last hangs itself.
+#: A holder that writes nothing for the idle timeout and this long hangs itself.
 _HOLDER_MARGIN_S = 60.0
 
 _log = logger(__name__)
@@ -54,7 +57,7 @@ _log = logger(__name__)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkState:
-    """How far the work is, for everybody on this host."""
+    """The content of a state file."""
 
     text: str
     percent: int | None = None
@@ -67,20 +70,20 @@ class WorkState:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """What is to be done once, whoever does it."""
+    """Work that is done once for all callers that want the same."""
 
-    #: The lock's name: equal for all who want the same.
+    #: The name of the lock: equal for all callers that want the same.
     key: str
-    #: What waiting people read first.
+    #: The first progress text.
     text: str
-    #: Tells apart whose errors are shared.
+    #: Errors are shared only between callers of the same account.
     account: str = ""
-    #: What an error of the work is; it is raised for all who share it.
+    #: The type of the errors of `work`; raised to all callers that share the work.
     failure: type[ImagePullError | ImageBuildError]
-    #: Whether what is wanted is here already.
+    #: Returns the image if this host has it.
     present: Callable[[], Inspect | None]
-    #: Does it; tells the board how far it is. Raises `failure` when it cannot be done.
-    work: Callable[["Board"], Inspect]
+    #: Does the work and reports its progress. Raises `failure` when the work fails.
+    work: Callable[["SharedProgress"], Inspect]
 
 
 class SingleFlight:
@@ -92,14 +95,14 @@ class SingleFlight:
         self._idle_timeout_s = idle_timeout_s
 
     def want(self, job: Job, report: Report, *, even_if_present: bool = False) -> Inspect:
-        """The image's inspect, once the work is done by us or by whoever does it already.
+        """Return the inspect of the image once this caller or another one has done the work.
 
-        With `even_if_present` only work that ended after this call began will do.
-        Errors: the job's failure; EngineUnavailableError; LockHeldError when the work does not get
-        on, or does not end in the time of the event.
+        With `even_if_present` only work that ended after this call began counts.
+        Errors: the failure of the job; EngineUnavailableError; LockHeldError when the holder makes
+        no progress, or the work does not end within the time of the event.
         """
         asked_s = time.time()
-        told = Told(report)
+        reporter = ProgressReporter(report)
         changed_s = time.monotonic()
         seen: WorkState | None = None
         while True:
@@ -107,26 +110,32 @@ class SingleFlight:
             if held.enter_context(self._locks.try_hold(job.key)):
                 done = _in_thread(
                     held,
-                    partial(self._held, job, told, asked_s, even_if_present=even_if_present),
+                    partial(self._held, job, reporter, asked_s, even_if_present=even_if_present),
                 )
                 while not wait((done,), timeout=_POLL_S).done:
                     _refuse_to_wait_longer(job)
                 found = done.result()
-                told.finish()
+                reporter.finish()
                 return found
             held.close()
             state = self._read(job.key)
             if state != seen:
                 seen, changed_s = state, time.monotonic()
                 if state is not None and state.moves and state.finished_s is None:
-                    told(state.text, state.percent)
-            if time.monotonic() - changed_s > self._idle_timeout_s + _HOLDER_MARGIN_S:
-                raise LockHeldError(f"{job.key} is held by a worker that does not get on")
+                    reporter(state.text, state.percent)
+            silent_s = time.monotonic() - changed_s
+            if silent_s > self._idle_timeout_s + _HOLDER_MARGIN_S:
+                raise LockHeldError(
+                    f"cannot wait for {job.key}: the worker that does it has made no progress for "
+                    f"{silent_s:.0f} s"
+                )
             _refuse_to_wait_longer(job)
             time.sleep(_POLL_S)
 
-    def _held(self, job: Job, told: Told, asked_s: float, *, even_if_present: bool) -> Inspect:
-        """Nobody works on it now: take what is here, share how it ended, or do it."""
+    def _held(
+        self, job: Job, reporter: ProgressReporter, asked_s: float, *, even_if_present: bool
+    ) -> Inspect:
+        """Take the image that is present, share the last result, or do the work."""
         shared = self._shared(job, asked_s)
         if not even_if_present or (shared is not None and shared.error is None):
             found = job.present()
@@ -136,17 +145,17 @@ class SingleFlight:
             raise job.failure(shared.error)
         self._sweep()
         began = WorkState(text=job.text, began_s=time.time(), account=job.account)
-        board = Board(partial(self._write, job.key), told, began)
+        progress = SharedProgress(partial(self._write, job.key), reporter, began)
         try:
-            found = job.work(board)
+            found = job.work(progress)
         except job.failure as error:
-            board.end(error.message)
+            progress.finish(error.message)
             raise
-        board.end(None)
+        progress.finish(None)
         return found
 
     def _shared(self, job: Job, asked_s: float) -> WorkState | None:
-        """The end of another one's work, if it is also the answer to what was asked then."""
+        """Return the end of earlier work if it also answers a caller that came at `asked_s`."""
         state = self._read(job.key)
         now_s = time.time()
         if state is None or state.finished_s is None or state.finished_s > now_s + 1:
@@ -163,7 +172,7 @@ class SingleFlight:
             return None
 
     def _write(self, key: str, state: WorkState) -> None:
-        """Write it whole; a full disk costs the others their progress lines, not the work."""
+        """Write the state file; the work goes on without it, waiting callers see no progress."""
         try:
             write_whole(self._path(key), json.dumps(asdict(state)))
         except OSError as error:
@@ -173,7 +182,7 @@ class SingleFlight:
         return self._folder / f"{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}.json"
 
     def _sweep(self) -> None:
-        """Forget work of yesterday, so that the folder does not grow for ever (C 31)."""
+        """Delete state files older than a day, so that the folder does not grow for ever (C 31)."""
         with suppress(OSError):
             for path in self._folder.iterdir():
                 if time.time() - path.stat().st_mtime > _KEEP_S:
@@ -183,13 +192,13 @@ class SingleFlight:
 def _refuse_to_wait_longer(job: Job) -> None:
     if deadline.left_s() < _POLL_S:
         raise LockHeldError(
-            f"{job.text} did not end in the time of this event; it goes on, and a later event "
-            "finds its result"
+            f"{job.text} did not end within the time of this event; the work goes on, and a later "
+            "event finds its result"
         )
 
 
 def _in_thread(held: ExitStack, work: Callable[[], Inspect]) -> "Future[Inspect]":
-    """Do the work in a thread that has no deadline, and release what is held at its end."""
+    """Do the work in a thread without a deadline, and release `held` at its end."""
 
     def run() -> Inspect:
         deadline.unbind()
@@ -199,39 +208,41 @@ def _in_thread(held: ExitStack, work: Callable[[], Inspect]) -> "Future[Inspect]
     return start_call(run, "shared-work")
 
 
-class Board:
-    """The progress of shared work: reported to its own event, written for those who wait.
+class SharedProgress:
+    """The progress of shared work: reported to its own event, written for the waiting callers.
 
-    The file is written a few times a second. Nothing is reported before the work moves: an Engine
-    that does not answer must not keep an event alive. The texts in the file are scrubbed here:
-    readers do not have the secrets of the writer's event.
+    The file is written a few times a second. Nothing is reported before the work moves, so that an
+    Engine that does not answer does not keep an event alive. Texts are scrubbed before they are
+    written: readers do not have the secrets of the writer's event.
     """
 
-    def __init__(self, write: Callable[[WorkState], None], told: Report, began: WorkState) -> None:
+    def __init__(
+        self, write: Callable[[WorkState], None], report: Report, began: WorkState
+    ) -> None:
         self._write = write
-        self._told = told
+        self._report = report
         self._state = began
         self._write_now()
 
-    def say(self, text: str) -> None:
-        """Show a sentence now."""
-        self.show(text, self._state.percent, is_step=True)
+    def report_step(self, text: str) -> None:
+        """Report a new step of the work; write it at once."""
+        self.report(text, self._state.percent, is_step=True)
 
-    def show(self, text: str, percent: int | None, *, is_step: bool = False) -> None:
-        """Show a movement of the work: more bytes, more output, or a new step.
+    def report(self, text: str, percent: int | None, *, is_step: bool = False) -> None:
+        """Report a movement of the work: more bytes, more output, or a new step.
 
-        A movement without a sentence keeps the last one.
-        A step is written at once, other movements only if the last write is not recent: nobody
-        knows how long a step lasts, and those who wait must not wait for the next line.
+        A movement without a text keeps the last text. Steps are written at once, other movements
+        only if the last write is not recent: a step may be silent for long, and waiting callers
+        must see it before the next line comes.
         """
         text, moves = scrub(text or self._state.text), self._state.moves + 1
         self._state = replace(self._state, text=text, percent=percent, moves=moves)
-        self._told(text, percent)
+        self._report(text, percent)
         if is_step or time.monotonic() - self._written_s >= _POLL_S:
             self._write_now()
 
-    def end(self, error: str | None) -> None:
-        """It is over, well unless there is an error."""
+    def finish(self, error: str | None) -> None:
+        """Write the end of the work: success when `error` is None."""
         scrubbed = None if error is None else scrub(error)
         self._state = replace(self._state, finished_s=time.time(), error=scrubbed)
         self._write_now()

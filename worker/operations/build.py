@@ -7,7 +7,7 @@ from typing import Any
 from cowpoke.log import logger
 from worker.engine import builds, images
 from worker.engine.builds import Recipe
-from worker.engine.single_flight import Board, Job, SingleFlight
+from worker.engine.single_flight import Job, SharedProgress, SingleFlight
 from worker.errors import EngineUnavailableError, ImageBuildError, PayloadError
 from worker.image_reference import ImageReference
 from worker.operations.build_context import fetched
@@ -43,7 +43,7 @@ def build_image(
 
 
 def _build(
-    name: ImageReference, build: Build, source: Source, host: Host, board: Board
+    name: ImageReference, build: Build, source: Source, host: Host, progress: SharedProgress
 ) -> dict[str, Any]:
     recipe = Recipe(
         name=name,
@@ -54,10 +54,10 @@ def _build(
     run = partial(builds.build, idle_timeout_s=host.settings.build_idle_timeout_s)
     try:
         if source.is_git:
-            run(host.engine, recipe, source.url, board)
+            run(host.engine, recipe, source.url, progress)
         else:
-            with fetched(source, host.settings, board) as context:
-                run(host.engine, recipe, context, board)
+            with fetched(source, host.settings, progress) as context:
+                run(host.engine, recipe, context, progress)
     except ImageBuildError as error:
         words = source.scrub(error.message)
         # Not chained: the cause may quote the url with its secrets.

@@ -13,7 +13,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 from requests.utils import get_auth_from_url
 
-from worker.engine.single_flight import Board
+from worker.engine.single_flight import SharedProgress
 from worker.errors import ImageBuildError
 from worker.operations.build_source import Source, refuse_host
 from worker.settings import WorkerSettings
@@ -27,7 +27,9 @@ _MEGABYTE = 1_000_000
 
 
 @contextmanager
-def fetched(source: Source, settings: WorkerSettings, board: Board) -> Iterator[IO[bytes]]:
+def fetched(
+    source: Source, settings: WorkerSettings, progress: SharedProgress
+) -> Iterator[IO[bytes]]:
     """The tar file behind the url, while it is needed (A 12.13).
 
     Errors: ImageBuildError with what the server said; PayloadError for a host that is not allowed.
@@ -40,7 +42,7 @@ def fetched(source: Source, settings: WorkerSettings, board: Board) -> Iterator[
         raise ImageBuildError(f"cannot keep a build's files in {folder}: {error}") from error
     with file:
         try:
-            _download(source, settings, board, file)
+            _download(source, settings, progress, file)
         except requests.exceptions.RequestException as error:
             raise ImageBuildError(f"cannot fetch {source.shown}: {_reason(error)}") from error
         except OSError as error:
@@ -50,7 +52,9 @@ def fetched(source: Source, settings: WorkerSettings, board: Board) -> Iterator[
         yield file
 
 
-def _download(source: Source, settings: WorkerSettings, board: Board, file: IO[bytes]) -> None:
+def _download(
+    source: Source, settings: WorkerSettings, progress: SharedProgress, file: IO[bytes]
+) -> None:
     began_s = time.monotonic()
     received_bytes = 0
     with requests.Session() as session, _opened(session, source, settings) as response:
@@ -67,7 +71,7 @@ def _download(source: Source, settings: WorkerSettings, board: Board, file: IO[b
             if time.monotonic() - began_s > MOST_S:
                 raise ImageBuildError(f"cannot fetch {source.shown}: it takes over {MOST_S:g} s")
             file.write(chunk)
-            board.show(f"Fetching {source.shown}: {received_bytes // _MEGABYTE} MB", None)
+            progress.report(f"Fetching {source.shown}: {received_bytes // _MEGABYTE} MB", None)
     file.flush()
 
 

@@ -20,8 +20,8 @@ from worker.engine.system_images import system_images
 from worker.errors import WorkerError
 from worker.host.machine import EngineFacts, capacity, collect, host_labels
 from worker.host.recent_stops import RecentStops
-from worker.operations.asking import Question
 from worker.operations.context import Host
+from worker.operations.timed_call import TimedCall
 from worker.settings import WorkerSettings
 
 SCHEDULER_IPS_LABEL = "io.rancher.scheduler.ips"
@@ -39,13 +39,13 @@ def ping(event: Event, host: Host) -> dict[str, Any]:
     options = event.data.get("options")
     asked = {name for name, on in options.items() if on} if isinstance(options, Mapping) else set()
     deadline_s = time.monotonic() + host.settings.ping_engine_timeout_s
-    listing = Question("the containers", lambda: _listed(host)) if "instances" in asked else None
-    images = Question("system images", lambda: _system(host)) if listing is not None else None
+    listing = TimedCall("the containers", lambda: _listed(host)) if "instances" in asked else None
+    images = TimedCall("system images", lambda: _system(host)) if listing is not None else None
     resources = _resources(host, deadline_s, stats="stats" in asked) if "resources" in asked else []
     data: dict[str, Any] = {}
     if listing is not None:
         try:
-            listed = listing.answer(deadline_s)
+            listed = listing.result(deadline_s)
             resources += _instances(host.identity.host_uuid, listed, _roles(images, deadline_s))
             data["options"] = {"instances": True}
         except WorkerError as error:
@@ -72,10 +72,10 @@ def _system(host: Host) -> dict[str, str]:
     return system_images(host.engine, timeout_s=host.settings.ping_engine_timeout_s)
 
 
-def _roles(question: Question[dict[str, str]] | None, deadline_s: float) -> dict[str, str]:
+def _roles(images: TimedCall[dict[str, str]] | None, deadline_s: float) -> dict[str, str]:
     """What images do for cattle; without an answer the containers' own labels must do."""
     try:
-        return question.answer(deadline_s) if question is not None else {}
+        return images.result(deadline_s) if images is not None else {}
     except WorkerError as error:
         _log.warning("ping.without-system-images", code=error.code, reason=error.message)
         return {}
@@ -85,15 +85,15 @@ def _resources(host: Host, deadline_s: float, *, stats: bool) -> list[dict[str, 
     """Physical host, host, storage pool, address: in this order (A 14.3)."""
     identity = host.identity
     timeout_s = host.settings.ping_engine_timeout_s
-    version = Question("Docker's version", lambda: host.engine.version(timeout_s=timeout_s))
-    address = Question("this host's address", lambda: _address(identity.host_ip))
+    version = TimedCall("Docker's version", lambda: host.engine.version(timeout_s=timeout_s))
+    address = TimedCall("this host's address", lambda: _address(identity.host_ip))
     facts = (
-        Question("Docker's facts", lambda: host.engine.facts(timeout_s=timeout_s))
+        TimedCall("Docker's facts", lambda: host.engine.facts(timeout_s=timeout_s))
         if stats
         else None
     )
     try:
-        engine: EngineVersion | None = version.answer(deadline_s)
+        engine: EngineVersion | None = version.result(deadline_s)
     except WorkerError:
         engine = None
     info = _stats(facts, engine, deadline_s) if facts is not None else None
@@ -126,7 +126,7 @@ def _resources(host: Host, deadline_s: float, *, stats: bool) -> list[dict[str, 
         },
     ]
     try:
-        found = address.answer(deadline_s)
+        found = address.result(deadline_s)
     except (WorkerError, OSError, UnicodeError):  # the last for what cannot be a name at all
         found = _addresses.get(identity.host_ip or "")
     if found:
@@ -167,11 +167,11 @@ def _address(host_ip: str | None) -> str | None:
 
 
 def _stats(
-    facts: Question[dict[str, Any]], engine: EngineVersion | None, deadline_s: float
+    facts: TimedCall[dict[str, Any]], engine: EngineVersion | None, deadline_s: float
 ) -> dict[str, Any]:
     """The host's figures; what cannot be had is empty, the ping goes on (A 14.4, 15.1)."""
     try:
-        told = facts.answer(deadline_s)
+        told = facts.result(deadline_s)
     except WorkerError:
         told = {}
     known = EngineFacts(

@@ -10,7 +10,6 @@ from tests.floor import allowed_s
 from tests.hosts import host_on
 from worker.engine.containers import UUID_LABEL, Found
 from worker.errors import EngineUnavailableError, PayloadError, ProtectedContainerError
-from worker.operations.asking import Question
 from worker.operations.facts import facts_without_engine, search_domains
 from worker.operations.protection import (
     PART_LABEL,
@@ -18,6 +17,7 @@ from worker.operations.protection import (
     own_container_id,
     refuse_own,
 )
+from worker.operations.timed_call import TimedCall
 from worker.payload import instance_of
 from worker.settings import WorkerSettings
 
@@ -30,29 +30,29 @@ def host(tmp_path):
     return host_on(f"unix://{tmp_path}/none.sock", tmp_path)
 
 
-# -- questions -------------------------------------------------------------------------------------
+# -- calls with a deadline -------------------------------------------------------------------------
 
 
-def test_an_answer_in_time_is_given():
-    """The call's own value."""
-    assert Question("it", lambda: 5).answer(time.monotonic() + 5) == 5
+def test_call_in_time_returns_its_result():
+    """The caller gets the value that the call returned."""
+    assert TimedCall("it", lambda: 5).result(time.monotonic() + 5) == 5
 
 
-def test_a_late_answer_is_not_waited_for():
-    """The asker goes on at its deadline."""
+def test_late_call_is_not_awaited():
+    """The caller goes on at its deadline."""
     held = threading.Event()
-    question = Question("it", held.wait)
+    call = TimedCall("it", held.wait)
     began_s = time.monotonic()
-    with pytest.raises(EngineUnavailableError, match="no answer in time about it"):
-        question.answer(time.monotonic() + 0.05)
+    with pytest.raises(EngineUnavailableError, match="no answer about it in time"):
+        call.result(time.monotonic() + 0.05)
     assert time.monotonic() - began_s < allowed_s(1)
     held.set()
 
 
-def test_an_error_comes_to_the_asker():
+def test_error_of_a_call_is_raised_to_the_caller():
     """As it was raised."""
     with pytest.raises(ZeroDivisionError):
-        Question("it", lambda: 1 / 0).answer(time.monotonic() + 5)
+        TimedCall("it", lambda: 1 / 0).result(time.monotonic() + 5)
 
 
 # -- facts -----------------------------------------------------------------------------------------

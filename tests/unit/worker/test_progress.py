@@ -8,7 +8,7 @@ import pytest
 
 from worker.engine.json_lines import failure_in
 from worker.engine.layers import Layers
-from worker.engine.progress import REPEAT_EVERY_S, Told
+from worker.engine.progress import REPEAT_EVERY_S, ProgressReporter
 from worker.errors import EngineError
 from worker.operations.bounded import reporting
 
@@ -118,12 +118,12 @@ class Clock:
         return self.now_s
 
 
-def test_unchanged_progress_is_repeated_by_time_while_the_work_moves():
+def test_unchanged_progress_is_repeated_while_the_work_moves():
     """W 3: cattle extends its 45 s only on progress, whatever the percentage is."""
     clock, told = Clock(), []
-    show = Told(lambda *said: told.append((clock.now_s, *said)), clock)
+    report = ProgressReporter(lambda *said: told.append((clock.now_s, *said)), clock)
     for _ in range(300):
-        show("Downloading", 12)
+        report("Downloading", 12)
         clock.now_s += 0.1
     times = [at for at, *_ in told]
     gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
@@ -135,17 +135,17 @@ def test_unchanged_progress_is_repeated_by_time_while_the_work_moves():
 def test_reported_percent_never_falls_and_ends_at_100():
     """W 3: also when another worker begins the pull anew, or a second try has no credential."""
     told = []
-    show = Told(lambda *said: told.append(said), Clock())
+    report = ProgressReporter(lambda *said: told.append(said), Clock())
     for text, percent in [("a", None), ("b", 40), ("c", None), ("d", 10), ("e", 99)]:
-        show(text, percent)
-    show.finish()
+        report(text, percent)
+    report.finish()
     assert told == [("a", None), ("b", 40), ("c", 40), ("d", 40), ("e", 99), ("e", 100)]
 
 
 def test_work_that_never_moved_is_not_reported_at_its_end():
     """W 3: an image that is here already has no progress."""
     told = []
-    Told(lambda *said: told.append(said)).finish()
+    ProgressReporter(lambda *said: told.append(said)).finish()
     assert told == []
 
 

@@ -8,9 +8,9 @@ from pydantic import ValidationError
 
 from cowpoke.events import Event
 from cowpoke.log import logger
+from worker.container import UUID_LABEL
 from worker.create import Facts, create_body, create_warnings
 from worker.engine.client import NEWEST_API, OLDEST_API, Engine
-from worker.engine.containers import UUID_LABEL
 from worker.errors import PayloadError
 from worker.operations.facts import facts_without_engine
 from worker.payload import Instance, KnownInstance, instance_of, known_instance_of

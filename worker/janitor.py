@@ -19,9 +19,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 from cowpoke.log import logger
+from worker.container import UUID_LABEL, Container
 from worker.engine import containers, images, removal, volumes
 from worker.engine.client import Engine
 from worker.errors import VolumeInUseError, WorkerError
@@ -170,24 +171,23 @@ def _noting(found: Look, area: str) -> Iterator[None]:
 
 
 def _never_started(
-    reach: Reach, listed: list[dict[str, Any]], grace_s: float, now_s: float
+    reach: Reach, listed: list[Container], grace_s: float, now_s: float
 ) -> Iterator[Litter]:
     for one in listed:
-        labels = one.get("Labels")
-        uuid = labels.get(containers.UUID_LABEL) if isinstance(labels, dict) else None
-        age_s = now_s - float(one.get("Created") or now_s)
-        if uuid and one.get("State") == "created" and age_s >= grace_s:
+        uuid = one.labels.get(UUID_LABEL)
+        age_s = now_s - (one.created_s or now_s)
+        if uuid and one.has_never_run and age_s >= grace_s:
             yield Litter(
                 kind="container",
-                name=f"{str(one['Id'])[:12]} of instance {uuid}",
+                name=f"{one.short_id} of instance {uuid}",
                 age_s=age_s,
-                clear=partial(_remove_unstarted, reach, str(one["Id"]), str(uuid)),
+                clear=partial(_remove_unstarted, reach, one.id, str(uuid)),
             )
 
 
 def _remove_unstarted(reach: Reach, container_id: str, uuid: str) -> bool:
     with reach.locks.try_hold(f"instance:{uuid}") as free:
-        found = containers.look(reach.engine, container_id) if free else None
+        found = containers.inspect_or_list(reach.engine, container_id) if free else None
         if found is None or not found.has_never_run:
             return False
         removal.discard(reach.engine, found)
@@ -248,11 +248,11 @@ def _remove_orphan(reach: Reach, orphans: OrphanVolumes, name: str, since_s: flo
 def _state_files(
     reach: Reach,
     written: list[tuple[str, float]],
-    listed: list[dict[str, Any]],
+    listed: list[Container],
     grace_s: float,
     now_s: float,
 ) -> Iterator[Litter]:
-    there = {str(one["Id"]) for one in listed}
+    there = {one.id for one in listed}
     files = StateFiles(reach.settings.state_dir)
     for name, written_s in written:
         age_s = now_s - written_s

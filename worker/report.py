@@ -1,15 +1,15 @@
-"""From the Engine's `inspect` to what cattle is told: the inverse of `worker.create`.
+"""Replies to cattle, made from what the Engine reports: the inverse of `worker.create`.
 
 Nothing is indexed: the Engine leaves empty fields out since API 1.52, and a reply about a container
-that is half gone must still go out.
+that is half removed must still be sent. Row numbers (A, B, C, W) refer to docs/parity.md.
 """
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from cowpoke.events import Event
+from worker.container import Container, engine_time, mapping, member
 from worker.inspected import for_cattle
 from worker.payload import KnownInstance
 
@@ -18,9 +18,6 @@ RESULT_TYPES = frozenset({"instanceHostMap", "imageStoragePoolMap", "volumeStora
 
 ANY_IPV4 = "0.0.0.0"  # noqa: S104 - compared with, never bound to
 ANY_IPV6 = "::"
-
-_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,6})?\d*(Z|[+-]\d\d:\d\d)")
-_NEVER_YEAR = 1  # the Engine's zero time is 0001-01-01
 
 _MINUTE_S = 60
 _HOUR_S = 3600
@@ -42,38 +39,39 @@ def wrapped(event: Event, body: Mapping[str, Any]) -> dict[str, Any]:
     return {kind: dict(body)}
 
 
-def instance_data(
-    inspect: dict[str, Any] | None,
-    *,
-    listing: dict[str, Any] | None,
+def container_reply(
+    container: Container | None,
     instance: KnownInstance,
+    *,
     host_ip: str | None,
     now: datetime | None = None,
 ) -> dict[str, Any]:
-    """What cattle learns of a container; nulls where it is gone.
+    """Return the container report sent to cattle; `container` is None when it is gone.
 
     Shape:  `{"instance": {"+data": {...}, "externalId": id}}`; a `+` means "merge" on the server.
-        Without a `listing` the list entry is made from `inspect`.
-    Source: A 10.1 to 10.6, 3.15: no externalId, no ports and no address for a container that is
+        A container without a list entry gets one made from its inspect.
+    Source: A 10.1 to 10.8, 3.15: no externalId, no ports and no address for a container that is
         gone; a listed container whose inspect failed is still reported, with inspect null.
     """
-    entry = _entry(listing, inspect, now)
+    container = container or Container()
+    inspect, entry = container.inspect, container.listing
+    if entry is None and inspect is not None:
+        entry = listing(container, now=now)
+    asked = member(container.host_config, "PortBindings")
     data: dict[str, Any] = {
         "dockerContainer": entry,
         "dockerInspect": None if inspect is None else for_cattle(inspect),
         "+fields": {
             "dockerHostIp": host_ip,
-            "dockerPorts": port_texts((entry or {}).get("Ports"), asked=_bindings(inspect)),
-            "dockerIp": address(inspect, instance),
+            "dockerPorts": port_texts(mapping(entry).get("Ports"), asked=asked),
+            "dockerIp": address(container, instance),
         },
     }
-    mounts = (inspect or {}).get("Mounts")
-    if mounts is not None:
-        data["dockerMounts"] = mounts
+    if container.mounts is not None:
+        data["dockerMounts"] = container.mounts
     body: dict[str, Any] = {"+data": data}
-    container_id = (inspect or {}).get("Id") or (entry or {}).get("Id")
-    if container_id:
-        body["externalId"] = container_id
+    if container.id:
+        body["externalId"] = container.id
     return {"instance": body}
 
 
@@ -104,20 +102,23 @@ def pull_reply(image_inspect: dict[str, Any] | None) -> dict[str, Any]:
     return {} if image_inspect is None else {"fields": {"dockerImage": image_inspect}}
 
 
-def address(inspect: Mapping[str, Any] | None, instance: KnownInstance | None = None) -> str | None:
-    """The container's address: Docker's default network, then any other that has one (A 10.4).
+def address(container: Container, instance: KnownInstance | None = None) -> str | None:
+    """Return the container's address: on Docker's bridge, else on any network (A 10.4).
 
-    Docker does not know the address of a `cni` container: while it runs, it is the one that
-    cattle gave it.
+    Docker does not know the address of a `cni` container. A running one has the address that cattle
+    gave it.
     """
-    settings = _object(inspect, "NetworkSettings")
-    networks = _object(settings, "Networks")
-    candidates = [settings, _object(networks, "bridge"), *map(_mapping, networks.values())]
+    networks = container.networks
+    candidates = [
+        container.network_settings,
+        member(networks, "bridge"),
+        *map(mapping, networks.values()),
+    ]
     for candidate in candidates:
         found = candidate.get("IPAddress")
         if isinstance(found, str) and found:
             return found
-    is_running = _object(inspect, "State").get("Running") is True
+    is_running = container.state.get("Running") is True
     if instance is None or not is_running or instance.primary_network.kind != "cni":
         return None
     return (instance.primary_address or "").partition("/")[0] or None
@@ -130,13 +131,13 @@ def port_texts(ports: object, *, asked: Mapping[str, Any] | None = None) -> list
         the same number where it chose one itself. Cattle would keep the port twice, so the twin is
         left out, unless `asked`, the container's PortBindings, names `::`.
     """
-    entries = [_mapping(port) for port in ports] if isinstance(ports, list) else []
+    entries = [mapping(port) for port in ports] if isinstance(ports, list) else []
     on_ipv4 = {_private(entry) for entry in entries if entry.get("IP") == ANY_IPV4}
     wanted = {
         key
         for key, bindings in (asked or {}).items()
         for binding in bindings or ()
-        if _mapping(binding).get("HostIp") == ANY_IPV6
+        if mapping(binding).get("HostIp") == ANY_IPV6
     }
     twins = on_ipv4 - wanted
     return sorted(
@@ -148,37 +149,34 @@ def port_texts(ports: object, *, asked: Mapping[str, Any] | None = None) -> list
     )
 
 
-def listing(inspect: Mapping[str, Any], *, now: datetime | None = None) -> dict[str, Any]:
-    """Make the entry of the Engine's container list from an inspect, sparing the second call.
+def listing(container: Container, *, now: datetime | None = None) -> dict[str, Any]:
+    """Make the entry of the Engine's container list from an inspect, to save a second call.
 
     Source: A 10.8, with the newer keys too.
     """
-    config = _object(inspect, "Config")
-    state = _object(inspect, "State")
+    inspect = container.inspect or {}
+    state = container.state
     name = inspect.get("Name")
-    created = _time(inspect.get("Created"))
     return {
         "Id": inspect.get("Id"),
         "Names": [name] if name else [],
-        "Image": config.get("Image") or inspect.get("Image"),
+        "Image": container.image,
         "ImageID": inspect.get("Image"),
         "Command": _command(inspect),
-        "Created": None if created is None else int(created.timestamp()),
-        "Ports": _listed_ports(_object(_object(inspect, "NetworkSettings"), "Ports")),
-        "Labels": dict(_object(config, "Labels")),
+        "Created": container.created_s,
+        "Ports": _listed_ports(member(container.network_settings, "Ports")),
+        "Labels": dict(container.labels),
         "State": state.get("Status") or ("running" if state.get("Running") else "exited"),
         "Status": status_text(state, now=now or datetime.now(UTC)),
-        "HostConfig": {"NetworkMode": _object(inspect, "HostConfig").get("NetworkMode")},
-        "NetworkSettings": {
-            "Networks": dict(_object(_object(inspect, "NetworkSettings"), "Networks"))
-        },
-        "Mounts": inspect.get("Mounts") or [],
+        "HostConfig": {"NetworkMode": container.host_config.get("NetworkMode")},
+        "NetworkSettings": {"Networks": dict(container.networks)},
+        "Mounts": container.mounts or [],
     }
 
 
 def status_text(state: Mapping[str, Any], *, now: datetime) -> str:
     """The state in the Engine's own words: `Up 3 seconds`, `Exited (0) 2 minutes ago`."""
-    started, finished = _time(state.get("StartedAt")), _time(state.get("FinishedAt"))
+    started, finished = engine_time(state.get("StartedAt")), engine_time(state.get("FinishedAt"))
     code = state.get("ExitCode") or 0
     if state.get("Running"):
         if state.get("Restarting"):
@@ -216,16 +214,10 @@ def human_duration(duration_s: float) -> str:
     return next(text for fits, text in steps if fits)
 
 
-def _entry(
-    given: dict[str, Any] | None, inspect: dict[str, Any] | None, now: datetime | None
-) -> dict[str, Any] | None:
-    return listing(inspect, now=now) if given is None and inspect is not None else given
-
-
 def _remark(state: Mapping[str, Any]) -> str:
     if state.get("Paused"):
         return " (Paused)"
-    health = _object(state, "Health").get("Status")
+    health = member(state, "Health").get("Status")
     if not health or health == "none":
         return ""
     return f" (health: {health})" if health == "starting" else f" ({health})"
@@ -233,19 +225,6 @@ def _remark(state: Mapping[str, Any]) -> str:
 
 def _since(moment: datetime | None, now: datetime) -> str:
     return human_duration(0 if moment is None else max(0.0, (now - moment).total_seconds()))
-
-
-def _time(text: object) -> datetime | None:
-    """Read the Engine's time, which has nanoseconds; its zero time is None."""
-    match = _TIME.fullmatch(text) if isinstance(text, str) else None
-    if match is None:
-        return None
-    whole, fraction, zone = match.groups()
-    try:
-        moment = datetime.fromisoformat(f"{whole}{fraction or ''}{zone}")
-    except ValueError:
-        return None
-    return None if moment.year == _NEVER_YEAR else moment
 
 
 def _command(inspect: Mapping[str, Any]) -> str:
@@ -262,7 +241,7 @@ def _listed_ports(ports: Mapping[str, Any]) -> list[dict[str, Any]]:
         bindings = ports[key] if isinstance(ports[key], list) else []
         if not bindings:
             listed.append(port)
-        for binding in map(_mapping, bindings):
+        for binding in map(mapping, bindings):
             bound = {**port, "PublicPort": _number(binding.get("HostPort"))}
             listed.append({"IP": binding.get("HostIp") or ANY_IPV4, **bound})
     return listed
@@ -279,17 +258,5 @@ def _private(port: Mapping[str, Any]) -> str:
     return f"{port.get('PrivatePort')}/{port.get('Type') or 'tcp'}"
 
 
-def _bindings(inspect: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    return _object(_object(inspect, "HostConfig"), "PortBindings")
-
-
 def _number(text: object) -> int | None:
     return int(text) if isinstance(text, str) and text.isdecimal() else None
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _object(value: Mapping[str, Any] | None, key: str) -> Mapping[str, Any]:
-    return _mapping((value or {}).get(key))

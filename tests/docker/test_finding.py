@@ -7,6 +7,7 @@ import pytest
 from simulator.rig.containers import remove_containers
 from simulator.rig.processes import wait_until
 from tests import factories
+from worker.container import Container
 from worker.engine import containers
 from worker.errors import PayloadError
 
@@ -32,7 +33,7 @@ def made(docker_client, test_image):
 def found(host, own, external_id=None):
     """The id of the container that is found."""
     container = containers.find(host.host.engine, uuid=own, external_id=external_id)
-    return container and container["Id"]
+    return container and container.id
 
 
 def test_the_uuid_label_finds_in_every_state(host, made, docker_client):
@@ -65,8 +66,8 @@ def test_without_label_and_cattles_name_the_id_is_in_the_uuid(host, made):
     """`no-uuid-<id>` is how such a container was reported, and how it is found (A 2.7)."""
     wanted = made()
     assert found(host, f"no-uuid-{wanted}") is None  # it has a name: Docker gives every one some
-    assert containers.uuid_of({"Id": wanted}) == f"no-uuid-{wanted}"
-    assert containers.uuid_of_listed({"Id": wanted}) == f"no-uuid-{wanted}"
+    for nameless in (Container(inspect={"Id": wanted}), Container(listing={"Id": wanted})):
+        assert nameless.uuid == f"no-uuid-{wanted}"
 
 
 def test_no_instance_no_container(host, made):

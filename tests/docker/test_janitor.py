@@ -10,7 +10,7 @@ import pytest
 from cowpoke import keys
 from cowpoke.routes import Lane
 from simulator.rig.containers import remove_containers
-from worker.engine.containers import UUID_LABEL
+from worker.container import UUID_LABEL
 from worker.host.orphan_volumes import OrphanVolumes
 from worker.host.temporary_tags import TemporaryTags
 from worker.janitor import DOCKER_AREAS, Grace, clean

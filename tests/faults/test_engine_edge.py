@@ -133,7 +133,7 @@ def test_of_duplicates_the_running_one_is_taken(engine, host):
     engine.add_container("c" * 64, name="newer", uuid=factories.UUID)
     found = containers.find(host.host.engine, uuid=factories.UUID, external_id="c" * 64)
     assert found is not None
-    assert found["Id"] == "b" * 64
+    assert found.id == "b" * 64
 
 
 def test_a_container_that_vanishes_after_the_list_is_gone(engine, host):

@@ -1,11 +1,11 @@
 """The container's labels: the user's, and ours, by which the container is found again."""
 
+from worker.container import UUID_LABEL as UUID
 from worker.create.facts import Facts
 from worker.create.fragment import Fragment, given
 from worker.payload import Instance
 
 PREFIX = "io.rancher.container."
-UUID = f"{PREFIX}uuid"
 NAME = f"{PREFIX}name"
 IP = f"{PREFIX}ip"
 MAC_ADDRESS = f"{PREFIX}mac_address"

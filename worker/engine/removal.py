@@ -1,10 +1,14 @@
-"""Removing containers, also those that the Engine removes already or can no longer inspect."""
+"""Remove containers, also those that the Engine is removing already or cannot inspect.
+
+Row numbers (A, B, C, W) refer to docs/parity.md.
+"""
 
 import time
 
 from worker import deadline
+from worker.container import Container
 from worker.engine.client import Call, Engine, segment
-from worker.engine.containers import Found, inspect, look
+from worker.engine.containers import inspect, inspect_or_list
 from worker.engine.refusals import remove_refusal
 from worker.errors import ContainerMissingError, EngineBusyError
 
@@ -12,9 +16,9 @@ _GONE_POLL_S = 0.2
 
 
 def remove(engine: Engine, container_id: str, *, with_volumes: bool = False) -> None:
-    """Remove it by force; gone already is fine (A 11.5). Named volumes always stay.
+    """Remove a container by force; a missing one is no error (A 11.5). Named volumes stay.
 
-    Errors: EngineBusyError when a removal by somebody else does not end in time (A 11.7).
+    Errors: EngineBusyError when a removal that is already in progress does not end in time (A 11.7).
     """
     try:
         engine.run(
@@ -35,25 +39,25 @@ def remove(engine: Engine, container_id: str, *, with_volumes: bool = False) -> 
         _wait_until_gone(engine, container_id)
 
 
-def discard(engine: Engine, found: Found) -> None:
-    """Remove a container; if it never ran, its anonymous volumes go as well.
+def discard(engine: Engine, container: Container) -> None:
+    """Remove a container; if it never ran, remove its anonymous volumes as well.
 
-    Its list of volumes also has those of containers whose volumes it was to share. The Engine
-    removes such a volume only when no other container has it, so all go only while those are there.
+    Its volumes include those of containers whose volumes it shares (`VolumesFrom`). The Engine
+    removes a volume only if no other container uses it. So volumes are removed only while all those
+    containers exist.
     """
-    sources = ((found.inspect or {}).get("HostConfig") or {}).get("VolumesFrom") or ()
     with_volumes = (
-        found.has_never_run
-        and found.inspect is not None
-        and all(inspect(engine, str(one).partition(":")[0]) for one in sources)
+        container.has_never_run
+        and container.inspect is not None
+        and all(inspect(engine, one) for one in container.volumes_from)
     )
-    remove(engine, found.id, with_volumes=with_volumes)
+    remove(engine, container.id, with_volumes=with_volumes)
 
 
 def _wait_until_gone(engine: Engine, container_id: str) -> None:
     began_s = time.monotonic()
     until_s = began_s + min(engine.work_timeout_s, deadline.left_s())
-    while look(engine, container_id) is not None:
+    while inspect_or_list(engine, container_id) is not None:
         now_s = time.monotonic()
         if now_s >= until_s:
             raise EngineBusyError(

@@ -5,9 +5,9 @@ import threading
 import time
 import weakref
 
+from worker.create.labels import SYSTEM as LABEL
 from worker.engine.client import Call, Engine
 
-LABEL = "io.rancher.container.system"
 #: Such images come with a new version of cattle, not with every container.
 REFRESH_S = 60.0
 

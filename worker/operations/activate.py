@@ -10,6 +10,7 @@ from typing import Any
 
 from cowpoke.events import Event
 from cowpoke.log import logger
+from worker.container import UUID_LABEL, Container
 from worker.create import (
     Facts,
     container_names,
@@ -20,7 +21,6 @@ from worker.create import (
 )
 from worker.create.labels import PULL_IMAGE
 from worker.engine import containers, removal
-from worker.engine.containers import Found, Inspect
 from worker.errors import (
     ContainerMissingError,
     ContainerStrandedError,
@@ -38,10 +38,9 @@ from worker.image_reference import ImageReference
 from worker.operations.context import Host
 from worker.operations.facts import gather
 from worker.operations.images import ensure_image
-from worker.operations.reported import reported
 from worker.operations.volume import ensure_volume, keep_volume
 from worker.payload import Instance, instance_of, known_instance_of
-from worker.report import wrapped
+from worker.report import container_reply, wrapped
 
 _log = logger(__name__)
 
@@ -53,25 +52,25 @@ def activate(event: Event, host: Host) -> dict[str, Any]:
     """
     instance = known_instance_of(event.data)
     with host.locks.hold(f"instance:{instance.uuid}"):
-        inspect = containers.find(host.engine, uuid=instance.uuid, external_id=instance.external_id)
-        if not instance.process.is_no_op and not (inspect and containers.is_running(inspect)):
-            inspect = _start(event, instance.uuid, inspect, host)
-        found = Found(inspect=inspect) if inspect is not None else None
+        found = containers.find(host.engine, uuid=instance.uuid, external_id=instance.external_id)
+        if not instance.process.is_no_op and not (found and found.is_running):
+            found = _start(event, instance.uuid, found, host)
         if found is not None:
             StateFiles(host.settings.state_dir).write(found.id, event.data)
-        return wrapped(event, reported(found, instance, host))
+        reply = container_reply(found, instance, host_ip=host.identity.host_ip)
+        return wrapped(event, reply)
 
 
-def _start(event: Event, uuid: str, found: Inspect | None, host: Host) -> Inspect | None:
-    """Start the container, created first where it is missing."""
+def _start(event: Event, uuid: str, found: Container | None, host: Host) -> Container | None:
+    """Start the container; create it first if it is missing."""
     container_id, found = (
-        _create(instance_of(event.data), host) if found is None else (found["Id"], found)
+        _create(instance_of(event.data), host) if found is None else (found.id, found)
     )
     try:
         _start_once(container_id, uuid, found, host)
     except RemovalUnderWayError as error:
         now = containers.inspect(host.engine, container_id)
-        if now is not None and not containers.is_going(now):
+        if now is not None and not now.is_being_removed:
             # The words are about another container; this one may hold a user's data.
             raise
         _log.info("container.removal-awaited", instance_uuid=uuid, reason=error.message)
@@ -83,7 +82,7 @@ def _start(event: Event, uuid: str, found: Inspect | None, host: Host) -> Inspec
     return containers.inspect(host.engine, container_id)
 
 
-def _start_once(container_id: str, uuid: str, found: Inspect | None, host: Host) -> None:
+def _start_once(container_id: str, uuid: str, found: Container | None, host: Host) -> None:
     """Start it; a refused start takes back only what this call created (A 3.9)."""
     try:
         containers.start(host.engine, container_id)
@@ -97,7 +96,7 @@ def _start_once(container_id: str, uuid: str, found: Inspect | None, host: Host)
     except WorkerError as error:
         if found is None:
             _take_back(container_id, host)
-        elif isinstance(error, ContainerStrandedError) and _is_remnant(Found(inspect=found), uuid):
+        elif isinstance(error, ContainerStrandedError) and _is_remnant(found, uuid):
             _take_back(container_id, host)
             raise EngineBusyError(
                 f"{error.message}; an earlier try left it, it is made anew"
@@ -105,22 +104,22 @@ def _start_once(container_id: str, uuid: str, found: Inspect | None, host: Host)
         raise
 
 
-def _is_remnant(found: Found, uuid: str) -> bool:
+def _is_remnant(found: Container, uuid: str) -> bool:
     """Return whether an earlier try made it and it never ran: nobody's data is in it."""
-    return found.has_never_run and found.labels.get(containers.UUID_LABEL) == uuid
+    return found.has_never_run and found.labels.get(UUID_LABEL) == uuid
 
 
 def _take_back(container_id: str, host: Host) -> None:
     """Remove what could not be started; the start's error is the one that counts."""
     try:
-        found = containers.look(host.engine, container_id)
+        found = containers.inspect_or_list(host.engine, container_id)
         if found is not None:
             removal.discard(host.engine, found)
     except WorkerError as error:
         _log.warning("container.not-taken-back", code=error.code, reason=error.message)
 
 
-def _create(instance: Instance, host: Host) -> tuple[str, Inspect | None]:
+def _create(instance: Instance, host: Host) -> tuple[str, Container | None]:
     """The container's id; and what was found, when its name shows that it is there."""
     image = instance.image_reference
     if image is None:
@@ -147,7 +146,7 @@ def _create(instance: Instance, host: Host) -> tuple[str, Inspect | None]:
         except NameConflictError as error:
             conflict = error
             if (adopted := _owned(name, instance, host)) is not None:
-                return adopted["Id"], adopted
+                return adopted.id, adopted
     assert conflict is not None
     raise conflict
 
@@ -163,7 +162,7 @@ def _create_with_image(
     return containers.create_from_body(host.engine, body, name=name, warn=host.warn)
 
 
-def _owned(name: str, instance: Instance, host: Host) -> Inspect | None:
+def _owned(name: str, instance: Instance, host: Host) -> Container | None:
     """The container that has our name, if it is this instance's (C 14).
 
     Errors: EngineBusyError when nobody seems to have it: an earlier create is still under way, and
@@ -172,7 +171,7 @@ def _owned(name: str, instance: Instance, host: Host) -> Inspect | None:
     owner = containers.inspect(host.engine, name)
     if owner is None:
         raise EngineBusyError(f"the name {name} is taken by a container that is not there yet")
-    if containers.uuid_of(owner) != instance.uuid:
+    if owner.uuid != instance.uuid:
         return None
-    _log.info("container.adopted", instance_uuid=instance.uuid, container_id=owner["Id"][:12])
+    _log.info("container.adopted", instance_uuid=instance.uuid, container_id=owner.short_id)
     return owner

@@ -5,8 +5,8 @@ from typing import Any
 
 from cowpoke.events import Event
 from cowpoke.log import logger
+from worker.container import Container
 from worker.engine import containers
-from worker.engine.containers import Found
 from worker.errors import (
     ContainerMissingError,
     EngineError,
@@ -17,9 +17,8 @@ from worker.host.recent_stops import RecentStops
 from worker.operations.bounded import reporting
 from worker.operations.context import Host
 from worker.operations.protection import refuse_own
-from worker.operations.reported import reported
 from worker.payload import KnownInstance, known_instance_of
-from worker.report import wrapped
+from worker.report import container_reply, wrapped
 
 #: What a container gets to end by itself when cattle does not say.
 DEFAULT_STOP_TIMEOUT_S = 10
@@ -42,10 +41,11 @@ def deactivate(event: Event, host: Host) -> dict[str, Any]:
             refuse_own(found, "stopped", host.engine)
             with RecentStops(host.settings.state_dir).noted(found.id):
                 found = _stop(instance, found.id, host)
-        return wrapped(event, reported(found, instance, host))
+        reply = container_reply(found, instance, host_ip=host.identity.host_ip)
+        return wrapped(event, reply)
 
 
-def _stop(instance: KnownInstance, container_id: str, host: Host) -> Found | None:
+def _stop(instance: KnownInstance, container_id: str, host: Host) -> Container | None:
     asked_s = instance.process.timeout_s
     timeout_s = DEFAULT_STOP_TIMEOUT_S if asked_s is None else asked_s  # zero is meant (A 11.1)
     try:
@@ -61,13 +61,13 @@ def _stop(instance: KnownInstance, container_id: str, host: Host) -> Found | Non
         return None
     except EngineError as error:
         _log.warning("container.stop-refused", code=error.code, reason=error.message)
-    now = containers.look(host.engine, container_id)
+    now = containers.inspect_or_list(host.engine, container_id)
     if now is not None and now.is_running:
         try:
             containers.kill(host.engine, container_id)
         except ContainerMissingError:
             return None
-        now = containers.look(host.engine, container_id)
+        now = containers.inspect_or_list(host.engine, container_id)
     if now is not None and now.is_running:
         raise OperationError(f"Failed to stop container {instance.uuid}")
     _log.info("container.stopped", instance_uuid=instance.uuid, container_id=container_id[:12])

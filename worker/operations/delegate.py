@@ -11,14 +11,13 @@ from typing import Any
 from cowpoke.events import Event
 from cowpoke.log import logger
 from cowpoke.scrubbing import clipped_end, scrub
+from worker.container import Container
+from worker.create.labels import AGENT_ID as AGENT_LABEL
 from worker.engine import containers, execs
-from worker.engine.containers import Found, Inspect
 from worker.errors import ContainerMissingError, OperationError, PayloadError
 from worker.operations.context import Host
 from worker.operations.protection import refuse_own
 from worker.payload import Delegation, delegation_of
-
-AGENT_LABEL = "io.rancher.container.agent_id"
 
 #: One name in the folder of scripts, never a path out of it.
 _SCRIPT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
@@ -37,12 +36,12 @@ def delegate(event: Event, host: Host) -> dict[str, Any]:
     name = request.event.base_name
     if not _SCRIPT_NAME.fullmatch(name):
         raise PayloadError(f"wanted the name of an event's script, found {name[:80]!r}")
-    found = _container(request, host)
+    container = _container(request, host)
     host.report_progress(f"Running {name}", None)
     script = f"{host.settings.delegate_events_dir}/{name}"
     executed = execs.execute(
         host.engine,
-        found["Id"],
+        container.id,
         [script],
         stdin=json.dumps(request.content).encode(),
         timeout_s=host.settings.script_timeout_s,
@@ -50,14 +49,14 @@ def delegate(event: Event, host: Host) -> dict[str, Any]:
     if executed.exit_code != 0:
         said = clipped_end((executed.stderr or executed.stdout).strip(), _SHOWN_OUTPUT_CHARACTERS)
         raise OperationError(
-            f"{script} in container {found['Id'][:12]} ended with code {executed.exit_code}: "
+            f"{script} in container {container.short_id} ended with code {executed.exit_code}: "
             f"{said or 'without output'}"
         )
-    _log.info("event.delegated", inner_name=name, container_id=found["Id"][:12])
+    _log.info("event.delegated", inner_name=name, container_id=container.short_id)
     return _data(executed)
 
 
-def _container(request: Delegation, host: Host) -> Inspect:
+def _container(request: Delegation, host: Host) -> Container:
     """The agent's container: as any instance's, else by the agent's number (A 2.9)."""
     wanted = request.instance_data
     found = containers.find(host.engine, uuid=wanted.uuid or "", external_id=wanted.external_id)
@@ -68,9 +67,9 @@ def _container(request: Delegation, host: Host) -> Inspect:
             f"wanted the container of agent {wanted.agent_id or 'without number'}, instance "
             f"{wanted.uuid or 'without uuid'}; there is none on this host"
         )
-    refuse_own(Found(inspect=found), "entered", host.engine)
-    if not containers.is_running(found):
-        raise OperationError(f"container {found['Id'][:12]} of {wanted.uuid} does not run")
+    refuse_own(found, "entered", host.engine)
+    if not found.is_running:
+        raise OperationError(f"container {found.short_id} of {wanted.uuid} does not run")
     return found
 
 

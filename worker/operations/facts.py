@@ -80,5 +80,5 @@ def _container_ids(wanted: tuple[ContainerRef, ...], host: Host) -> dict[str, st
         else:
             one = containers.inspect(host.engine, ref.name or "")
         if one is not None and ref.key is not None:
-            found[ref.key] = one["Id"]
+            found[ref.key] = one.id
     return found

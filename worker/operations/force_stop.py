@@ -21,7 +21,7 @@ _log = logger(__name__)
 def force_stop(event: Event, host: Host) -> dict[str, Any]:
     """Return `{}`; a container that is gone or stopped is fine."""
     request = force_stop_of(event.data)
-    found = containers.look(host.engine, request.id)
+    found = containers.inspect_or_list(host.engine, request.id)
     if found is None:
         return {}
     refuse_own(found, "stopped", host.engine)
@@ -31,5 +31,5 @@ def force_stop(event: Event, host: Host) -> dict[str, Any]:
             containers.stop(host.engine, found.id, timeout_s=DEFAULT_STOP_TIMEOUT_S)
         except ContainerMissingError:
             return {}
-    _log.info("container.force-stopped", container_id=found.id[:12])
+    _log.info("container.force-stopped", container_id=found.short_id)
     return {}

@@ -3,29 +3,28 @@
 from typing import Any
 
 from cowpoke.events import Event
+from worker.container import Container
 from worker.engine import containers
-from worker.engine.containers import Inspect
 from worker.operations.context import Host
 from worker.payload import inspect_of
 from worker.report import inspect_reply
 
 
 def inspect(event: Event, host: Host) -> dict[str, Any]:
-    """The inspect under the event's resource type, null when there is none (A 11.9 to 11.11).
+    """Return the inspect under the event's resource type, null without one (A 11.9 to 11.11).
 
-    By id first, by name where there is no such id; both are exact, though the Engine would also
-    take an id's first letters.
+    The container is found by id, else by name. Both must match exactly, although the Engine also
+    accepts the beginning of an id.
     """
     request = inspect_of(event.data)
-    found: Inspect | None = None
+    found: Container | None = None
     if request.id:
-        found = _exactly("Id", request.id, request.id, host)
+        found = containers.inspect(host.engine, request.id)
+        if found is not None and found.id != request.id:
+            found = None
     if found is None and request.name:
         name = request.name.removeprefix("/")
-        found = _exactly("Name", f"/{name}", name, host)
-    return inspect_reply(event, found)
-
-
-def _exactly(key: str, value: str, reference: str, host: Host) -> Inspect | None:
-    found = containers.inspect(host.engine, reference)
-    return found if found is not None and found[key] == value else None
+        found = containers.inspect(host.engine, name)
+        if found is not None and found.name != name:
+            found = None
+    return inspect_reply(event, None if found is None else found.inspect)

@@ -9,13 +9,15 @@ import ipaddress
 import socket
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from cowpoke.events import Event
 from cowpoke.log import logger
+from worker.container import Container
+from worker.create.labels import SYSTEM as SYSTEM_LABEL
 from worker.engine import containers
 from worker.engine.client import EngineVersion
-from worker.engine.system_images import LABEL as SYSTEM_LABEL
 from worker.engine.system_images import system_images
 from worker.errors import WorkerError
 from worker.host.machine import EngineFacts, capacity, collect, host_labels
@@ -53,19 +55,21 @@ def ping(event: Event, host: Host) -> dict[str, Any]:
     return {**data, "resources": resources} if resources else data
 
 
-def _listed(host: Host) -> list[dict[str, Any]]:
+def _listed(host: Host) -> list[Container]:
     listed = containers.list_all(host.engine, timeout_s=host.settings.ping_engine_timeout_s)
     stopped = RecentStops(host.settings.state_dir).recent()
-    return [_corrected(one, host) if one["Id"] in stopped else one for one in listed]
+    return [_corrected(one, host) if one.id in stopped else one for one in listed]
 
 
-def _corrected(listed: dict[str, Any], host: Host) -> dict[str, Any]:
-    """Return the entry of a container that was just stopped; the Engine's list may lag behind."""
-    if not containers.is_listed_running(listed):
+def _corrected(listed: Container, host: Host) -> Container:
+    """Inspect a container that was stopped recently, because the Engine's list may be stale."""
+    if not listed.is_running:
         return listed
-    found = containers.look(host.engine, listed["Id"], listed)
+    found = containers.inspect_or_list(host.engine, listed.id, listed)
     runs = found is not None and found.is_running
-    return listed if runs else {**listed, "State": "exited"}
+    return (
+        listed if runs else replace(listed, listing={**(listed.listing or {}), "State": "exited"})
+    )
 
 
 def _system(host: Host) -> dict[str, str]:
@@ -185,24 +189,23 @@ def _stats(
 
 
 def _instances(
-    host_uuid: str, listed: list[dict[str, Any]], roles: Mapping[str, str]
+    host_uuid: str, listed: list[Container], roles: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """The host's uuid, then running containers, then stopped ones (A 14.8, 14.11)."""
-    known = [_instance(one, roles) for one in listed if one.get("State") != "created"]
+    """Return the host's uuid, then running containers, then stopped ones (A 14.8, 14.11)."""
+    known = [_instance(one, roles) for one in listed if not one.has_never_run]
     known.sort(key=lambda one: one["state"] != "running")
     return [{"type": "hostUuid", "uuid": host_uuid}, *known]
 
 
-def _instance(listed: Mapping[str, Any], roles: Mapping[str, str]) -> dict[str, Any]:
-    """One container as cattle compares it with its own instances (A 14.9, 14.13 to 14.16)."""
-    labels = listed.get("Labels") or {}
+def _instance(listed: Container, roles: Mapping[str, str]) -> dict[str, Any]:
+    """Return a container as cattle compares it with its instances (A 14.9, 14.13 to 14.16)."""
     return {
         "type": "instance",
-        "uuid": containers.uuid_of_listed(listed),
-        "state": "running" if containers.is_listed_running(listed) else "stopped",
-        "systemContainer": roles.get(str(listed.get("Image"))) or labels.get(SYSTEM_LABEL),
-        "dockerId": listed["Id"],
-        "image": listed.get("Image"),
-        "labels": labels,
-        "created": listed.get("Created"),
+        "uuid": listed.uuid,
+        "state": "running" if listed.is_running else "stopped",
+        "systemContainer": roles.get(str(listed.image)) or listed.labels.get(SYSTEM_LABEL),
+        "dockerId": listed.id,
+        "image": listed.image,
+        "labels": listed.labels,
+        "created": listed.created_s,
     }

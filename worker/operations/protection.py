@@ -4,9 +4,10 @@ import functools
 import re
 from pathlib import Path
 
+from worker.container import UUID_LABEL, Container
 from worker.create.labels import PART as PART_LABEL
+from worker.engine import containers
 from worker.engine.client import Engine
-from worker.engine.containers import UUID_LABEL, Found, look
 from worker.errors import ProtectedContainerError
 
 _PROJECT_LABEL = "com.docker.compose.project"
@@ -19,7 +20,7 @@ _OWN_FILES = frozenset({"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"})
 _SELF = Path("/proc/self")
 
 
-def refuse_own(found: Found, verb: str, engine: Engine) -> None:
+def refuse_own(found: Container, verb: str, engine: Engine) -> None:
     """Refuse to touch a part of this installation.
 
     Errors: ProtectedContainerError; EngineError when the Engine cannot say what belongs to us.
@@ -28,7 +29,8 @@ def refuse_own(found: Found, verb: str, engine: Engine) -> None:
     if found.id != own_id:
         if PART_LABEL not in found.labels:
             return
-        if not is_part(found, look(engine, own_id) if own_id is not None else None):
+        own = containers.inspect_or_list(engine, own_id) if own_id is not None else None
+        if not is_part(found, own):
             return
     part = found.labels.get(PART_LABEL) or "worker"
     raise ProtectedContainerError(
@@ -37,7 +39,7 @@ def refuse_own(found: Found, verb: str, engine: Engine) -> None:
     )
 
 
-def is_part(found: Found, own: Found | None) -> bool:
+def is_part(found: Container, own: Container | None) -> bool:
     """Return whether a container with our label belongs to the installation of this worker.
 
     `own` is the container of this worker, None outside of one. The label alone proves nothing: a

@@ -4,6 +4,7 @@ from typing import Any
 
 from cowpoke.events import Event
 from cowpoke.log import logger
+from worker.container import UUID_LABEL
 from worker.engine import containers, removal
 from worker.host.state_files import StateFiles
 from worker.operations.context import Host
@@ -32,9 +33,9 @@ def remove_container_of(uuid: str, external_id: str | None, host: Host) -> None:
             files.forget(external_id or "")
             return
         refuse_own(found, "removed", host.engine)
-        if containers.UUID_LABEL in found.labels:
+        if UUID_LABEL in found.labels:
             removal.discard(host.engine, found)
         else:  # a user made it, and may have put something into its volumes
             removal.remove(host.engine, found.id)
         files.forget(found.id)
-        _log.info("container.removed", instance_uuid=uuid, container_id=found.id[:12])
+        _log.info("container.removed", instance_uuid=uuid, container_id=found.short_id)

@@ -8,7 +8,7 @@ from tests import factories
 from tests.faults.scripted_engine import Held, ScriptedEngine
 from tests.hosts import HOST_IP, host_on
 from tests.unit.worker.create.mapping import body, host_config
-from worker.engine.containers import UUID_LABEL
+from worker.container import UUID_LABEL
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from tests import factories
 from tests.floor import allowed_s
 from tests.hosts import host_on
-from worker.engine.containers import UUID_LABEL, Found
+from worker.container import UUID_LABEL, Container
 from worker.errors import EngineUnavailableError, PayloadError, ProtectedContainerError
 from worker.operations.facts import facts_without_engine, search_domains
 from worker.operations.protection import (
@@ -100,7 +100,7 @@ def container(**labels):
     """A container with these labels; `project` and `uuid` are short for Compose's and cattle's."""
     names = {"project": "com.docker.compose.project", "uuid": UUID_LABEL, "part": PART_LABEL}
     given = {names[key]: text for key, text in labels.items()}
-    return Found(inspect={"Id": "x", "Name": "/redis", "Config": {"Labels": given}})
+    return Container(inspect={"Id": "x", "Name": "/redis", "Config": {"Labels": given}})
 
 
 def test_a_part_of_the_installation_is_refused(host):

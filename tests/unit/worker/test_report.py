@@ -1,4 +1,4 @@
-"""What cattle is told of a container, an image, a volume."""
+"""The reports about containers, images and volumes that are sent to cattle."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -8,10 +8,12 @@ import pytest
 
 from cowpoke.events import Event
 from tests.factories import event, image_data, instance_data, nic, volume_data
+from worker.container import Container
 from worker.inspected import for_cattle
 from worker.payload import instance_of
 from worker.report import (
     address,
+    container_reply,
     human_duration,
     image_reply,
     inspect_reply,
@@ -22,7 +24,6 @@ from worker.report import (
     volume_reply,
     wrapped,
 )
-from worker.report import instance_data as report_of
 
 GOLDEN = Path(__file__).parents[4] / "shared" / "golden"
 NOW = datetime(2024, 5, 1, 12, 0, 0, tzinfo=UTC)
@@ -62,7 +63,8 @@ def inspect(**changes):
 
 def report(found, *, entry=None, instance=INSTANCE):
     """The reply's body for a container."""
-    return report_of(found, listing=entry, instance=instance, host_ip="1.2.3.4", now=NOW)
+    container = Container(inspect=found, listing=entry)
+    return container_reply(container, instance, host_ip="1.2.3.4", now=NOW)
 
 
 def test_running_container():
@@ -72,7 +74,7 @@ def test_running_container():
         "instance": {
             "externalId": "abc123",
             "+data": {
-                "dockerContainer": listing(found, now=NOW),
+                "dockerContainer": listing(Container(inspect=found), now=NOW),
                 "dockerInspect": for_cattle(found),
                 "dockerMounts": MOUNTS,
                 "+fields": {
@@ -103,7 +105,8 @@ def test_container_that_is_gone():
     """A 3.15: a container that is gone is reported with nulls and without an id."""
     fields = {"dockerHostIp": "1.2.3.4", "dockerPorts": [], "dockerIp": None}
     data = {"dockerContainer": None, "dockerInspect": None, "+fields": fields}
-    assert report(None) == {"instance": {"+data": data}}
+    body = {"instance": {"+data": data}}
+    assert report(None) == container_reply(None, INSTANCE, host_ip="1.2.3.4") == body
 
 
 def test_container_that_is_only_listed():
@@ -125,7 +128,7 @@ def test_given_listing_is_reported_as_it_is():
 
 def test_host_ip():
     """A 10.2: the host's address is reported as it was configured, null when it was not."""
-    body = report_of(inspect(), listing=None, instance=INSTANCE, host_ip=None, now=NOW)
+    body = container_reply(Container(inspect=inspect()), INSTANCE, host_ip=None, now=NOW)
     assert body["instance"]["+data"]["+fields"]["dockerHostIp"] is None
 
 
@@ -185,21 +188,23 @@ def test_twins_on_ipv6_are_left_out():
 )
 def test_address(settings, expected):
     """A 10.4: the top-level address, then the bridge's, then the first network that has one."""
-    assert address({"NetworkSettings": settings}) == expected
+    assert address(Container(inspect={"NetworkSettings": settings})) == expected
 
 
 def test_address_of_a_cni_container():
     """A 10.4, B.2: Docker knows no address of such a container; running, it is cattle's own."""
     instance = instance_of(instance_data(nics=[nic("cni")]))
-    assert address({"State": {"Running": True}}, instance) == "10.42.1.2"
-    assert address({"State": {"Running": False}}, instance) is None
-    assert address(None, instance) is None
-    assert address({"State": {"Running": True}}, INSTANCE) is None
+    running = Container(inspect={"State": {"Running": True}})
+    stopped = Container(inspect={"State": {"Running": False}})
+    assert address(running, instance) == "10.42.1.2"
+    assert address(stopped, instance) is None
+    assert address(Container(), instance) is None
+    assert address(running, INSTANCE) is None
 
 
 def test_listing():
     """A 10.8: the list entry has the Engine's names and the image's name as it was asked for."""
-    assert listing(inspect(), now=NOW) == {
+    assert listing(Container(inspect=inspect()), now=NOW) == {
         "Id": "abc123",
         "Names": ["/r-web"],
         "Image": "example/sleep:1.0",
@@ -222,7 +227,7 @@ def test_listing():
 
 def test_listing_of_nearly_nothing():
     """A 10.8: every key of the inspect may be missing."""
-    made = listing({}, now=NOW)
+    made = listing(Container(inspect={}), now=NOW)
     assert (made["Names"], made["Ports"], made["Created"], made["Status"]) == (
         [],
         [],

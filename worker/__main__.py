@@ -3,6 +3,7 @@
 import json
 import signal
 import sys
+import time
 from pathlib import Path
 
 import click
@@ -126,24 +127,25 @@ def explain(event_file: Path) -> None:
 @main.command()
 @click.option("--dry-run", is_flag=True, help="Show what would be removed; change nothing.")
 def janitor(*, dry_run: bool) -> None:
-    """Remove what earlier crashes left on this host (workers also do it now and then).
+    """Remove what crashes left on this host (workers also do this from time to time).
 
-    Exits with 1 when an area could not be looked at.
+    Exits with 1 when an area could not be checked.
     """
     settings = _settings()
     log.set_up(debug=settings.debug)
-    from worker.janitor import Grace, OwnReach, clean  # noqa: PLC0415 -- as in run
+    from worker.janitor import Grace, StandaloneAccess, clean  # noqa: PLC0415 -- as in run
 
     try:
-        found = clean(OwnReach(settings), Grace(), dry_run=dry_run)
+        found = clean(StandaloneAccess(settings), Grace(), dry_run=dry_run)
     except OSError as error:
         sys.exit(f"worker janitor: cannot use the state folder: {error}")
-    for litter in found.litter:
-        click.echo(f"{litter.kind:>10}  {litter.age_s / 3600:8.1f} h  {litter.name}")
-    for area, reason in found.not_looked.items():
-        click.echo(f"not looked at: {area} ({reason})")
-    click.echo(f"{len(found.litter)} found" + (", nothing touched" if dry_run else ""))
-    sys.exit(1 if found.not_looked else 0)
+    now_s = time.time()
+    for orphan in found.orphans:
+        click.echo(f"{orphan.kind:>10}  {(now_s - orphan.since_s) / 3600:8.1f} h  {orphan.name}")
+    for area, reason in found.not_checked.items():
+        click.echo(f"not checked: {area} ({reason})")
+    click.echo(f"{len(found.orphans)} found" + (", nothing removed" if dry_run else ""))
+    sys.exit(1 if found.not_checked else 0)
 
 
 def _learn_hostname(settings: WorkerSettings) -> None:

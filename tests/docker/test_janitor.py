@@ -1,23 +1,20 @@
 """The janitor against a real Engine and a real Redis: what goes, what stays."""
 
 import json
-import time
 import uuid
 
 import docker.errors
 import pytest
 
-from cowpoke import keys
 from cowpoke.routes import Lane
 from simulator.rig.containers import remove_containers
 from worker.container import UUID_LABEL
-from worker.host.orphan_volumes import OrphanVolumes
-from worker.host.temporary_tags import TemporaryTags
+from worker.host.name_store import orphan_volumes, temporary_tags
 from worker.janitor import DOCKER_AREAS, Grace, clean
 from worker.process import runtime as runtimes
 from worker.settings import WorkerSettings
 
-NOW = Grace(container_s=0, tag_s=0, volume_s=0, host_s=0, file_s=0)
+NOW = Grace(container_s=0, tag_s=0, volume_s=0, file_s=0)
 
 
 @pytest.fixture
@@ -93,12 +90,12 @@ def test_a_container_that_is_worked_on_stays(runtime, docker_client, make_contai
     assert container_id in ids(docker_client)
 
 
-def test_a_dry_run_shows_and_touches_nothing(runtime, docker_client, make_container):
-    """The litter is listed and stays."""
+def test_dry_run_lists_orphans_and_removes_nothing(runtime, docker_client, make_container):
+    """The orphans are listed and stay."""
     container_id, instance_uuid = make_container(start=False)
     found = clean(runtime, NOW, dry_run=True)
-    assert any(instance_uuid in litter.name for litter in found.litter)
-    assert found.not_looked == {}
+    assert any(instance_uuid in orphan.name for orphan in found.orphans)
+    assert found.not_checked == {}
     assert container_id in ids(docker_client)
 
 
@@ -106,10 +103,10 @@ def test_a_forgotten_temporary_tag_goes(runtime, docker_client, test_image):
     """The second event of a pull never came."""
     name = f"cowpoke-janitor-{uuid.uuid4().hex[:8]}:latestpull-7"
     docker_client.tag(test_image, *name.split(":"))
-    TemporaryTags(runtime.settings.state_dir).remember(name)
+    temporary_tags(runtime.settings.state_dir).add(name)
     clean(runtime, NOW, dry_run=False)
     assert docker_client.images(name) == []
-    assert list(TemporaryTags(runtime.settings.state_dir).all()) == []
+    assert list(temporary_tags(runtime.settings.state_dir).all()) == []
 
 
 def test_an_orphaned_volume_goes_once_nothing_has_it(
@@ -117,8 +114,8 @@ def test_an_orphaned_volume_goes_once_nothing_has_it(
 ):
     """A 13.8, C 28: kept while a container has it, tried again, then gone with its record."""
     docker_client.create_volume(volume_name)
-    orphans = OrphanVolumes(runtime.settings.state_dir)
-    orphans.remember(volume_name, "in use")
+    orphans = orphan_volumes(runtime.settings.state_dir)
+    orphans.add(volume_name, "in use")
     bind = docker_client.create_host_config(binds=[f"{volume_name}:/data"])
     user = docker_client.create_container(test_image, host_config=bind)["Id"]
     try:
@@ -137,8 +134,8 @@ def test_an_orphaned_volume_goes_once_nothing_has_it(
 
 def test_a_volume_that_only_has_an_orphans_name_stays(runtime, docker_client, volume_name):
     """A 13.8: the orphan went with somebody else's command, and this one is somebody's data."""
-    orphans = OrphanVolumes(runtime.settings.state_dir)
-    orphans.remember(volume_name, "in use")
+    orphans = orphan_volumes(runtime.settings.state_dir)
+    orphans.add(volume_name, "in use")
     (record,) = (runtime.settings.state_dir / "orphans").iterdir()
     noted = json.loads(record.read_text())
     record.write_text(json.dumps({**noted, "time_s": noted["time_s"] - 60}))
@@ -148,24 +145,12 @@ def test_a_volume_that_only_has_an_orphans_name_stays(runtime, docker_client, vo
     assert list(orphans.all()) == []
 
 
-def test_queues_of_a_host_that_is_gone_go(runtime):
-    """C 37: a host without a worker for a month leaves no queue behind."""
-    runtime.redis.zadd(keys.SEEN, {"gone-host": time.time() - 40 * 24 * 3600})
-    runtime.redis.lpush("host.gone-host", "an old message")
-    runtime.redis.zadd(keys.SEEN, {"away-host": time.time() - 3600})
-    runtime.redis.lpush("host.away-host", "a message")
-    clean(runtime, Grace(), dry_run=False)
-    assert not runtime.redis.exists("host.gone-host")
-    assert runtime.redis.exists("host.away-host")
-    assert runtime.redis.zrange(keys.SEEN, 0, -1) == ["away-host"]
-
-
 def test_with_docker_down_nothing_of_docker_goes(runtime, monkeypatch, tmp_path):
     """Only while the Engine answers: the tag of an unreachable Engine is kept on record."""
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody.sock")
     down = runtimes.start(WorkerSettings(), Lane.CONTROL)
-    TemporaryTags(down.settings.state_dir).remember("some:tag")
+    temporary_tags(down.settings.state_dir).add("some:tag")
     found = clean(down, NOW, dry_run=False)
-    assert found.litter == []
-    assert set(found.not_looked) == set(DOCKER_AREAS)
-    assert len(list(TemporaryTags(down.settings.state_dir).all())) == 1
+    assert found.orphans == []
+    assert set(found.not_checked) == set(DOCKER_AREAS)
+    assert len(list(temporary_tags(down.settings.state_dir).all())) == 1

@@ -26,19 +26,19 @@ def test_dry_run_changes_nothing(environment, tmp_path):
     """No file, no folder: it only says what it found (W 36)."""
     code, said = run(environment, "--dry-run")
     assert code == 0, said
-    assert "nothing touched" in said
+    assert "nothing removed" in said
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("options", [(), ("--dry-run",)], ids=["run", "dry-run"])
-def test_area_that_cannot_be_looked_at_is_named(environment, tmp_path, options):
-    """Each with the reason, and the exit code says that the look was not complete (W 36)."""
+def test_area_that_cannot_be_checked_is_named(environment, tmp_path, options):
+    """Each with the reason, and the exit code says that the check was incomplete (W 36)."""
     environment["DOCKER_HOST"] = f"unix://{tmp_path}/nobody.sock"
     code, said = run(environment, *options)
-    lines = [line for line in said.splitlines() if line.startswith("not looked at: ")]
+    lines = [line for line in said.splitlines() if line.startswith("not checked: ")]
     assert code == 1
     assert len(lines) == len(DOCKER_AREAS)
-    assert all(f"not looked at: {area} (" in said for area in DOCKER_AREAS)
+    assert all(f"not checked: {area} (" in said for area in DOCKER_AREAS)
 
 
 def test_unusable_state_folder_is_said_in_one_line(environment, tmp_path):
@@ -65,10 +65,10 @@ def test_records_that_cannot_be_read_are_named(environment, tmp_path, folder, ar
     (home / folder).write_text("no folder")
     code, said = run(environment, "--dry-run")
     assert code == 1
-    assert [line for line in said.splitlines() if line.startswith("not looked at: ")] == [
-        line for line in said.splitlines() if line.startswith(f"not looked at: {area} (")
+    assert [line for line in said.splitlines() if line.startswith("not checked: ")] == [
+        line for line in said.splitlines() if line.startswith(f"not checked: {area} (")
     ]
-    assert f"not looked at: {area} (" in said
+    assert f"not checked: {area} (" in said
 
 
 def test_dry_run_with_an_unusable_state_folder_fails(environment, tmp_path):
@@ -76,4 +76,4 @@ def test_dry_run_with_an_unusable_state_folder_fails(environment, tmp_path):
     (tmp_path / "home").write_text("no folder")
     code, said = run(environment, "--dry-run")
     assert code == 1
-    assert "not looked at: state files (" in said
+    assert "not checked: state files (" in said

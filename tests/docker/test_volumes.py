@@ -5,7 +5,7 @@ import pytest
 
 from tests import factories
 from worker.errors import LockHeldError, ProtectedContainerError
-from worker.host.orphan_volumes import OrphanVolumes
+from worker.host.name_store import orphan_volumes
 
 ACTIVATE = "storage.volume.activate"
 DEACTIVATE = "storage.volume.deactivate"
@@ -30,7 +30,7 @@ def managed(name, driver="local", options=None, **changes):
 
 def orphans(host):
     """Names of the volumes that are on record as left over."""
-    return [name for name, _ in OrphanVolumes(host.host.settings.state_dir).all()]
+    return [name for name, _ in orphan_volumes(host.host.settings.state_dir).all()]
 
 
 # -- activate, deactivate --------------------------------------------------------------------------

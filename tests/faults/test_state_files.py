@@ -128,7 +128,7 @@ def test_the_janitor_removes_what_nobody_asked_to(engine, redis_url, tmp_path, m
         files.write(container_id, data)
     (tmp_path / "containers" / f"tmp-{'c' * 64}").write_text("unfinished")
     assert [
-        one for one in clean(runtime, Grace(), dry_run=False).litter if one.kind == "state-file"
+        one for one in clean(runtime, Grace(), dry_run=False).orphans if one.kind == "state-file"
     ] == []
     clean(runtime, Grace(file_s=0), dry_run=False)
     assert [name for name, _ in files.all()] == ["a" * 64]

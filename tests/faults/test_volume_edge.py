@@ -5,7 +5,7 @@ import pytest
 from tests import factories
 from tests.faults.scripted_engine import Answer
 from worker.errors import EngineError
-from worker.host.orphan_volumes import OrphanVolumes
+from worker.host.name_store import orphan_volumes
 
 ACTIVATE = "storage.volume.activate"
 REMOVE = "storage.volume.remove"
@@ -16,7 +16,7 @@ DATA = factories.volume_data({"driver": "longhorn", "driverOpts": {"size": 10}},
 
 def orphans(host):
     """Names of the volumes that are on record as left over."""
-    return [name for name, _ in OrphanVolumes(host.host.settings.state_dir).all()]
+    return [name for name, _ in orphan_volumes(host.host.settings.state_dir).all()]
 
 
 def test_a_volume_that_its_driver_moved_is_made_anew(engine, host):

@@ -135,6 +135,13 @@ class Engine:
             _raise_for_status(response)
             return response.json() if response.content else None
 
+    def run_unless_missing(self, call: Call, missing: type[EngineError]) -> Any:  # noqa: ANN401
+        """Make a call as `run` does; return None when it is refused with `missing`."""
+        try:
+            return self.run(call)
+        except missing:
+            return None
+
     @contextmanager
     def stream(self, call: Call) -> Iterator[requests.Response]:
         """An answer that is read as it comes; leaving it early makes the Engine stop the work.

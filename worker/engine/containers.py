@@ -70,19 +70,15 @@ def inspect(engine: Engine, reference: str) -> Container | None:
 
     Errors: ContainerUnreadableError when the Engine cannot inspect it.
     """
-    try:
-        found = engine.run(
-            Call(
-                "GET",
-                f"/containers/{segment(reference)}/json",
-                kind="container.inspect",
-                wanted=f"inspect container {reference}",
-                refusal=inspect_refusal,
-            )
-        )
-    except ContainerMissingError:
-        return None
-    return Container(inspect=found)
+    call = Call(
+        "GET",
+        f"/containers/{segment(reference)}/json",
+        kind="container.inspect",
+        wanted=f"inspect container {reference}",
+        refusal=inspect_refusal,
+    )
+    found = engine.run_unless_missing(call, ContainerMissingError)
+    return None if found is None else Container(inspect=found)
 
 
 def inspect_or_list(

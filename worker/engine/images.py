@@ -52,19 +52,15 @@ class Credential:
 
 
 def present(engine: Engine, name: ImageReference) -> dict[str, Any] | None:
-    """The image's inspect, None when it is not here; no other error means absent (A 12.3)."""
-    try:
-        found: dict[str, Any] = engine.run(
-            Call(
-                "GET",
-                f"/images/{segment(name.reference)}/json",
-                kind="image.inspect",
-                wanted=f"inspect image {name}",
-                refusal=_missing,
-            )
-        )
-    except ImageMissingError:
-        return None
+    """Return the inspect of the image, or None without it; other errors are raised (A 12.3)."""
+    call = Call(
+        "GET",
+        f"/images/{segment(name.reference)}/json",
+        kind="image.inspect",
+        wanted=f"inspect image {name}",
+        refusal=_missing,
+    )
+    found: dict[str, Any] | None = engine.run_unless_missing(call, ImageMissingError)
     return found
 
 
@@ -86,23 +82,19 @@ def tag(engine: Engine, name: ImageReference, *, repository: str, tag: str) -> N
 
 
 def remove(engine: Engine, name: ImageReference) -> None:
-    """Take the name away, and the image with its last name; gone is fine (A 11.15, C 15).
+    """Remove the name, and the image with its last name; a missing one is no error (A 11.15, C 15).
 
     Errors: ImageInUseError when it is the last name of an image that a container uses.
     """
-    try:
-        engine.run(
-            Call(
-                "DELETE",
-                f"/images/{segment(name.reference)}",
-                kind="image.remove",
-                wanted=f"remove image {name}",
-                timeout_s=engine.work_timeout_s,
-                refusal=_remove_refusal,
-            )
-        )
-    except ImageMissingError:
-        return
+    call = Call(
+        "DELETE",
+        f"/images/{segment(name.reference)}",
+        kind="image.remove",
+        wanted=f"remove image {name}",
+        timeout_s=engine.work_timeout_s,
+        refusal=_remove_refusal,
+    )
+    engine.run_unless_missing(call, ImageMissingError)
 
 
 @contextmanager

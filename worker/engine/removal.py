@@ -18,7 +18,7 @@ _GONE_POLL_S = 0.2
 def remove(engine: Engine, container_id: str, *, with_volumes: bool = False) -> None:
     """Remove a container by force; a missing one is no error (A 11.5). Named volumes stay.
 
-    Errors: EngineBusyError when a removal that is already in progress does not end in time (A 11.7).
+    Errors: EngineBusyError when a removal already in progress does not end in time (A 11.7).
     """
     try:
         engine.run(
@@ -43,8 +43,8 @@ def discard(engine: Engine, container: Container) -> None:
     """Remove a container; if it never ran, remove its anonymous volumes as well.
 
     Its volumes include those of containers whose volumes it shares (`VolumesFrom`). The Engine
-    removes a volume only if no other container uses it. So volumes are removed only while all those
-    containers exist.
+    removes a volume only if no other container uses it. So volumes are removed only while all
+    those containers exist.
     """
     with_volumes = (
         container.has_never_run

@@ -19,7 +19,6 @@ An error also answers callers that come a few seconds later (C 17). A lost file 
 of the work.
 """
 
-import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -35,7 +34,7 @@ from cowpoke.scrubbing import scrub
 from worker import deadline
 from worker.engine.progress import ProgressReporter, Report
 from worker.errors import ImageBuildError, ImagePullError, LockHeldError
-from worker.host.files import write_whole
+from worker.host.files import hashed_path, write_whole
 from worker.host.locks import Locks
 from worker.threads import start_call
 
@@ -167,19 +166,16 @@ class SingleFlight:
 
     def _read(self, key: str) -> WorkState | None:
         try:
-            return WorkState(**json.loads(self._path(key).read_bytes()))
+            return WorkState(**json.loads(hashed_path(self._folder, key).read_bytes()))
         except (OSError, ValueError, TypeError):
             return None
 
     def _write(self, key: str, state: WorkState) -> None:
         """Write the state file; the work goes on without it, waiting callers see no progress."""
         try:
-            write_whole(self._path(key), json.dumps(asdict(state)))
+            write_whole(hashed_path(self._folder, key), json.dumps(asdict(state)))
         except OSError as error:
             _log.warning("pull.state-not-written", key=key, reason=error.strerror)
-
-    def _path(self, key: str) -> Path:
-        return self._folder / f"{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}.json"
 
     def _sweep(self) -> None:
         """Delete state files older than a day, so that the folder does not grow for ever (C 31)."""

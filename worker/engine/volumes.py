@@ -1,4 +1,4 @@
-"""What we ask of the Engine about volumes."""
+"""The calls to the Engine about volumes."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -9,24 +9,20 @@ from worker.errors import EngineError, VolumeInUseError, VolumeMissingError
 
 
 def inspect(engine: Engine, name: str) -> dict[str, Any] | None:
-    """The volume of this name; None when there is none."""
-    try:
-        found: dict[str, Any] = engine.run(
-            Call(
-                "GET",
-                f"/volumes/{segment(name)}",
-                kind="volume.inspect",
-                wanted=f"inspect volume {name}",
-                refusal=_refusal,
-            )
-        )
-    except VolumeMissingError:
-        return None
+    """Return the inspect of the volume, or None when there is none."""
+    call = Call(
+        "GET",
+        f"/volumes/{segment(name)}",
+        kind="volume.inspect",
+        wanted=f"inspect volume {name}",
+        refusal=_refusal,
+    )
+    found: dict[str, Any] | None = engine.run_unless_missing(call, VolumeMissingError)
     return found
 
 
 def created_s(volume: Mapping[str, Any]) -> float | None:
-    """When a volume was made (Unix time in s); None where its driver does not say."""
+    """Return when a volume was created (Unix time in s); None if its driver does not say."""
     try:
         return datetime.fromisoformat(str(volume.get("CreatedAt"))).timestamp()
     except ValueError:
@@ -34,7 +30,7 @@ def created_s(volume: Mapping[str, Any]) -> float | None:
 
 
 def create(engine: Engine, name: str, *, driver: str, options: Mapping[str, str]) -> None:
-    """Create a volume; one that is there with the same driver is fine."""
+    """Create a volume; an existing one with the same driver is no error."""
     engine.run(
         Call(
             "POST",
@@ -48,23 +44,19 @@ def create(engine: Engine, name: str, *, driver: str, options: Mapping[str, str]
 
 
 def remove(engine: Engine, name: str) -> None:
-    """Remove a volume; gone already is fine.
+    """Remove a volume; a missing one is no error.
 
-    Errors: VolumeInUseError when a container still has it.
+    Errors: VolumeInUseError when a container uses it.
     """
-    try:
-        engine.run(
-            Call(
-                "DELETE",
-                f"/volumes/{segment(name)}",
-                kind="volume.remove",
-                wanted=f"remove volume {name}",
-                timeout_s=engine.work_timeout_s,
-                refusal=_refusal,
-            )
-        )
-    except VolumeMissingError:
-        return
+    call = Call(
+        "DELETE",
+        f"/volumes/{segment(name)}",
+        kind="volume.remove",
+        wanted=f"remove volume {name}",
+        timeout_s=engine.work_timeout_s,
+        refusal=_refusal,
+    )
+    engine.run_unless_missing(call, VolumeMissingError)
 
 
 def _refusal(status: int, words: str) -> type[EngineError] | None:
@@ -74,6 +66,6 @@ def _refusal(status: int, words: str) -> type[EngineError] | None:
         case 409:
             return VolumeInUseError
         case 500 if "no such volume" in words:
-            # Some volume drivers answer a missing volume so.
+            # Some volume drivers answer 500 for a missing volume.
             return VolumeMissingError
     return None

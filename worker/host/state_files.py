@@ -1,8 +1,8 @@
-"""What cattle said of each instance that runs here, one file per container, for Rancher's host-api.
+"""The instance of each container as cattle sent it, one file per container, for Rancher's host-api.
 
-`containers/DOCKER_ID` in the state folder, where python-agent had it (A 3.12), but for the owner
-only and without the secrets that `cowpoke.secrets` lists. Nothing of ours reads it back: a
-file that cannot be written is no reason to fail an event.
+The file is `containers/DOCKER_ID` in the state folder, where python-agent wrote it (A 3.12), but
+readable by its owner only and without the secrets that `cowpoke.secrets` lists. cowpoke does not
+read it back, so a failed write does not fail an event. Row numbers (A, C) refer to docs/parity.md.
 """
 
 import json
@@ -15,13 +15,14 @@ from typing import Any
 
 from cowpoke.log import logger
 from cowpoke.secrets import without_secrets
+from worker.host.files import paths_in
 
 _log = logger(__name__)
 
 FOLDER = "containers"
 
 _UNFINISHED = "tmp-"
-# A name that cattle gave must not lead out of the folder.
+# The id comes from cattle and must not lead out of the folder.
 _NAME = re.compile(rf"(?:{_UNFINISHED})?[0-9a-f]{{64}}")
 
 
@@ -32,7 +33,7 @@ class StateFiles:
         self._folder = state_dir / FOLDER
 
     def write(self, container_id: str, data: Mapping[str, Any]) -> None:
-        """Keep the instance of an `instanceHostMap` event; a full disk is only logged (C 10)."""
+        """Write the instance of an `instanceHostMap` event; a full disk is only logged (C 10)."""
         path = self._folder / container_id
         unfinished = self._folder / f"{_UNFINISHED}{container_id}"
         try:
@@ -48,23 +49,22 @@ class StateFiles:
                 "state_file.not_written", container_id=container_id[:12], reason=str(error)
             )
 
-    def forget(self, container_id: str) -> None:
-        """The container is gone."""
+    def discard(self, container_id: str) -> None:
+        """Delete the file of a container, if there is one."""
         if _NAME.fullmatch(container_id):
             with suppress(OSError):
                 (self._folder / container_id).unlink()
 
     def all(self) -> Iterator[tuple[str, float]]:
-        """Each file's name, which is its container's id, and when it was written (Unix time in s).
+        """Yield each file's name, the container id, and when it was written (Unix time in s).
 
-        What a crash left unfinished is among them, under a name that is no container's.
-        Errors: OSError when the folder is there and cannot be read.
+        Files that a crash left unfinished are included; their names are no container ids.
+        Errors: OSError when the folder exists and cannot be read.
         """
-        with suppress(FileNotFoundError):
-            for path in sorted(self._folder.iterdir()):
-                with suppress(OSError):
-                    if _NAME.fullmatch(path.name):
-                        yield path.name, path.stat().st_mtime
+        for path in paths_in(self._folder):
+            with suppress(OSError):
+                if _NAME.fullmatch(path.name):
+                    yield path.name, path.stat().st_mtime
 
 
 def _owner_only(path: str, flags: int) -> int:

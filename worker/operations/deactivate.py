@@ -39,7 +39,7 @@ def deactivate(event: Event, host: Host) -> dict[str, Any]:
         )
         if found and found.is_running and not instance.process.is_no_op:
             refuse_own(found, "stopped", host.engine)
-            with RecentStops(host.settings.state_dir).noted(found.id):
+            with RecentStops(host.settings.state_dir).recorded(found.id):
                 found = _stop(instance, found.id, host)
         reply = container_reply(found, instance, host_ip=host.identity.host_ip)
         return wrapped(event, reply)

@@ -26,7 +26,7 @@ def force_stop(event: Event, host: Host) -> dict[str, Any]:
         return {}
     refuse_own(found, "stopped", host.engine)
     stops = RecentStops(host.settings.state_dir)
-    with host.locks.hold(f"instance:{found.uuid}"), stops.noted(found.id):
+    with host.locks.hold(f"instance:{found.uuid}"), stops.recorded(found.id):
         try:
             containers.stop(host.engine, found.id, timeout_s=DEFAULT_STOP_TIMEOUT_S)
         except ContainerMissingError:

@@ -11,7 +11,7 @@ from cowpoke.events import Event
 from cowpoke.log import logger
 from worker.engine import images
 from worker.errors import ImageInUseError
-from worker.host.temporary_tags import TemporaryTags
+from worker.host.name_store import temporary_tags
 from worker.image_reference import ImageReference
 from worker.operations.context import Host
 from worker.operations.images import ensure_image
@@ -41,7 +41,7 @@ def pull(event: Event, host: Host) -> dict[str, Any]:
     if temporary is not None:
         assert temporary.tag is not None
         if not name.digest:
-            TemporaryTags(host.settings.state_dir).remember(temporary.reference)
+            temporary_tags(host.settings.state_dir).add(temporary.reference)
         images.tag(host.engine, name, repository=temporary.repository, tag=temporary.tag)
     return pull_reply(found)
 
@@ -70,4 +70,4 @@ def _take_away(temporary: ImageReference, host: Host) -> None:
         # long as the container, and the janitor comes back for it.
         _log.warning("tag.in_use", image=str(temporary), reason=error.message)
     else:
-        TemporaryTags(host.settings.state_dir).forget(temporary.reference)
+        temporary_tags(host.settings.state_dir).discard(temporary.reference)

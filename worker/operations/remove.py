@@ -30,12 +30,12 @@ def remove_container_of(uuid: str, external_id: str | None, host: Host) -> None:
     with host.locks.hold(f"instance:{uuid}"):
         found = containers.find_any(host.engine, uuid=uuid, external_id=external_id)
         if found is None:
-            files.forget(external_id or "")
+            files.discard(external_id or "")
             return
         refuse_own(found, "removed", host.engine)
         if UUID_LABEL in found.labels:
             removal.discard(host.engine, found)
         else:  # a user made it, and may have put something into its volumes
             removal.remove(host.engine, found.id)
-        files.forget(found.id)
+        files.discard(found.id)
         _log.info("container.removed", instance_uuid=uuid, container_id=found.short_id)

@@ -8,7 +8,7 @@ from cowpoke.events import Event
 from cowpoke.log import logger
 from worker.engine import volumes
 from worker.errors import OperationError, PayloadError, VolumeInUseError
-from worker.host.orphan_volumes import OrphanVolumes
+from worker.host.name_store import orphan_volumes
 from worker.operations.context import Host
 from worker.operations.protection import own_container_id
 from worker.operations.remove import remove_container_of
@@ -73,22 +73,28 @@ def ensure_volume(volume: Volume, host: Host) -> None:
 def keep_volume(name: str, host: Host) -> None:
     """An orphan that is wanted again must not be tidied away under its new user."""
     with host.locks.hold(f"volume:{name}"):
-        OrphanVolumes(host.settings.state_dir).forget(name)
+        orphan_volumes(host.settings.state_dir).discard(name)
 
 
 def _remove_managed(volume: Volume, host: Host) -> None:
     assert volume.name is not None
-    orphans = OrphanVolumes(host.settings.state_dir)
+    orphans = orphan_volumes(host.settings.state_dir)
     with host.locks.hold(f"volume:{volume.name}"):
         try:
             volumes.remove(host.engine, volume.name)
         except VolumeInUseError as error:
             if "should retry" in error.message.lower():
                 raise
-            # It stays, and cattle must not ask for ever (A 13.8, C 28).
-            orphans.remember(volume.name, error.message)
+            # The janitor removes it later; an error makes cattle retry for ever (A 13.8, C 28).
+            orphans.add(volume.name, error.message)
+            _log.warning(
+                "volume.orphaned",
+                volume=volume.name,
+                reason=error.message,
+                orphans=orphans.count(),
+            )
         else:
-            orphans.forget(volume.name)
+            orphans.discard(volume.name)
 
 
 def _remove_folder(path: Path, host: Host) -> None:

@@ -21,7 +21,7 @@ from cowpoke.routes import LANES, Lane
 from cowpoke.version import VERSION
 from worker.host.identity import Identity
 from worker.host.locks import Locks
-from worker.host.orphan_volumes import OrphanVolumes
+from worker.host.name_store import orphan_volumes
 from worker.process.runtime import pid_namespace
 from worker.settings import WorkerSettings
 
@@ -49,7 +49,7 @@ class LeaseKeeper:
     """Renews the lease of one worker; called again and again by its supervisor."""
 
     def __init__(self, settings: WorkerSettings, identity: Identity, worker_id: str) -> None:
-        self._orphans = OrphanVolumes(settings.state_dir)
+        self._orphans = orphan_volumes(settings.state_dir)
         self._sealer = settings.keyring().host(identity.host_uuid)
         self._leases = Leases(connect(settings, socket_timeout_s=SOCKET_TIMEOUT_S, retries=0))
         self._speakers: dict[Lane, _Speaker] = {}

@@ -75,7 +75,7 @@ def _steps(instance: KnownInstance, *, stopped: str, missing: str) -> dict[str, 
 def _body(instance: Instance, settings: WorkerSettings) -> dict[str, Any]:
     facts = _facts(instance, settings)
     for warning in create_warnings(instance, facts):
-        _log.warning("container.field-not-applied", instance_uuid=instance.uuid, warning=warning)
+        _log.warning("field.not_applied", instance_uuid=instance.uuid, warning=warning)
     # The mapping's tuples become lists, as they do on the way to the Engine.
     body: dict[str, Any] = json.loads(json.dumps(create_body(instance, facts)))
     return body
@@ -92,7 +92,7 @@ def _facts(instance: Instance, settings: WorkerSettings) -> Facts:
     if oldest != newest:
         major, minor = facts.api_version
         _log.warning(
-            "explain.api-version-assumed",
+            "explain.version_assumed",
             api_version=f"{major}.{minor}",
             advice="the body depends on the Engine's API: set CATTLE_DOCKER_API_VERSION to its own",
         )

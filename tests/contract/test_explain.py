@@ -106,9 +106,9 @@ def test_warnings_go_to_standard_error(explain, tmp_path):
     ended = explain(text_of(fields, nics=[factories.nic()]), WORKER_RESOLV_CONF=missing)
     assert explained(ended)["HostConfig"]["DnsSearch"] == ["a.rancher.internal"]
     assert {line["event"] for line in warnings(ended)} == {
-        "facts.no-resolv-conf",
-        "container.field-not-applied",
-        "explain.api-version-assumed",
+        "domains.not_read",
+        "field.not_applied",
+        "explain.version_assumed",
     }
 
 

@@ -124,7 +124,7 @@ def test_a_wrong_credential_does_not_bar_a_public_image(host, registry, front, p
         assert host.run(IMAGE, factories.image_data(full_name=name, **account(WRONG))) == REPLY
     assert has(docker_client, name)
     assert any("refused the credential" in text for text, _ in host.told)
-    assert "pull.credential-refused" in {line["event"] for line in logs}
+    assert "credential.refused" in {line["event"] for line in logs}
     assert WRONG not in f"{host.told} {logs}"
 
 

@@ -287,7 +287,7 @@ def test_a_wish_that_docker_does_not_fulfil_any_more_is_told_of(host, new_instan
     """A 4.19, B.1: a limit somebody believes in must not be gone in silence."""
     with capture_logs() as logs:
         host.run(ACTIVATE, new_instance({"kernelMemory": 4194304, "healthState": "healthy"}))
-    (told,) = [log for log in logs if log["event"] == "container.field-not-applied"]
+    (told,) = [log for log in logs if log["event"] == "field.not_applied"]
     assert told["log_level"] == "warning"
     assert told["warning"] == "kernelMemory is ignored: Docker no longer has it"
     assert told["warning"] in host.warned

@@ -114,7 +114,7 @@ def _by_label(engine: Engine, uuid: str, external_id: str | None) -> list[Contai
     listed = _labelled(engine, f"{UUID_LABEL}={uuid}", f"find the container of instance {uuid}")
     if len(listed) > 1:
         ids = [one.short_id for one in listed]
-        _log.warning("container.duplicate", instance_uuid=uuid, container_ids=ids)
+        _log.warning("container.duplicated", instance_uuid=uuid, container_ids=ids)
 
     def preference(one: Container) -> tuple[bool, bool, int]:
         return one.is_running, one.id == external_id, one.created_s or 0
@@ -169,7 +169,7 @@ def create_from_body(
         )
     )
     for warning in created.get("Warnings") or ():
-        _log.warning("container.create-warning", container=name, warning=warning)
+        _log.warning("container.created_with_warning", container=name, warning=warning)
         warn(str(warning))
     return str(created["Id"])
 
@@ -219,4 +219,4 @@ def kill(engine: Engine, container_id: str) -> None:
             )
         )
     except EngineBusyError as error:
-        _log.info("container.not-running", container_id=container_id[:12], reason=error.message)
+        _log.info("container.kill_skipped", container_id=container_id[:12], reason=error.message)

@@ -75,7 +75,7 @@ class Pulls:
         if credential is None:
             raise ImagePullError(_failed(name, refused))
         refused = credential.scrub(refused)
-        _log.warning("pull.credential-refused", image=str(name), reason=refused)
+        _log.warning("credential.refused", image=str(name), reason=refused)
         progress.report_step(
             f"warning: the registry refused the credential of {credential.username!r} "
             f"({refused}); trying without it"

@@ -175,7 +175,7 @@ class SingleFlight:
         try:
             write_whole(hashed_path(self._folder, key), json.dumps(asdict(state)))
         except OSError as error:
-            _log.warning("pull.state-not-written", key=key, reason=error.strerror)
+            _log.warning("progress.not_written", key=key, reason=error.strerror)
 
     def _sweep(self) -> None:
         """Delete state files older than a day, so that the folder does not grow for ever (C 31)."""

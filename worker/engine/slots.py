@@ -47,5 +47,5 @@ class Slots:
                 serial = self._storage_driver() == _SERIAL_DRIVER
                 self._limit = int(serial)
                 if serial:
-                    _log.info("engine.serialised", storage_driver=_SERIAL_DRIVER)
+                    _log.info("engine.serialized", storage_driver=_SERIAL_DRIVER)
             return self._limit

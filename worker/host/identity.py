@@ -89,7 +89,7 @@ def _keep(given: str, path: Path) -> None:
             return
         write_whole(path, f"{given}\n")
     except OSError as error:
-        _log.warning("identity.not-kept", path=str(path), reason=error.strerror)
+        _log.warning("identity.not_written", path=str(path), reason=error.strerror)
 
 
 def kept_uuid(path: Path) -> str:

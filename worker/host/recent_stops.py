@@ -41,7 +41,7 @@ class RecentStops:
         try:
             stored = list(self._store.all())
         except OSError as error:
-            _log.warning("stops.not_read", reason=error.strerror)
+            _log.warning("record.not_read", reason=error.strerror)
             return ids
         for container_id, stored_s in stored:
             if abs(time.time() - stored_s) <= LAG_S:

@@ -73,7 +73,7 @@ def _start(event: Event, uuid: str, found: Container | None, host: Host) -> Cont
         if now is not None and not now.is_being_removed:
             # The words are about another container; this one may hold a user's data.
             raise
-        _log.info("container.removal-awaited", instance_uuid=uuid, reason=error.message)
+        _log.info("container.removal_awaited", instance_uuid=uuid, reason=error.message)
         removal.remove(host.engine, container_id)
         container_id, found = _create(instance_of(event.data), host)
         _start_once(container_id, uuid, found, host)
@@ -116,7 +116,7 @@ def _take_back(container_id: str, host: Host) -> None:
         if found is not None:
             removal.discard(host.engine, found)
     except WorkerError as error:
-        _log.warning("container.not-taken-back", code=error.code, reason=error.message)
+        _log.warning("container.not_discarded", code=error.code, reason=error.message)
 
 
 def _create(instance: Instance, host: Host) -> tuple[str, Container | None]:
@@ -135,9 +135,9 @@ def _create(instance: Instance, host: Host) -> tuple[str, Container | None]:
     facts = gather(instance, host)
     body = create_body(instance, facts)
     if ignored := ignored_fields(instance):
-        _log.debug("container.fields-ignored", instance_uuid=instance.uuid, fields=ignored)
+        _log.debug("fields.ignored", instance_uuid=instance.uuid, fields=ignored)
     for warning in create_warnings(instance, facts):
-        _log.warning("container.field-not-applied", instance_uuid=instance.uuid, warning=warning)
+        _log.warning("field.not_applied", instance_uuid=instance.uuid, warning=warning)
         host.warn(warning)
     conflict: NameConflictError | None = None
     for name in container_names(instance):

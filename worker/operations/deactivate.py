@@ -60,7 +60,7 @@ def _stop(instance: KnownInstance, container_id: str, host: Host) -> Container |
     except ContainerMissingError:
         return None
     except EngineError as error:
-        _log.warning("container.stop-refused", code=error.code, reason=error.message)
+        _log.warning("container.stop_refused", code=error.code, reason=error.message)
     now = containers.inspect_or_list(host.engine, container_id)
     if now is not None and now.is_running:
         try:

@@ -52,7 +52,7 @@ def delegate(event: Event, host: Host) -> dict[str, Any]:
             f"{script} in container {container.short_id} ended with code {executed.exit_code}: "
             f"{said or 'without output'}"
         )
-    _log.info("event.delegated", inner_name=name, container_id=container.short_id)
+    _log.info("event.delegated", inner_event_name=name, container_id=container.short_id)
     return _data(executed)
 
 

@@ -41,7 +41,7 @@ def facts_without_engine(instance: Instance, settings: WorkerSettings) -> Facts:
     needed = facts_needed(instance)
     disk = default_disk() if needed.default_disk else None
     if needed.default_disk and disk is None:
-        _log.warning("facts.no-default-disk", instance_uuid=instance.uuid)
+        _log.warning("disk.not_measured", instance_uuid=instance.uuid)
     return Facts(
         search_domains=search_domains(settings.resolv_conf) if needed.search_domains else (),
         default_disk=disk,
@@ -56,7 +56,7 @@ def search_domains(resolv_conf: Path) -> tuple[str, ...]:
     try:
         lines = resolv_conf.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
-        _log.warning("facts.no-resolv-conf", path=str(resolv_conf), reason=error.strerror)
+        _log.warning("domains.not_read", path=str(resolv_conf), reason=error.strerror)
         return ()
     domains: list[str] = []
     for line in lines:

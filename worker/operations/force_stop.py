@@ -31,5 +31,5 @@ def force_stop(event: Event, host: Host) -> dict[str, Any]:
             containers.stop(host.engine, found.id, timeout_s=DEFAULT_STOP_TIMEOUT_S)
         except ContainerMissingError:
             return {}
-    _log.info("container.force-stopped", container_id=found.short_id)
+    _log.info("container.force_stopped", container_id=found.short_id)
     return {}

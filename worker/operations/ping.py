@@ -51,7 +51,7 @@ def ping(event: Event, host: Host) -> dict[str, Any]:
             resources += _instances(host.identity.host_uuid, listed, _roles(images, deadline_s))
             data["options"] = {"instances": True}
         except WorkerError as error:
-            _log.warning("ping.without-instances", code=error.code, reason=error.message)
+            _log.warning("ping.list_skipped", code=error.code, reason=error.message)
     return {**data, "resources": resources} if resources else data
 
 
@@ -81,7 +81,7 @@ def _roles(images: TimedCall[dict[str, str]] | None, deadline_s: float) -> dict[
     try:
         return images.result(deadline_s) if images is not None else {}
     except WorkerError as error:
-        _log.warning("ping.without-system-images", code=error.code, reason=error.message)
+        _log.warning("ping.images_skipped", code=error.code, reason=error.message)
         return {}
 
 

@@ -68,6 +68,6 @@ def _take_away(temporary: ImageReference, host: Host) -> None:
     except ImageInUseError as error:
         # The real tag has moved on, and a container holds the old image by this name: it stays as
         # long as the container, and the janitor comes back for it.
-        _log.warning("tag.in_use", image=str(temporary), reason=error.message)
+        _log.warning("tag.kept", image=str(temporary), reason=error.message)
     else:
         temporary_tags(host.settings.state_dir).discard(temporary.reference)

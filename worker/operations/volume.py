@@ -124,4 +124,4 @@ def _remove_folder(path: Path, host: Host) -> None:
         return
     except OSError as error:
         raise OperationError(f"cannot delete volume folder {path}: {error}") from error
-    _log.info("volume.folder-deleted", path=str(path))
+    _log.info("volume.folder_deleted", path=str(path))

@@ -1,7 +1,7 @@
-"""How long cattle still waits for the answer to the event that a thread works on.
+"""The deadline of the event that a thread works on: how long cattle waits for the reply.
 
-`worker.execution.tasks` binds the deadline of its event once. Every call to the Engine and every
-wait for a lock ends before it, whatever its own timeout is. Code that runs for no event has no
+`worker.execution.attempt` binds the deadline once per try. Every call to the Engine and every wait
+for a lock ends before the deadline, whatever its own timeout is. Code that runs for no event has no
 deadline.
 """
 
@@ -11,31 +11,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-#: Time that an error needs to reach cattle on a busy machine.
+#: Time that a reply needs to reach cattle on a busy machine.
 ANSWER_MARGIN_S = 2.0
-#: An event with a short timeout keeps at most this share of it for the way of its answer.
+#: Maximum share of a short timeout that is reserved for the reply.
 _MOST_MARGIN_SHARE = 0.25
 
 
 class Deadline:
-    """The time at which the work on one event must end; several threads may share it.
+    """The time at which the work on one event must end; may be shared by threads.
 
-    Progress that was reported to cattle restarts cattle's wait, and so moves the deadline.
+    cattle restarts its timeout at each progress report, which moves the deadline.
     """
 
     def __init__(self, remaining_s: float, timeout_s: float) -> None:
         self._timeout_s = timeout_s
         self._margin_s = min(ANSWER_MARGIN_S, timeout_s * _MOST_MARGIN_SHARE)
-        #: When the wait of cattle began, by `time.monotonic()`.
+        #: When cattle began to wait, by `time.monotonic()`.
         self.began_s = time.monotonic()
         self._end_s = self.began_s + remaining_s
 
     def left_s(self) -> float:
-        """Return the seconds left for work; the margin for the answer is not part of them."""
+        """Return the seconds left for work, without the margin for the reply."""
         return self._end_s - self._margin_s - time.monotonic()
 
     def restart(self) -> None:
-        """Give the event its whole timeout again, because cattle waits anew."""
+        """Grant the whole timeout again, because cattle restarted its timeout."""
         self.began_s = time.monotonic()
         self._end_s = max(self._end_s, self.began_s + self._timeout_s)
 
@@ -45,7 +45,7 @@ _bound: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
 
 @contextmanager
 def bound(deadline: Deadline) -> Iterator[None]:
-    """Let the calls of this thread end before a deadline."""
+    """Bind a deadline to the calls of this thread."""
     token = _bound.set(deadline)
     try:
         yield
@@ -54,7 +54,7 @@ def bound(deadline: Deadline) -> Iterator[None]:
 
 
 def unbind() -> None:
-    """Give the work of this context no deadline, because it goes on after its event."""
+    """Remove the deadline from this context, because its work continues after the event."""
     _bound.set(None)
 
 

@@ -1,15 +1,15 @@
-"""What may go wrong on a host, as one tree.
+"""The errors of the worker, as one tree.
 
-    WorkerError                        code: str, stable; goes to cattle and to the logs
-     +- PayloadError                   cattle asked for something we cannot read or do
-     |   +- UnknownEventError          no task of that name
+    WorkerError                        code: str, stable; sent to cattle and logged
+     +- PayloadError                   the event cannot be read or is not supported
+     |   +- UnknownEventError          no operation with that name
      |   +- UntrustedEventError        not sealed by our bridge for this host and event
      |   +- ProtectedContainerError    the event would stop cowpoke itself
      +- EngineError                    the Docker Engine refused
      |   +- EngineUnavailableError     unreachable, timed out, 5xx              (retryable)
      |   |   +- ContainerUnreadableError   one container cannot be inspected    (retryable)
      |   +- EngineBusyError            busy with the same object                (retryable)
-     |   |   +- RemovalUnderWayError   the container is just being removed      (retryable)
+     |   |   +- RemovalUnderWayError   the container is being removed           (retryable)
      |   +- ImageMissingError
      |   +- ImageInUseError
      |   +- ImagePullError
@@ -19,22 +19,21 @@
      |   +- NameConflictError
      |   +- VolumeMissingError
      |   +- VolumeInUseError
-     +- OperationError                 Docker obeyed, the wished state was not reached
-     +- ImageNeededError               the image must be pulled first, in the lane for images
-     +- LockHeldError                  someone else is working on this resource (retryable)
-     +- HandleShortageError            this process or machine has no free file handle (retryable)
-     +- HostFactsError                 we could not learn what a rule needs
-     +- MappingConflictError           two rules own one key: our defect
-     +- InternalError                  anything unforeseen: our defect too
+     +- OperationError                 Docker succeeded, the wanted state was not reached
+     +- ImageNeededError               the image must be pulled first, in the images lane
+     +- LockHeldError                  another event is working on the resource         (retryable)
+     +- HandleShortageError            this process or machine has no free file handle  (retryable)
+     +- HostFactsError                 a fact about the host is not available
+     +- MappingConflictError           two rules set one key: a bug
+     +- InternalError                  an unforeseen exception: a bug
 
-Messages are for people and quote what was found; ``code`` is for programs. Whether an error may be
-retried is a property of its type (`RetryableError`), decided nowhere else. Every class takes one
-positional message, so that each survives pickling.
+Messages are for people; ``code`` is for programs. Only the type of an error (`RetryableError`)
+decides whether it is retried. Every class takes one positional message, so that it can be pickled.
 """
 
 
 class WorkerError(Exception):
-    """Raised when a host cannot do what an event asks; every error of ours is one."""
+    """Base class of all errors: raised when a host cannot do what an event asks."""
 
     code = "worker-error"
 
@@ -44,10 +43,10 @@ class WorkerError(Exception):
 
 
 class EventFailedError(Exception):
-    """Raised instead of an event's error where Celery gets it: its text is the code only.
+    """Raised to Celery instead of the error of an event; its text is only the code.
 
     Celery writes the text, the representation and the traceback of an error to Redis in clear.
-    The sentence in ``message`` goes into the sealed outcome.
+    ``message`` is written to the sealed outcome.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -63,31 +62,31 @@ class EventFailedError(Exception):
 
 
 class RetryableError(WorkerError):
-    """A mix-in: what fails for a moment is tried again from the queue within its deadline."""
+    """A mix-in for temporary errors: the event is requeued and retried within its deadline."""
 
     code = "retryable"
 
 
 class PayloadError(WorkerError):
-    """Raised when the event asks for something we cannot read or do; asking again cannot help."""
+    """Raised when an event cannot be read or is not supported; a retry cannot help."""
 
     code = "payload-invalid"
 
 
 class UnknownEventError(PayloadError):
-    """Raised when no operation has the event's name."""
+    """Raised when no operation has the name of the event."""
 
     code = "event-unknown"
 
 
 class UntrustedEventError(PayloadError):
-    """Raised when a payload was not sealed by a bridge of ours, for this event, host and time."""
+    """Raised when a payload was not sealed by our bridge for this event, host and time."""
 
     code = "event-untrusted"
 
 
 class ProtectedContainerError(PayloadError):
-    """Raised when the event would stop or remove a part of cowpoke itself."""
+    """Raised when an event would stop or remove a part of cowpoke itself."""
 
     code = "container-protected"
 
@@ -105,7 +104,7 @@ class EngineUnavailableError(EngineError, RetryableError):
 
 
 class EngineBusyError(EngineError, RetryableError):
-    """Raised when the Engine is still busy with the same object, such as a removal in progress."""
+    """Raised when the Engine is busy with the same object, such as a removal in progress."""
 
     code = "engine-busy"
 
@@ -129,19 +128,19 @@ class ImageMissingError(EngineError):
 
 
 class ImageInUseError(EngineError):
-    """Raised when an image's last name cannot be taken away because a container uses it."""
+    """Raised when the last name of an image cannot be removed because a container uses it."""
 
     code = "image-in-use"
 
 
 class ImagePullError(EngineError):
-    """Raised when a pull ended without the image, with the registry's own words."""
+    """Raised when a pull ended without the image, with the message of the registry."""
 
     code = "image-pull-failed"
 
 
 class ImageBuildError(EngineError):
-    """Raised when a build ended without the image, with the build's own words."""
+    """Raised when a build ended without the image, with the message of the build."""
 
     code = "image-build-failed"
 
@@ -153,13 +152,13 @@ class ContainerMissingError(EngineError):
 
 
 class ContainerStrandedError(EngineError):
-    """Raised when the Engine lost track of a start that a kill cut off, and refuses it since."""
+    """Raised when dockerd was killed during a start and refuses to start the container since."""
 
     code = "container-stranded"
 
 
 class NameConflictError(EngineError):
-    """Raised when another container has the wished name."""
+    """Raised when another container has the wanted name."""
 
     code = "name-conflict"
 
@@ -177,19 +176,19 @@ class VolumeInUseError(EngineError):
 
 
 class OperationError(WorkerError):
-    """Raised when Docker obeyed and yet the wished state was not reached."""
+    """Raised when Docker succeeded but the wanted state was not reached."""
 
     code = "operation-failed"
 
 
 class ImageNeededError(WorkerError):
-    """Raised in a lane that must not pull, when the container's image has to be pulled first."""
+    """Raised in a lane that must not pull when the image of a container is missing."""
 
     code = "image-needed"
 
 
 class LockHeldError(RetryableError):
-    """Raised when someone else is working on the resource and did not finish in time."""
+    """Raised when another event is working on the resource and did not finish in time."""
 
     code = "lock-held"
 
@@ -201,18 +200,18 @@ class HandleShortageError(RetryableError):
 
 
 class HostFactsError(WorkerError):
-    """Raised when something a rule needs to know of this host could not be learned."""
+    """Raised when a fact about this host is not available."""
 
     code = "host-facts-missing"
 
 
 class MappingConflictError(WorkerError):
-    """Raised when two rules set the same key of the create body: our defect, never the user's."""
+    """Raised when two rules set the same key of the create body: a bug, not a user error."""
 
     code = "mapping-conflict"
 
 
 class InternalError(WorkerError):
-    """Raised instead of an unforeseen exception, whose text may hold anything, secrets too."""
+    """Raised instead of an unforeseen exception, whose text may contain secrets."""
 
     code = "internal-error"

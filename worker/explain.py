@@ -1,4 +1,4 @@
-"""Shows what an activate event would do on this host, without an Engine and without doing it."""
+"""Show what an activate event would do on this host, without an Engine and without changes."""
 
 import json
 from dataclasses import replace
@@ -24,11 +24,11 @@ def explain_event(text: str, settings: WorkerSettings) -> dict[str, Any]:
     """Return the Engine's create body that an activate event would give on this host.
 
     For a native container and for an event that changes nothing, return the steps instead: how the
-    container is found, and what is done with it in each state. Ids of other containers are left as
-    their names, because only the Engine could tell them. Doubts go to the log.
+    container is found, and what happens to it in each state. Other containers are written by name,
+    because only the Engine knows their ids. Assumptions are logged as warnings.
 
     Errors: PayloadError when the text is no activate event; EngineError when the API version of the
-    settings is unreadable.
+    settings is invalid.
     """
     data = _activation(text).data
     known = known_instance_of(data)
@@ -76,7 +76,7 @@ def _body(instance: Instance, settings: WorkerSettings) -> dict[str, Any]:
     facts = _facts(instance, settings)
     for warning in create_warnings(instance, facts):
         _log.warning("field.not_applied", instance_uuid=instance.uuid, warning=warning)
-    # The mapping's tuples become lists, as they do on the way to the Engine.
+    # Tuples become lists, as in the request to the Engine.
     body: dict[str, Any] = json.loads(json.dumps(create_body(instance, facts)))
     return body
 
@@ -94,6 +94,6 @@ def _facts(instance: Instance, settings: WorkerSettings) -> Facts:
         _log.warning(
             "explain.version_assumed",
             api_version=f"{major}.{minor}",
-            advice="the body depends on the Engine's API: set CATTLE_DOCKER_API_VERSION to its own",
+            advice="the body depends on the API version: set CATTLE_DOCKER_API_VERSION",
         )
     return facts

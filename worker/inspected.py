@@ -57,8 +57,8 @@ def _with_endpoint_keys(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _endpoint(networks: object) -> Mapping[str, Any]:
     """Return the endpoint on Docker's own bridge, else the first with an address, else the first.
 
-    Old Engines copied the bridge's endpoint only. cattle also needs the address of a container that
-    is in other networks only.
+    Old Engines copied only the endpoint of the bridge. cattle also needs the address of a container
+    that is only in other networks.
     """
     if not isinstance(networks, Mapping):
         return {}

@@ -26,9 +26,9 @@ _DAY_H = 24
 
 
 def wrapped(event: Event, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Put an operation's result where cattle looks for it: under the event's resource type.
+    """Return the result of an operation under the event's resource type, as cattle expects it.
 
-    Source: A 1.18: only resources that say their own type have a result, all others `{}`.
+    Source: A 1.18: only resources that state their own type have a result, all others `{}`.
     """
     kind = event.resource_type
     if kind not in RESULT_TYPES:
@@ -76,28 +76,28 @@ def container_reply(
 
 
 def image_reply() -> dict[str, Any]:
-    """What cattle learns of an activated image: that it is there (A 12.17)."""
+    """Return the result of an activated image, which is empty (A 12.17)."""
     return {}
 
 
 def volume_reply() -> dict[str, Any]:
-    """What cattle learns of a volume: that it is one of Docker's (A 13.5)."""
+    """Return the result of a volume: its format is Docker's (A 13.5)."""
     return {"volume": {"format": "docker"}}
 
 
 def inspect_reply(event: Event, inspect: dict[str, Any] | None) -> dict[str, Any]:
-    """The whole inspect under the request's resource type; null when nothing was found.
+    """Return the whole inspect under the request's resource type; null when nothing was found.
 
-    Source: A 11.9, 11.10; this goes out as it is, without `wrapped`.
+    Source: A 11.9, 11.10; `wrapped` is not applied.
     """
-    told = None if inspect is None else for_cattle(inspect)
-    return {event.resource_type or "instanceInspect": told}
+    body = None if inspect is None else for_cattle(inspect)
+    return {event.resource_type or "instanceInspect": body}
 
 
 def pull_reply(image_inspect: dict[str, Any] | None) -> dict[str, Any]:
-    """The pulled image's inspect; `{}` where there was nothing to pull or it was cleaned up.
+    """Return the inspect of the pulled image; `{}` when nothing was pulled or a tag was removed.
 
-    Source: A 11.12, 11.13, 11.15; this goes out as it is, without `wrapped`.
+    Source: A 11.12, 11.13, 11.15; `wrapped` is not applied.
     """
     return {} if image_inspect is None else {"fields": {"dockerImage": image_inspect}}
 
@@ -125,10 +125,11 @@ def address(container: Container, instance: KnownInstance | None = None) -> str 
 
 
 def port_texts(ports: object, *, asked: Mapping[str, Any] | None = None) -> list[str]:
-    """Ports as cattle reads them: `ip:public:private/proto`, `ip::private/proto`, `private/proto`.
+    """Return ports as cattle reads them.
 
-    Source: A 10.3. A current Engine opens a twin on `::` beside every `0.0.0.0`, not always with
-        the same number where it chose one itself. Cattle would keep the port twice, so the twin is
+    Shape:  `ip:public:private/proto`, `ip::private/proto` or `private/proto`, sorted.
+    Source: A 10.3. A current Engine also opens each port of `0.0.0.0` on `::`, with another number
+        if it chose the number itself. cattle would store the port twice, so the port on `::` is
         left out, unless `asked`, the container's PortBindings, names `::`.
     """
     entries = [mapping(port) for port in ports] if isinstance(ports, list) else []
@@ -139,12 +140,12 @@ def port_texts(ports: object, *, asked: Mapping[str, Any] | None = None) -> list
         for binding in bindings or ()
         if mapping(binding).get("HostIp") == ANY_IPV6
     }
-    twins = on_ipv4 - wanted
+    duplicates = on_ipv4 - wanted
     return sorted(
         {
             _port_text(entry)
             for entry in entries
-            if entry.get("IP") != ANY_IPV6 or _private(entry) not in twins
+            if entry.get("IP") != ANY_IPV6 or _private(entry) not in duplicates
         }
     )
 
@@ -175,7 +176,7 @@ def listing(container: Container, *, now: datetime | None = None) -> dict[str, A
 
 
 def status_text(state: Mapping[str, Any], *, now: datetime) -> str:
-    """The state in the Engine's own words: `Up 3 seconds`, `Exited (0) 2 minutes ago`."""
+    """Return the state as the Engine lists it: `Up 3 seconds`, `Exited (0) 2 minutes ago`."""
     started, finished = engine_time(state.get("StartedAt")), engine_time(state.get("FinishedAt"))
     code = state.get("ExitCode") or 0
     if state.get("Running"):
@@ -192,12 +193,12 @@ def status_text(state: Mapping[str, Any], *, now: datetime) -> str:
 
 
 def human_duration(duration_s: float) -> str:
-    """A duration as docker's `units.HumanDuration` says it: `About an hour`, `3 weeks`."""
+    """Return a duration as docker's `units.HumanDuration` does: `About an hour`, `3 weeks`."""
     seconds = int(duration_s)
     minutes = seconds // _MINUTE_S
     hours = int(duration_s / _HOUR_S + 0.5)
     days = hours // _DAY_H
-    # Each line: how it is said, and whether the duration is still short enough for it.
+    # Each line: whether the duration is short enough, and its text.
     steps = (
         (seconds < 1, "Less than a second"),
         (seconds == 1, "1 second"),

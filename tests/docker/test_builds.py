@@ -321,7 +321,7 @@ def test_a_file_that_is_no_tar_fails_in_the_engines_words(host, web, new_name):
 def test_only_hosts_that_are_allowed(make_host, context, new_name):
     """WORKER_BUILD_HOSTS names them (A 12.13)."""
     host = make_host(WORKER_BUILD_HOSTS="github.com, *.example.org")
-    with pytest.raises(PayloadError, match=r"nothing is built from 127\.0\.0\.1"):
+    with pytest.raises(PayloadError, match=r"images are not built from 127\.0\.0\.1"):
         host.run(IMAGE, building(new_name(), context=context))
 
 

@@ -91,7 +91,7 @@ def test_the_script_sees_the_containers_world_not_the_hosts(host, agent):
 def test_a_failed_script_is_an_error_with_its_words(host, agent):
     """Exit code and what it said (A 14.20)."""
     running = agent({"config.update": "echo no route >&2; exit 3"})
-    with pytest.raises(OperationError, match="ended with code 3: no route"):
+    with pytest.raises(OperationError, match="failed with exit code 3: no route"):
         host.run(NAME, request(running, inner()))
 
 
@@ -139,7 +139,7 @@ def test_a_stopped_container_is_an_error(host, new_instance):
     host.run("compute.instance.activate", data)
     host.run("compute.instance.deactivate", {**data, "processData": {"timeout": 0}})
     uuid = data["instanceHostMap"]["instance"]["uuid"]
-    with pytest.raises(OperationError, match="does not run"):
+    with pytest.raises(OperationError, match="is not running"):
         host.run(NAME, request({"uuid": uuid}, inner()))
 
 

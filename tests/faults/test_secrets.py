@@ -137,7 +137,7 @@ def test_a_failing_scripts_output_is_scrubbed(make_host, tmp_path):
         http_proxy="http://me:proxy-pass@proxy:3128",
     )
     failing = {"items": [{"name": "exit-7"}]}
-    with pytest.raises(OperationError, match="ended with code 7") as caught:
+    with pytest.raises(OperationError, match="failed with exit code 7") as caught:
         host.run("config.update", failing, resource_type="agent")
     reply = host.run("config.update", {"items": [{"name": "exit-0"}]}, resource_type="agent")
     for text in (caught.value.message, reply["output"]):

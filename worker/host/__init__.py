@@ -1,1 +1,1 @@
-"""The machine that a worker runs on: its identity, its facts, its locks and its files."""
+"""The machine that a worker runs on: its identity, facts, locks, scripts and state folder."""

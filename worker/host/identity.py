@@ -1,7 +1,7 @@
-"""Who this host is: its uuids, name and addresses.
+"""The identity of this host: its uuids, its name and its address.
 
-A uuid that is not given is made once and kept in the state folder; several workers of one host
-share it, so it is written whole or not at all and the first writer wins.
+A uuid that is not configured is generated once and stored in the state folder. All workers of a
+host share the file, so it is written atomically and the first writer wins.
 """
 
 import os
@@ -25,19 +25,19 @@ HOSTNAME_FILE = ".hostname"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Identity:
-    """How this host introduces itself to cattle and to the bridge."""
+    """The identity of this host for cattle and the bridge."""
 
     host_uuid: str
     physical_host_uuid: str
     hostname: str
-    #: The address ping reports and published ports are shown with; None when it was not given.
+    #: The address of published ports, which pings report; None when it is not configured.
     host_ip: str | None
 
 
 def identify(settings: WorkerSettings) -> Identity:
-    """This host's identity; makes and keeps the uuids that were not given.
+    """Return the identity of this host; generate and store the uuids that are not configured.
 
-    Errors: HostFactsError when the state folder cannot be written.
+    Errors: HostFactsError when a uuid is invalid, or the state folder cannot be written.
     Source: python-agent `cattle/__init__.py` (docker uuid, physical host uuid).
     """
     return Identity(
@@ -49,7 +49,7 @@ def identify(settings: WorkerSettings) -> Identity:
 
 
 def kept_hostname(settings: WorkerSettings) -> str | None:
-    """The machine's name as `keep_hostname` learned it; None outside of containers."""
+    """Return the name of the machine that `keep_hostname` stored; None outside of containers."""
     try:
         return (settings.state_dir / HOSTNAME_FILE).read_text(encoding="utf-8").strip() or None
     except OSError:
@@ -57,9 +57,9 @@ def kept_hostname(settings: WorkerSettings) -> str | None:
 
 
 def keep_hostname(settings: WorkerSettings, name: str) -> None:
-    """Keep the machine's name for all workers of this host.
+    """Store the name of the machine for all workers of this host.
 
-    In a container the kernel only knows the container's name, another one for each worker, and
+    In a container the kernel knows only the name of the container, which differs for each worker.
     cattle would rename the host with every ping.
     """
     _keep(name, settings.state_dir / HOSTNAME_FILE)
@@ -83,7 +83,7 @@ def _checked(found: str, where: str) -> str:
 
 
 def _keep(given: str, path: Path) -> None:
-    """Write a given uuid down, for the day it is not given any more (A 15.12)."""
+    """Store a configured value, in case it is not configured any more later (A 15.12)."""
     try:
         if path.exists() and path.read_text(encoding="utf-8", errors="replace").strip() == given:
             return
@@ -93,9 +93,9 @@ def _keep(given: str, path: Path) -> None:
 
 
 def kept_uuid(path: Path) -> str:
-    """The uuid in the file, made and written atomically by whoever comes first.
+    """Return the uuid in the file; generate it if the file does not exist.
 
-    One that is there is only read: a host whose disk is full must be able to start (C 10).
+    An existing file is only read, so that a host with a full disk can start (C 10).
     """
     try:
         if not path.exists():
@@ -103,14 +103,14 @@ def kept_uuid(path: Path) -> str:
         found = path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError as error:
         raise HostFactsError(
-            f"wanted to keep this host's uuid in {path}: {error.strerror}; make the folder "
-            "writable, or point CATTLE_HOME or CATTLE_STATE_DIR to one that is"
+            f"cannot store the uuid of this host in {path}: {error.strerror}; make the folder "
+            "writable, or set CATTLE_HOME or CATTLE_STATE_DIR to a writable one"
         ) from error
-    # Not necessarily a uuid's form: what was once given by the operator is kept here too.
+    # The text need not look like a uuid: a value that the operator configured is stored here too.
     if len(found.split()) != 1:
         raise HostFactsError(
-            f"wanted a uuid in {path}, found {found[:60]!r}; restore the file, or remove it to "
-            "become a new host"
+            f"{path} contains no uuid but {found[:60]!r}; restore the file, or remove it to become "
+            "a new host"
         )
     return found
 
@@ -122,7 +122,7 @@ def _make_uuid(path: Path) -> None:
             fresh.write(f"{uuid.uuid4()}\n")
             fresh.flush()
             os.fsync(fresh.fileno())
-            # A link fails when the name is taken, so two workers starting at once agree on one.
+            # A link fails if the file exists, so two workers that start at once share one uuid.
             with suppress(FileExistsError):
                 os.link(fresh.name, path)
         finally:

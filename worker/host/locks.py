@@ -1,11 +1,10 @@
-"""One worker at a time per resource of this host: kernel locks that die with their holder.
+"""Locks per resource of this host, which the kernel releases when their holder dies.
 
-All contenders for a container, a volume or an image are workers of one host, so the lock is the
-kernel's: a byte of one shared file, at an offset hashed from the resource's name, locked through an
-open file description (Linux `F_OFD_SETLK`). It works between threads, processes and containers that
-share the state folder, is free the moment a holder is killed, needs no disk space once the file
-exists, and leaves nothing behind to unlink: python-agent unlinked its lock files and so could hand
-one lock to two holders.
+Only workers of one host compete for a container, a volume or an image. So each lock is a byte of
+one shared file, at an offset hashed from the name of the resource, locked through an open file
+description (Linux `F_OFD_SETLK`). Such locks work between threads, processes and containers that
+share the lock folder. They need no disk space once the file exists, and nothing has to be unlinked:
+python-agent unlinked its lock files and could give one lock to two holders.
 """
 
 import fcntl
@@ -20,7 +19,7 @@ from pathlib import Path
 from worker import deadline
 from worker.errors import LockHeldError
 
-#: Not `locks`: where the old agent ran, that is its folder.
+#: Not `locks`, which is a folder of python-agent.
 LOCK_FILE = "cowpoke.lock"
 _KERNEL_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _POLL_FIRST_S = 0.005
@@ -30,23 +29,23 @@ _FLOCK = struct.Struct("hhqqi4x")
 
 
 class Locks:
-    """The locks of one host, kept in a folder all its workers share."""
+    """The locks of one host, in a folder that all its workers share."""
 
     def __init__(self, lock_dir: Path, *, wait_s: float) -> None:
         self._path = lock_dir / LOCK_FILE
         self._wait_s = wait_s
 
     def domain(self) -> str:
-        """Names the set of processes that these locks serialise: one kernel, one lock file."""
+        """Return an id of the lock file on this kernel: equal ids mean shared locks."""
         status = os.fstat(descriptor := self._open())
         os.close(descriptor)
         kernel = _KERNEL_BOOT_ID.read_text(encoding="ascii").strip()
         return f"{kernel}:{status.st_dev}:{status.st_ino}"
 
     def hold(self, resource: str, *, wait_s: float | None = None) -> AbstractContextManager[bool]:
-        """Hold the resource's lock; yields whether somebody else had it first.
+        """Hold the lock of a resource; yields whether it was locked before.
 
-        Errors: LockHeldError when it is not free within `wait_s`.
+        Errors: LockHeldError when the lock is not free within `wait_s`.
         """
         reason = f"{resource} is being worked on by another event"
         return self.hold_one_of((resource,), reason, wait_s=wait_s)
@@ -55,10 +54,10 @@ class Locks:
     def hold_one_of(
         self, resources: Sequence[str], reason: str, *, wait_s: float | None = None
     ) -> Iterator[bool]:
-        """Hold the first of these locks that is free; yields whether it had to be waited for.
+        """Hold the first of these locks that is free; yields whether all were locked before.
 
         Errors: LockHeldError with the reason when none is free within `wait_s`, or within the time
-        that is left for the event.
+        left for the event.
         """
         wait_s = min(self._wait_s if wait_s is None else wait_s, deadline.left_s())
         deadline_s = time.monotonic() + wait_s
@@ -78,7 +77,7 @@ class Locks:
 
     @contextmanager
     def try_hold(self, resource: str) -> Iterator[bool]:
-        """Yield whether the resource's lock was free; it is held until the end if it was."""
+        """Hold the lock of a resource if it is free; yields whether it is held."""
         descriptor = self._open()
         try:
             yield _try_lock(descriptor, resource)
@@ -86,7 +85,7 @@ class Locks:
             os.close(descriptor)
 
     def _open(self) -> int:
-        # One description per attempt: an OFD lock belongs to the description, not the process.
+        # One description per attempt: an OFD lock belongs to a description, not to a process.
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         try:
             return os.open(self._path, flags, 0o600)
@@ -97,7 +96,7 @@ class Locks:
 
 def _try_lock(descriptor: int, resource: str) -> bool:
     digest = hashlib.blake2b(resource.encode(), digest_size=8).digest()
-    offset = int.from_bytes(digest) >> 2  # stays below the largest file offset
+    offset = int.from_bytes(digest) >> 2  # below the largest file offset
     wanted = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, offset, 1, 0)
     try:
         fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, wanted)

@@ -1,7 +1,7 @@
-"""What a ping tells of this machine: memory, processors, disks, kernel, in python-agent's shapes.
+"""The figures of this machine in a ping: memory, processors, disks and kernel.
 
-Read from /proc and by psutil at every question; a part that cannot be read is `{}`, never an error
-(A 15.1). What only the Engine knows is handed in.
+Their shapes are python-agent's. They are read from /proc and by psutil for each ping. A part that
+cannot be read is `{}`, never an error (A 15.1). Facts that only the Engine knows are parameters.
 """
 
 import json
@@ -17,9 +17,9 @@ import psutil
 
 PROC = Path("/proc")
 KVM_DEVICE = Path("/dev/kvm")
-#: Containers write below it; where it is not seen, all is taken to be one disk.
+#: Containers write below it. Where it is not visible, the host is assumed to have one disk.
 DOCKER_ROOT = Path("/var/lib/docker")
-#: Where the old agent's disk benchmark left its results.
+#: Results of the old agent's disk benchmark.
 IOPS_FOLDER = Path("/var/lib/rancher/state")
 
 DOCKER_VERSION_LABEL = "io.rancher.host.docker_version"
@@ -46,7 +46,7 @@ _UNREADABLE = (OSError, ValueError, KeyError, IndexError, TypeError, psutil.Erro
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineFacts:
-    """What the Engine says of itself; empty where it did not say."""
+    """Facts that the Engine reports about itself; empty where unknown."""
 
     version: str = ""
     git_commit: str = ""
@@ -58,7 +58,7 @@ class EngineFacts:
 def host_labels(
     docker_version: str | None, agent_image: str | None = None
 ) -> dict[str, str] | None:
-    """Labels of a host: versions' first two numbers, can it run VMs (A 14.6), its system (B.6)."""
+    """Return labels of the host: versions, whether it has KVM (A 14.6), its system (B.6)."""
     found = {
         DOCKER_VERSION_LABEL: semver(docker_version or "", 2),
         KERNEL_VERSION_LABEL: semver(platform.release(), 2),
@@ -70,13 +70,13 @@ def host_labels(
 
 
 def semver(version: str, count: int) -> str:
-    """The first numbers of a version: `6.1` of `6.1.0-13-amd64`; empty without any (A 15.11)."""
+    """Return the first numbers of a version: `6.1` of `6.1.0-13-amd64`, or `` (A 15.11)."""
     numbers = re.match(r"\d+(\.\d+)*", version)
     return ".".join(numbers[0].split(".")[:count]) if numbers else ""
 
 
 def capacity(docker_root: Path = DOCKER_ROOT) -> dict[str, int]:
-    """Memory in bytes, thousandths of processors, free disk space in MB, as far as known (B.6)."""
+    """Return memory (bytes), CPU (thousandths of a core) and free disk space (MB) (B.6)."""
     figures: dict[str, Callable[[], int]] = {
         "memory": lambda: psutil.virtual_memory().total,
         "milliCpu": lambda: (psutil.cpu_count() or 1) * 1000,
@@ -96,7 +96,7 @@ def _free_bytes(folder: Path) -> int:
 
 
 def collect(engine: EngineFacts) -> dict[str, Any]:
-    """The five groups of a ping's `info` (A 15.1)."""
+    """Return the five groups of a ping's `info` (A 15.1)."""
     groups: dict[str, Callable[[], dict[str, Any]]] = {
         "memoryInfo": memory_info,
         "osInfo": lambda: os_info(engine),
@@ -115,7 +115,7 @@ def _or_empty(group: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def memory_info(proc: Path = PROC) -> dict[str, float | None]:
-    """Memory in MB with three decimals; what the kernel does not tell is null (A 15.2)."""
+    """Return memory in MB with three decimals; figures missing in the kernel are null (A 15.2)."""
     kilobytes: dict[str, int] = {}
     for line in (proc / "meminfo").read_text(encoding="ascii").splitlines():
         name, _, value = line.partition(":")
@@ -127,7 +127,7 @@ def memory_info(proc: Path = PROC) -> dict[str, float | None]:
 
 
 def os_info(engine: EngineFacts) -> dict[str, Any]:
-    """System, kernel and Docker, as far as they are known (A 15.3)."""
+    """Return the operating system, the kernel and Docker, as far as known (A 15.3)."""
     docker = f"Docker version {engine.version}, build {engine.git_commit}"
     return {
         "operatingSystem": engine.operating_system or _distribution(),
@@ -144,7 +144,7 @@ def _distribution() -> str:
 
 
 def disk_info(engine: EngineFacts) -> dict[str, Any]:
-    """Capacity and use per device, without devicemapper's pool devices (A 15.4 to 15.6)."""
+    """Return capacity and use per device, without devicemapper's pool (A 15.4 to 15.6)."""
     pool = engine.storage_driver_status.get("Pool Name")
     capacities: dict[str, dict[str, float]] = {}
     uses: dict[str, dict[str, float]] = {}
@@ -162,15 +162,15 @@ def disk_info(engine: EngineFacts) -> dict[str, Any]:
             "used": _megabytes(use.used),
             "percentUsed": round(100 * use.used / use.total, 2) if use.total else 0.0,
         }
-    told: dict[str, Any] = {"fileSystems": capacities, "mountPoints": uses}
+    info: dict[str, Any] = {"fileSystems": capacities, "mountPoints": uses}
     if engine.storage_driver:
-        told["dockerStorageDriver"] = engine.storage_driver
-        told["dockerStorageDriverStatus"] = dict(engine.storage_driver_status)
-    return told
+        info["dockerStorageDriver"] = engine.storage_driver
+        info["dockerStorageDriverStatus"] = dict(engine.storage_driver_status)
+    return info
 
 
 def _mounts() -> dict[str, str]:
-    """One mount point per device; the root's when there is no device at all (in a container)."""
+    """Return one mount point per device; that of `/` if there is no device (in a container)."""
     found: dict[str, str] = {}
     for part in psutil.disk_partitions(all=False):
         found.setdefault(part.device, part.mountpoint)
@@ -181,7 +181,7 @@ def _mounts() -> dict[str, str]:
 
 
 def cpu_info(proc: Path = PROC) -> dict[str, Any]:
-    """Processors and their load; percentages since this process was last asked (A 15.7)."""
+    """Return processors and their load; percentages since the last call (A 15.7)."""
     model, mhz = "", 0.0
     for line in (proc / "cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
         name, _, value = (part.strip() for part in line.partition(":"))
@@ -192,7 +192,7 @@ def cpu_info(proc: Path = PROC) -> dict[str, Any]:
     if rated := re.search(r"@\s*([\d.]+)\s*GHz", model):
         mhz = round(float(rated[1]) * 1000, 3)
     return {
-        # ARM names no model; an empty name would be worse than the architecture's.
+        # ARM kernels report no model; the architecture is better than an empty name.
         "modelName": model or platform.machine(),
         "count": psutil.cpu_count() or 1,
         "mhz": mhz,
@@ -202,7 +202,7 @@ def cpu_info(proc: Path = PROC) -> dict[str, Any]:
 
 
 class _Cores:
-    """Remembers the last look at each core's times; before the first it is the boot."""
+    """Computes the load of each core since the last call, the first time since boot."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -221,9 +221,9 @@ class _Cores:
 
 
 def _total_and_idle(times: Any) -> tuple[float, float]:  # noqa: ANN401 - psutil's named tuple
-    """A core's seconds in all and at rest: waiting for a disk is rest, as cAdvisor had it."""
+    """Return a core's total and idle seconds; waiting for a disk counts as idle, as in cAdvisor."""
     part = times._asdict()
-    # A guest's time is in its user's already.
+    # The time of guests is included in the user time.
     total = sum(part.values()) - part.get("guest", 0.0) - part.get("guest_nice", 0.0)
     return total, part["idle"] + part.get("iowait", 0.0)
 
@@ -232,11 +232,11 @@ _cores = _Cores()
 
 
 def iops_info(folder: Path = IOPS_FOLDER) -> dict[str, dict[str, float]]:
-    """What the disk benchmark measured, by device; `{}` where none was made (A 15.8)."""
+    """Return the results of the disk benchmark by device (A 15.8); OSError without a benchmark."""
     found: dict[str, dict[str, float]] = {}
     for kind in ("read", "write"):
         text = (folder / f"{kind}.json").read_text(encoding="utf-8")
-        # fio writes notes around its JSON.
+        # fio writes text around its JSON.
         measured = json.loads(text[text.index("{") : text.rindex("}") + 1])
         device = f"/dev/{measured['disk_util'][0]['name']}"
         found.setdefault(device, {})[kind] = measured["jobs"][0][kind]["iops"]
@@ -244,7 +244,7 @@ def iops_info(folder: Path = IOPS_FOLDER) -> dict[str, dict[str, float]]:
 
 
 def default_disk(folder: Path = IOPS_FOLDER) -> str | None:
-    """The device that `DEFAULT_DISK` stands for in block I/O limits; None when unknown (A 9.2)."""
+    """Return the device of `DEFAULT_DISK` in block I/O limits; None when unknown (A 9.2)."""
     try:
         return next(iter(iops_info(folder)), None)
     except _UNREADABLE:

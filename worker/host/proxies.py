@@ -1,16 +1,16 @@
-"""The host's proxies, in the six spellings that programs read."""
+"""The proxy variables of the host, in the six spellings that programs read."""
 
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
-_LOWER = "Given to system containers and to scripts, in both spellings."
-_UPPER = "The same; where both are set, each spelling keeps its own value."
+_LOWER = "Passed to system containers and scripts, in both spellings."
+_UPPER = "The same. If both spellings are set, each keeps its value."
 
 
 class ProxySettings(BaseSettings):
-    """The proxy variables of the worker's environment; they may hold a password.
+    """The proxy variables of the worker; they may contain a password.
 
-    Part of the worker's settings, which read variables by their exact spelling.
+    Part of the worker's settings, which read variables case-sensitively.
     """
 
     http_proxy_lower: str | None = Field(
@@ -34,9 +34,9 @@ class ProxySettings(BaseSettings):
 
     @property
     def proxy_variables(self) -> dict[str, str]:
-        """Return the variables to hand on, each proxy that is set in both spellings.
+        """Return the variables to pass on; each proxy that is set has both spellings.
 
-        So the host's value also replaces one that a user wrote in the other spelling.
+        So the value of the host also replaces a user's value in the other spelling.
         """
         pairs = {
             "http_proxy": (self.http_proxy_lower, self.http_proxy_upper),

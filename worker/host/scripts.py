@@ -1,4 +1,4 @@
-"""Runs an operator's program with a bound on its time and on what is kept of its output."""
+"""Run a program of the operator with a limit on its runtime and on its stored output."""
 
 import os
 import signal
@@ -12,14 +12,14 @@ from typing import IO
 
 from worker.errors import OperationError
 
-#: What is kept of a program's output; the rest is read and thrown away.
+#: Maximum stored output of a program; the rest is read and dropped.
 MOST_OUTPUT_BYTES = 64 * 1024
 _DRAIN_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finished:
-    """How a program ended and what it printed."""
+    """The exit code and the output of a program."""
 
     exit_code: int
     output: str
@@ -28,10 +28,10 @@ class Finished:
 def run(
     command: Sequence[str], *, folder: Path, environment: Mapping[str, str], timeout_s: float
 ) -> Finished:
-    """Run a program to its end; standard output and error are one text.
+    """Run a program to its end; standard output and standard error become one text.
 
-    Errors: OperationError when it cannot be started or does not end in time; it is killed then,
-    with everything it started.
+    Errors: OperationError when the program cannot be started or does not end in time. It is killed
+    then, with all processes it started.
     """
     try:
         process = subprocess.Popen(  # noqa: S603 -- which program is the operator's setting
@@ -67,7 +67,7 @@ def _read(stream: IO[bytes], kept: bytearray) -> None:
 
 
 def _end(process: "subprocess.Popen[bytes]", reader: threading.Thread) -> None:
-    """Leave nothing of it running: a child in the background would keep the output open."""
+    """Kill the whole process group: a child in the background would keep the output open."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

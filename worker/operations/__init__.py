@@ -1,7 +1,8 @@
-"""What each event means on this host; no Celery and no Redis in here.
+"""The operations: what each event does on this host, without Celery and Redis.
 
-An operation looks, compares and takes one step, one at a time per resource, so that running it
-twice is harmless. It gets the event and the host and returns the reply's `data`.
+An operation gets the event and the host and returns the `data` of the reply. Operations are
+idempotent: they inspect the current state and change only what differs. They hold a lock per
+resource.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,7 +31,7 @@ from worker.settings import WorkerSettings
 
 Operation = Callable[[Event, Host], dict[str, Any]]
 
-#: cattle's event name -> what it means here.
+#: The name of an event -> its operation.
 OPERATIONS: Mapping[str, Operation] = MappingProxyType(
     {
         "ping": ping,
@@ -49,15 +50,15 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
     }
 )
 
-#: What needs no Engine.
+#: Events that do not need the Engine.
 _WITHOUT_DOCKER = frozenset({"ping", "config.update"})
 
 
 def operation_of(name: str, settings: WorkerSettings) -> Operation | None:
-    """Return the operation of an event's name, or None.
+    """Return the operation of an event name, or None.
 
-    The operation shows no secret of its event in its errors, its progress or its log lines. It
-    refuses events that need Docker where Docker is switched off.
+    The operation scrubs the secrets of its event from errors, progress and log lines. It refuses
+    events that need Docker if `CATTLE_DOCKER_ENABLED` is false.
     """
     operation = OPERATIONS.get(name)
     if operation is None:
@@ -68,7 +69,7 @@ def operation_of(name: str, settings: WorkerSettings) -> Operation | None:
 
 
 def _run_scrubbed(operation: Operation, event: Event, host: Host) -> dict[str, Any]:
-    """Run an operation; every text that leaves it passes the scrubber of its event."""
+    """Run an operation; scrub all its texts with the scrubber of its event."""
     scrubber = Scrubber.of(event.data)
 
     def report_progress(text: str, percent: int | None) -> None:
@@ -81,10 +82,10 @@ def _run_scrubbed(operation: Operation, event: Event, host: Host) -> dict[str, A
         try:
             return operation(event, replace(host, report_progress=report_progress, warn=warn))
         except WorkerError as error:
-            # The causes stay behind, so that what they say of file handles must be kept here.
+            # The causes are dropped below, so a shortage of file handles is detected here.
             kind = HandleShortageError if is_shortage(error) else type(error)
             scrubbed = kind(scrubber(error.message))
-        # Raised outside the handler: the causes may quote the secrets.
+        # Raised outside of the handler, because the causes may quote secrets.
         raise scrubbed
 
 

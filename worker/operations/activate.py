@@ -1,8 +1,8 @@
-"""`compute.instance.activate`: the instance's container runs.
+"""`compute.instance.activate`: run the container of an instance.
 
-Decided by what Docker has, never by what was asked before: running is reported, stopped is
-started, missing is created and started. A try that died anywhere is finished by the next one,
-because each finds the container by its label (A.3, C 13, C 14).
+Only the current state of the container decides: a running one is reported, a stopped one is
+started, a missing one is created and started. A try that was killed at any point is completed by
+the next try, which finds the container by its label (A.3, C 13, C 14).
 """
 
 from collections.abc import Mapping
@@ -46,7 +46,7 @@ _log = logger(__name__)
 
 
 def activate(event: Event, host: Host) -> dict[str, Any]:
-    """The reply's `data`, with the running container in it.
+    """Run the container; return the reply's `data` with the container report.
 
     Errors: PayloadError, ImageNeededError (in a lane that must not pull), EngineError.
     """
@@ -71,27 +71,27 @@ def _start(event: Event, uuid: str, found: Container | None, host: Host) -> Cont
     except RemovalUnderWayError as error:
         now = containers.inspect(host.engine, container_id)
         if now is not None and not now.is_being_removed:
-            # The words are about another container; this one may hold a user's data.
+            # The message is about another container; this one may contain user data.
             raise
         _log.info("container.removal_awaited", instance_uuid=uuid, reason=error.message)
         removal.remove(host.engine, container_id)
         container_id, found = _create(instance_of(event.data), host)
         _start_once(container_id, uuid, found, host)
     _log.info("container.started", instance_uuid=uuid, container_id=container_id[:12])
-    # None when it removed itself already: short-lived containers are a success too (A 3.3).
+    # None if the container removed itself already: a short-lived container is a success (A 3.3).
     return containers.inspect(host.engine, container_id)
 
 
 def _start_once(container_id: str, uuid: str, found: Container | None, host: Host) -> None:
-    """Start it; a refused start takes back only what this call created (A 3.9)."""
+    """Start a container; if that fails, remove it only if this event created it (A 3.9)."""
     try:
         containers.start(host.engine, container_id)
     except (EngineUnavailableError, LockHeldError, RemovalUnderWayError):
-        # No answer is no refusal: it may run. The next try finds it by its label.
+        # The container may have started. The next try finds it by its label.
         raise
     except ContainerMissingError as error:
         raise EngineBusyError(
-            f"container {container_id[:12]} of {uuid} vanished while it was being started"
+            f"container {container_id[:12]} of {uuid} was removed while it was being started"
         ) from error
     except WorkerError as error:
         if found is None:
@@ -99,18 +99,18 @@ def _start_once(container_id: str, uuid: str, found: Container | None, host: Hos
         elif isinstance(error, ContainerStrandedError) and _is_remnant(found, uuid):
             _take_back(container_id, host)
             raise EngineBusyError(
-                f"{error.message}; an earlier try left it, it is made anew"
+                f"{error.message}; the container of the killed start is created again"
             ) from error
         raise
 
 
 def _is_remnant(found: Container, uuid: str) -> bool:
-    """Return whether an earlier try made it and it never ran: nobody's data is in it."""
+    """Return whether an earlier try created it and it never ran, so that it has no user data."""
     return found.has_never_run and found.labels.get(UUID_LABEL) == uuid
 
 
 def _take_back(container_id: str, host: Host) -> None:
-    """Remove what could not be started; the start's error is the one that counts."""
+    """Remove a container that could not be started; log errors, so that the start's is raised."""
     try:
         found = containers.inspect_or_list(host.engine, container_id)
         if found is not None:
@@ -120,11 +120,11 @@ def _take_back(container_id: str, host: Host) -> None:
 
 
 def _create(instance: Instance, host: Host) -> tuple[str, Container | None]:
-    """The container's id; and what was found, when its name shows that it is there."""
+    """Create the container; return its id, and the container if it existed under its name."""
     image = instance.image_reference
     if image is None:
         raise PayloadError("Can not start container with no image")
-    # An instance that cannot be mapped is refused before it leaves an image or a volume behind.
+    # Refuse an instance that cannot be mapped before an image is pulled or a volume created.
     create_body(instance, Facts())
     if instance.label(PULL_IMAGE) == "always":
         ensure_image(image, instance.image, host, even_if_present=True)
@@ -154,7 +154,7 @@ def _create(instance: Instance, host: Host) -> tuple[str, Container | None]:
 def _create_with_image(
     instance: Instance, image: ImageReference, body: Mapping[str, Any], name: str, host: Host
 ) -> str:
-    """Create; on a missing image pull it and create once more (A 3.6)."""
+    """Create the container; if the image is missing, pull it and create again (A 3.6)."""
     try:
         return containers.create_from_body(host.engine, body, name=name, warn=host.warn)
     except ImageMissingError:
@@ -163,14 +163,14 @@ def _create_with_image(
 
 
 def _owned(name: str, instance: Instance, host: Host) -> Container | None:
-    """The container that has our name, if it is this instance's (C 14).
+    """Return the container with the wanted name if it belongs to this instance (C 14), else None.
 
-    Errors: EngineBusyError when nobody seems to have it: an earlier create is still under way, and
-    another name would make a second container.
+    Errors: EngineBusyError when no such container exists yet: an earlier create is in progress, and
+    creating under another name would make a second container.
     """
     owner = containers.inspect(host.engine, name)
     if owner is None:
-        raise EngineBusyError(f"the name {name} is taken by a container that is not there yet")
+        raise EngineBusyError(f"a container with the name {name} is still being created")
     if owner.uuid != instance.uuid:
         return None
     _log.info("container.adopted", instance_uuid=instance.uuid, container_id=owner.short_id)

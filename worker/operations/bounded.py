@@ -1,4 +1,4 @@
-"""Progress while a call to the Engine may rightly be silent, such as a container's stop timeout."""
+"""Progress reports during calls to the Engine that take long by design, such as a stop."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from worker.threads import start_call
 
 T = TypeVar("T")
 
-#: How often progress is reported; cattle needs one within 45 s.
+#: Interval of progress reports; cattle needs one within 45 s.
 REPORT_EVERY_S = 5.0
 
 
@@ -22,11 +22,11 @@ def reporting(
     bound_s: float,
     every_s: float = REPORT_EVERY_S,
 ) -> T:
-    """Return what the call returns; report `text` every `every_s` until `bound_s` is over.
+    """Make a call and return its result; report `text` every `every_s` for at most `bound_s`.
 
-    A call that lasts longer goes on without progress, so that a hung Engine does not keep its
-    event alive. The call runs in a thread of its own.
-    Errors: what the call raises.
+    A longer call continues without progress reports, so that a hung Engine does not keep the event
+    alive. The call runs in a thread of its own.
+    Errors: those of the call.
     """
     if bound_s <= 2 * every_s:
         return call()

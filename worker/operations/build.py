@@ -1,4 +1,4 @@
-"""Making an image from a git url or a tar file instead of pulling it (A 12.12 to 12.16)."""
+"""Build an image from a git URL or a tar file instead of pulling it (A 12.12 to 12.16)."""
 
 import hashlib
 from functools import partial
@@ -21,13 +21,14 @@ _log = logger(__name__)
 def build_image(
     name: ImageReference, build: Build, host: Host, *, even_if_present: bool = False
 ) -> dict[str, Any]:
-    """The image's inspect, built once for all who want the same; its output is the progress.
+    """Build an image and return its inspect; equal builds of several events run once.
 
-    Errors: ImageBuildError with the build's own words; PayloadError for a source that is not
+    The output of the build is reported as progress.
+    Errors: ImageBuildError with the message of the build; PayloadError for a source that is not
     allowed; EngineUnavailableError; LockHeldError.
     """
     if name.digest:
-        raise PayloadError(f"wanted a name to build an image under, found the digest {name}")
+        raise PayloadError(f"cannot build an image under the digest {name}; use a name with a tag")
     source = source_of(build)
     refuse_host(source.url, host.settings.build_hosts)
     idle_timeout_s = host.settings.build_idle_timeout_s
@@ -60,23 +61,23 @@ def _build(
                 run(host.engine, recipe, context, progress)
     except ImageBuildError as error:
         words = source.scrub(error.message)
-        # Not chained: the cause may quote the url with its secrets.
+        # Not chained: the cause may quote the URL with its secrets.
         raise ImageBuildError(f"Image [{name}] failed to build: {words}") from None
     except EngineUnavailableError as error:
         raise EngineUnavailableError(source.scrub(error.message)) from None
     found = images.present(host.engine, name)
     if found is None:
-        raise ImageBuildError(f"Image [{name}] failed to build: it ended without the image")
+        raise ImageBuildError(f"Image [{name}] failed to build: the build made no image")
     _add_tag(name, build, host)
     _log.info("image.built", image=str(name), source=source.shown)
     return found
 
 
 def _add_tag(name: ImageReference, build: Build, host: Host) -> None:
-    """Give the image the name in `build.tag` too, which python-agent knew it by.
+    """Also tag the image with `build.tag`, the name that python-agent used.
 
-    A tag without a registry that names the same repository is no other name: as a name of its own
-    it would be Docker Hub's.
+    A tag without a registry that names the same repository is skipped: as a name it would mean
+    Docker Hub.
     """
     also = ImageReference.parse(build.tag) if build.tag else name
     if name.merged(also) is None and also.tag and not also.digest:
@@ -84,5 +85,5 @@ def _add_tag(name: ImageReference, build: Build, host: Host) -> None:
 
 
 def _fingerprint(build: Build) -> str:
-    """Tells builds apart, so that another source's result is not taken for this one's."""
+    """Return a hash of the build, so that only equal builds share their result."""
     return hashlib.blake2b(build.model_dump_json().encode(), digest_size=8).hexdigest()

@@ -1,6 +1,6 @@
-"""Fetching a build's tar file: limited in size, time and redirects, and gone with its last reader.
+"""Download the tar file of a build, with limits on size, time and redirects.
 
-The file has no name in its folder (`CATTLE_BUILD_DIR`), so that a killed worker leaves none.
+The file in `CATTLE_BUILD_DIR` has no name, so that the kernel frees it when the worker is killed.
 """
 
 import time
@@ -19,7 +19,7 @@ from worker.operations.build_source import Source, refuse_host
 from worker.settings import WorkerSettings
 
 MOST_REDIRECTS = 5
-#: However steadily it trickles.
+#: Maximum time of a download, however steady it is.
 MOST_S = 3600.0
 _CONNECT_TIMEOUT_S = 10.0
 _CHUNK_BYTES = 64 * 1024
@@ -30,16 +30,17 @@ _MEGABYTE = 1_000_000
 def fetched(
     source: Source, settings: WorkerSettings, progress: SharedProgress
 ) -> Iterator[IO[bytes]]:
-    """The tar file behind the url, while it is needed (A 12.13).
+    """Download the tar file of a source and yield it open (A 12.13).
 
-    Errors: ImageBuildError with what the server said; PayloadError for a host that is not allowed.
+    Errors: ImageBuildError with the answer of the server; PayloadError for a host that is not
+    allowed.
     """
     folder = settings.build_dir
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = TemporaryFile(dir=folder)  # noqa: SIM115 -- closed below; opening may fail
     except OSError as error:
-        raise ImageBuildError(f"cannot keep a build's files in {folder}: {error}") from error
+        raise ImageBuildError(f"cannot write build files to {folder}: {error}") from error
     with file:
         try:
             _download(source, settings, progress, file)
@@ -47,7 +48,7 @@ def fetched(
             raise ImageBuildError(f"cannot fetch {source.shown}: {_reason(error)}") from error
         except OSError as error:
             raise ImageBuildError(
-                f"cannot keep {source.shown} in {folder}: {error.strerror}"
+                f"cannot write {source.shown} to {folder}: {error.strerror}"
             ) from error
         yield file
 
@@ -60,7 +61,7 @@ def _download(
     with requests.Session() as session, _opened(session, source, settings) as response:
         if response.status_code != requests.codes.ok:
             raise ImageBuildError(
-                f"cannot fetch {source.shown}: its server answered {response.status_code}"
+                f"cannot fetch {source.shown}: the server answered {response.status_code}"
             )
         announced = response.headers.get("Content-Length", "")
         total_bytes = int(announced) if announced.isdecimal() else None
@@ -69,7 +70,7 @@ def _download(
             received_bytes += len(chunk)
             _refuse_size(source, received_bytes, settings)
             if time.monotonic() - began_s > MOST_S:
-                raise ImageBuildError(f"cannot fetch {source.shown}: it takes over {MOST_S:g} s")
+                raise ImageBuildError(f"cannot fetch {source.shown}: not done after {MOST_S:g} s")
             file.write(chunk)
             progress.report(f"Fetching {source.shown}: {received_bytes // _MEGABYTE} MB", None)
     file.flush()
@@ -78,13 +79,13 @@ def _download(
 def _opened(
     session: requests.Session, source: Source, settings: WorkerSettings
 ) -> requests.Response:
-    """The answer at the end of the redirects, each looked at like the first url."""
+    """Follow the redirects and return the last response; each URL is checked like the first."""
     url = source.url
     for _ in range(MOST_REDIRECTS + 1):
         refuse_host(url, settings.build_hosts)
         response = session.get(
             url,
-            # An account in the url is the user's wish; one of this machine's .netrc is not.
+            # Use the account in the URL, never one of this machine's .netrc.
             auth=_UrlAccount(url),
             stream=True,
             allow_redirects=False,
@@ -97,10 +98,10 @@ def _opened(
         allowed = {"https"} if urlsplit(before).scheme == "https" else {"http", "https"}
         if urlsplit(url).scheme not in allowed:
             raise ImageBuildError(
-                f"cannot fetch {source.shown}: it leads on to {urlsplit(url).scheme}:, wanted "
-                f"{' or '.join(sorted(allowed))}"
+                f"cannot fetch {source.shown}: it redirects to {urlsplit(url).scheme}:, only "
+                f"{' and '.join(sorted(allowed))} are followed"
             )
-    raise ImageBuildError(f"cannot fetch {source.shown}: over {MOST_REDIRECTS} redirects")
+    raise ImageBuildError(f"cannot fetch {source.shown}: more than {MOST_REDIRECTS} redirects")
 
 
 class _UrlAccount(requests.auth.AuthBase):
@@ -116,18 +117,18 @@ class _UrlAccount(requests.auth.AuthBase):
 def _refuse_size(source: Source, size_bytes: int, settings: WorkerSettings) -> None:
     if size_bytes > settings.build_most_bytes:
         raise ImageBuildError(
-            f"{source.shown} is larger than {settings.build_most_bytes} bytes, the most that "
-            "WORKER_BUILD_MOST_BYTES of this host's worker allows"
+            f"{source.shown} is larger than {settings.build_most_bytes} bytes; raise "
+            "WORKER_BUILD_MOST_BYTES of the worker on this host to allow it"
         )
 
 
 def _reason(error: requests.exceptions.RequestException) -> str:
-    """What went wrong in few words; the library's own would quote the url with its query."""
+    """Return the reason without the URL and its query, which the library would quote."""
     match error:
         case requests.exceptions.Timeout():
-            return "its server did not answer in time"
+            return "the server did not answer in time"
         case requests.exceptions.SSLError():
-            return "its server's certificate is not trusted"
+            return "the certificate of the server is not trusted"
         case requests.exceptions.ConnectionError() | requests.exceptions.ChunkedEncodingError():
-            return "its server cannot be reached or broke off"
+            return "the server cannot be reached or closed the connection"
     return type(error).__name__

@@ -1,8 +1,8 @@
-"""`config.update`: cattle wants its newest configuration items on this host.
+"""`config.update`: update configuration items of cattle on this host.
 
-Nothing is run unless the operator named a script: the items are files and programs from the server
-for the old agent. What is not run is named in the answer's `upToDate`, and the bridge tells cattle
-so before it replies; else cattle would send the event again at once, and again.
+The items are files and programs of the server for the old agent, so nothing runs unless the
+operator configured a script. Items that do not run are listed in the reply's `upToDate`, and the bridge
+reports them to cattle before it replies. Otherwise cattle would repeat the event for ever.
 """
 
 import os
@@ -18,9 +18,9 @@ from worker.operations.context import Host
 from worker.payload import config_update_of
 from worker.settings import WorkerSettings
 
-#: The old agent's own program: a script that fetches it would install the agent anew.
+#: The program of the old agent: a script that fetches it would install the agent again.
 AGENT_ITEM = "pyagent"
-#: How cattle's script says that another run of it is under way.
+#: Exit code of cattle's script while another run of it is in progress.
 LOCK_FAILED = 122
 _SHOWN_OUTPUT_CHARACTERS = 1000
 
@@ -28,9 +28,9 @@ _log = logger(__name__)
 
 
 def update_config(event: Event, host: Host) -> dict[str, Any]:
-    """The script's exit code and output, and the items nobody has to fetch (A 14.17 to 14.19).
+    """Run the script; return its exit code, its output and the skipped items (A 14.17 to 14.19).
 
-    Errors: OperationError when the script fails; LockHeldError when another run is under way.
+    Errors: OperationError when the script fails; LockHeldError when another run is in progress.
     """
     names = config_update_of(event.data).names
     script = host.settings.config_script
@@ -54,18 +54,18 @@ def _run(names: list[str], host: Host) -> dict[str, Any]:
         )
     output = _scrubbed(finished.output, settings)
     if finished.exit_code == LOCK_FAILED and "Lock failed" in output:
-        raise LockHeldError(f"another run of {script} is under way")
+        raise LockHeldError(f"another run of {script} is in progress")
     if finished.exit_code != 0:
         raise OperationError(
-            f"{script} {' '.join(names)} ended with code {finished.exit_code}: "
-            f"{output.strip()[-_SHOWN_OUTPUT_CHARACTERS:] or 'without output'}"
+            f"{script} {' '.join(names)} failed with exit code {finished.exit_code}: "
+            f"{output.strip()[-_SHOWN_OUTPUT_CHARACTERS:] or 'no output'}"
         )
     _log.info("config.updated", items=names)
     return {"exitCode": 0, "output": output}
 
 
 def _environment(settings: WorkerSettings) -> dict[str, str]:
-    """What python-agent gave its script, as far as this worker was told it; nothing of Redis's."""
+    """Return the variables that python-agent passed to its script, as far as they are set."""
     secret = settings.secret_key
     given = {
         "PATH": os.defpath + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin",
@@ -80,5 +80,5 @@ def _environment(settings: WorkerSettings) -> dict[str, str]:
 
 
 def _scrubbed(output: str, settings: WorkerSettings) -> str:
-    """The output without the secrets that the script got, and without those of the event."""
+    """Return the output without the secrets of the settings and of the event."""
     return scrub(Scrubber.of_settings(settings)(output))

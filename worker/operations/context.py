@@ -1,4 +1,4 @@
-"""What an operation gets to work with besides the event: the host it runs on."""
+"""The host as an operation gets it, beside the event."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,20 +10,20 @@ if TYPE_CHECKING:
     from worker.host.locks import Locks
     from worker.settings import WorkerSettings
 
-#: Tells cattle how far the work is: a sentence, and a percentage where there is one.
-#: Best effort and throttled; it never raises.
+#: Reports progress to cattle: a sentence, and a percentage or None. Best effort and throttled; it
+#: never raises.
 ReportProgress = Callable[[str, int | None], None]
-#: Adds a sentence without secrets to the message of the event's reply if the operation succeeds:
-#: what the user asked for and did not get.
+#: Adds a sentence without secrets to the reply of an event that succeeds: what the user asked for
+#: and did not get.
 Warn = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Host:
-    """The host an operation works on.
+    """The host that an operation works on.
 
-    `may_pull` is false in the lane for containers: an operation that needs a missing image raises
-    `ImageNeededError` there, and the event goes on in the lane for images.
+    `may_pull` is false in the compute lane. An operation that needs a missing image raises
+    `ImageNeededError` there, and the event moves to the images lane.
     """
 
     settings: "WorkerSettings"

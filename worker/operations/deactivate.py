@@ -1,4 +1,4 @@
-"""`compute.instance.deactivate`: the instance's container does not run."""
+"""`compute.instance.deactivate`: stop the container of an instance."""
 
 from functools import partial
 from typing import Any
@@ -20,17 +20,17 @@ from worker.operations.protection import refuse_own
 from worker.payload import KnownInstance, known_instance_of
 from worker.report import container_reply, wrapped
 
-#: What a container gets to end by itself when cattle does not say.
+#: Stop timeout of a container if cattle does not set one.
 DEFAULT_STOP_TIMEOUT_S = 10
 
 _log = logger(__name__)
 
 
 def deactivate(event: Event, host: Host) -> dict[str, Any]:
-    """Return the reply's `data` with the stopped container; a missing one is fine (A 11.3).
+    """Stop the container; return the reply's `data` with its report. None is no error (A 11.3).
 
     A container that cannot be inspected is stopped as well, and reported by its list entry.
-    Errors: OperationError when it runs on even after a kill (A 11.2).
+    Errors: OperationError when it still runs after a kill (A 11.2).
     """
     instance = known_instance_of(event.data)
     with host.locks.hold(f"instance:{instance.uuid}"):
@@ -47,12 +47,12 @@ def deactivate(event: Event, host: Host) -> dict[str, Any]:
 
 def _stop(instance: KnownInstance, container_id: str, host: Host) -> Container | None:
     asked_s = instance.process.timeout_s
-    timeout_s = DEFAULT_STOP_TIMEOUT_S if asked_s is None else asked_s  # zero is meant (A 11.1)
+    timeout_s = DEFAULT_STOP_TIMEOUT_S if asked_s is None else asked_s  # 0 is valid (A 11.1)
     try:
         reporting(
             partial(containers.stop, host.engine, container_id, timeout_s=timeout_s),
             host.report_progress,
-            f"stopping container {container_id[:12]}, which may take {timeout_s} s",
+            f"stopping container {container_id[:12]}, may take {timeout_s} s",
             bound_s=timeout_s,
         )
     except EngineUnavailableError:

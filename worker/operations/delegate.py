@@ -1,7 +1,7 @@
-"""`delegate.request`: an event for an agent that lives in a container of this host.
+"""`delegate.request`: run an event in a container of this host that contains an agent.
 
-The script of the event's name runs inside that container, with the event on its standard input. The
-reply is a reply in a reply, which the bridge builds: the inner event's envelope is in the ledger's.
+A script with the name of the inner event runs in the container, with the inner event on its
+standard input. The bridge builds the reply, which contains the reply to the inner event.
 """
 
 import json
@@ -19,7 +19,7 @@ from worker.operations.context import Host
 from worker.operations.protection import refuse_own
 from worker.payload import Delegation, delegation_of
 
-#: One name in the folder of scripts, never a path out of it.
+#: A file name in the folder of scripts, never a path.
 _SCRIPT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _SHOWN_OUTPUT_CHARACTERS = 1000
 
@@ -27,15 +27,15 @@ _log = logger(__name__)
 
 
 def delegate(event: Event, host: Host) -> dict[str, Any]:
-    """The inner reply's `data`: what the script printed (A 14.20, 1.26).
+    """Run the script; return its output, the `data` of the inner reply (A 14.20, 1.26).
 
-    Errors: PayloadError for a name that is no script's; ContainerMissingError; OperationError when
-    the container does not run, or the script fails or does not end.
+    Errors: PayloadError for a name that is no script name; ContainerMissingError; OperationError
+    when the container does not run, or the script fails or does not end.
     """
     request = delegation_of(event.data)
     name = request.event.base_name
     if not _SCRIPT_NAME.fullmatch(name):
-        raise PayloadError(f"wanted the name of an event's script, found {name[:80]!r}")
+        raise PayloadError(f"{name[:80]!r} cannot be the name of an event's script")
     container = _container(request, host)
     host.report_progress(f"Running {name}", None)
     script = f"{host.settings.delegate_events_dir}/{name}"
@@ -47,38 +47,38 @@ def delegate(event: Event, host: Host) -> dict[str, Any]:
         timeout_s=host.settings.script_timeout_s,
     )
     if executed.exit_code != 0:
-        said = clipped_end((executed.stderr or executed.stdout).strip(), _SHOWN_OUTPUT_CHARACTERS)
+        output = clipped_end((executed.stderr or executed.stdout).strip(), _SHOWN_OUTPUT_CHARACTERS)
         raise OperationError(
-            f"{script} in container {container.short_id} ended with code {executed.exit_code}: "
-            f"{said or 'without output'}"
+            f"{script} in container {container.short_id} failed with exit code "
+            f"{executed.exit_code}: {output or 'no output'}"
         )
     _log.info("event.delegated", inner_event_name=name, container_id=container.short_id)
     return _data(executed)
 
 
 def _container(request: Delegation, host: Host) -> Container:
-    """The agent's container: as any instance's, else by the agent's number (A 2.9)."""
+    """Find the container of the agent: by instance, else by the id of the agent (A 2.9)."""
     wanted = request.instance_data
     found = containers.find(host.engine, uuid=wanted.uuid or "", external_id=wanted.external_id)
     if found is None and wanted.agent_id:
         found = containers.find_by_label(host.engine, AGENT_LABEL, wanted.agent_id)
     if found is None:
         raise ContainerMissingError(
-            f"wanted the container of agent {wanted.agent_id or 'without number'}, instance "
-            f"{wanted.uuid or 'without uuid'}; there is none on this host"
+            f"no container on this host belongs to agent {wanted.agent_id or '(no id)'}, instance "
+            f"{wanted.uuid or '(no uuid)'}"
         )
     refuse_own(found, "entered", host.engine)
     if not found.is_running:
-        raise OperationError(f"container {found.short_id} of {wanted.uuid} does not run")
+        raise OperationError(f"container {found.short_id} of {wanted.uuid} is not running")
     return found
 
 
 def _data(executed: execs.Executed) -> dict[str, Any]:
-    """Return the object that the script printed; any other output is text, and is scrubbed."""
+    """Return the JSON object that the script printed, or any other output as scrubbed text."""
     try:
-        told = json.loads(executed.stdout)
+        printed = json.loads(executed.stdout)
     except ValueError:
-        told = None
-    if isinstance(told, dict):
-        return told
+        printed = None
+    if isinstance(printed, dict):
+        return printed
     return {"exitCode": executed.exit_code, "output": scrub(executed.stdout)}

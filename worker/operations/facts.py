@@ -1,4 +1,4 @@
-"""The look-ups that one instance's create body needs, and no others."""
+"""Look up the facts that the create body of an instance needs, and no others."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,29 +15,29 @@ from worker.payload import ContainerRef, Instance
 from worker.settings import WorkerSettings
 
 _log = logger(__name__)
-#: How the Engine names containerd's store for images among its driver's facts.
+#: The driver type that the Engine reports for containerd's image store.
 CONTAINERD_STORE = "io.containerd.snapshotter.v1"
 
 
 def gather(instance: Instance, host: Host) -> Facts:
-    """What the host knows of all that the instance's rules ask for.
+    """Return the facts that the rules of the instance need; missing objects are left out.
 
-    Errors: EngineUnavailableError; what merely is not there stays out of the facts.
+    Errors: EngineUnavailableError.
     """
     needed = facts_needed(instance)
     asks_engine = needed.docker_root or needed.image_store
-    told = host.engine.facts(timeout_s=host.engine.read_timeout_s) if asks_engine else {}
+    info = host.engine.facts(timeout_s=host.engine.read_timeout_s) if asks_engine else {}
     return replace(
         facts_without_engine(instance, host.settings),
         api_version=host.engine.api_version,
-        docker_root=str(told.get("DockerRootDir") or DEFAULT_DOCKER_ROOT),
-        has_containerd_store=_has_containerd_store(told),
+        docker_root=str(info.get("DockerRootDir") or DEFAULT_DOCKER_ROOT),
+        has_containerd_store=_has_containerd_store(info),
         container_ids=_container_ids(needed.containers, host),
     )
 
 
 def facts_without_engine(instance: Instance, settings: WorkerSettings) -> Facts:
-    """What the settings and this machine's files tell; the Engine's part is left out."""
+    """Return the facts from the settings and the files of this machine, without the Engine's."""
     needed = facts_needed(instance)
     disk = default_disk() if needed.default_disk else None
     if needed.default_disk and disk is None:
@@ -52,7 +52,7 @@ def facts_without_engine(instance: Instance, settings: WorkerSettings) -> Facts:
 
 
 def search_domains(resolv_conf: Path) -> tuple[str, ...]:
-    """The search domains of a resolv.conf, a later `search` line's in front (A 7.1, 7.3)."""
+    """Return the search domains of a resolv.conf, those of later lines first (A 7.1, 7.3)."""
     try:
         lines = resolv_conf.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
@@ -66,9 +66,9 @@ def search_domains(resolv_conf: Path) -> tuple[str, ...]:
     return tuple(dict.fromkeys(domains))
 
 
-def _has_containerd_store(told: Mapping[str, Any]) -> bool:
-    """Say whether images are in containerd's store, from what `docker info` tells."""
-    status = [tuple(pair) for pair in told.get("DriverStatus") or ()]
+def _has_containerd_store(info: Mapping[str, Any]) -> bool:
+    """Return whether images are in containerd's store, according to `docker info`."""
+    status = [tuple(pair) for pair in info.get("DriverStatus") or ()]
     return ("driver-type", CONTAINERD_STORE) in status
 
 

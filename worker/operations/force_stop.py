@@ -1,6 +1,6 @@
-"""`compute.instance.force.stop`: a container that cattle removed long ago stops running.
+"""`compute.instance.force.stop`: stop a running container whose instance cattle has removed.
 
-The event has no instance, only a Docker id, and asks for no reply (A 11.8).
+The event has only a Docker id, no instance, and needs no reply (A 11.8).
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ _log = logger(__name__)
 
 
 def force_stop(event: Event, host: Host) -> dict[str, Any]:
-    """Return `{}`; a container that is gone or stopped is fine."""
+    """Stop the container and return `{}`; a missing or stopped one is no error."""
     request = force_stop_of(event.data)
     found = containers.inspect_or_list(host.engine, request.id)
     if found is None:

@@ -1,4 +1,4 @@
-"""`storage.image.activate`: the image is on this host."""
+"""`storage.image.activate`: pull or build an image."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from worker.report import image_reply, wrapped
 
 
 def activate_image(event: Event, host: Host) -> dict[str, Any]:
-    """`{imageStoragePoolMap: {}}`, once the image is here (A 12.1, 12.17).
+    """Pull or build the image if it is missing; return `{imageStoragePoolMap: {}}` (A 12.1, 12.17).
 
     Errors: ImageNeededError, ImagePullError, ImageBuildError, EngineUnavailableError.
     """

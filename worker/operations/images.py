@@ -1,4 +1,4 @@
-"""Getting an image onto this host: what activate, pull and image events have in common."""
+"""Pull or build an image, for activate, pull and image events."""
 
 from typing import Any
 
@@ -15,10 +15,10 @@ from worker.payload import Image, UnreadableCredential
 def ensure_image(
     name: ImageReference, image: Image | None, host: Host, *, even_if_present: bool = False
 ) -> dict[str, Any]:
-    """Return the image's inspect once it is here; fetched once for all who want it (A 12.1, C 22).
+    """Return the inspect of an image; pull or build it once for all events (A 12.1, C 22).
 
-    Errors: ImageNeededError in a lane that must not pull; PayloadError for a credential that cannot
-    be read, when it is needed; ImagePullError; ImageBuildError; EngineUnavailableError.
+    Errors: ImageNeededError in a lane that must not pull; PayloadError when a needed credential
+    cannot be read; ImagePullError; ImageBuildError; EngineUnavailableError.
     """
     if not even_if_present and (found := images.present(host.engine, name)) is not None:
         return found
@@ -51,6 +51,6 @@ def _credential(name: ImageReference, image: Image | None) -> Credential | None:
     return Credential(
         username=given.public_value,
         password=given.secret_value.get_secret_value(),
-        # Whatever registry cattle keeps with the account, it is the image's that asks for it.
+        # The registry of the image, whatever registry cattle stores with the account.
         server_address=name.server_address,
     )

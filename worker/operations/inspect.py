@@ -1,4 +1,4 @@
-"""`compute.instance.inspect`: what Docker knows of one container."""
+"""`compute.instance.inspect`: the Engine's inspect of one container."""
 
 from typing import Any
 

@@ -1,8 +1,8 @@
-"""`ping`: the host is alive; on demand also its resources, its figures and its containers.
+"""`ping`: report that the host is alive, on request also its resources, figures and containers.
 
-A ping is always answered, and soon: cattle takes a late or failed one for a dead host. What cannot
-be learned in time is left out. The list of containers is complete and taken after the ping came, or
-it is not there at all, because cattle destroys what is missing from a list (A 14.12).
+A ping always gets a quick reply, because cattle considers a host without one dead. Facts that are
+not available in time are left out. The container list is complete and made after the ping arrived,
+or it is left out: cattle destroys instances that are missing from a list (A 14.12).
 """
 
 import ipaddress
@@ -30,12 +30,12 @@ SCHEDULER_IPS_LABEL = "io.rancher.scheduler.ips"
 SCHEDULER_REQUIRE_ANY_LABEL = "io.rancher.scheduler.require_any"
 
 _log = logger(__name__)
-#: The last address each name had; a name server that is away must not cost a host its address.
+#: The last address of each name, used while the name server does not answer.
 _addresses: dict[str, str] = {}
 
 
 def ping(event: Event, host: Host) -> dict[str, Any]:
-    """The reply's `data`: `{}` for a plain ping, which asks nobody anything (A 14.1 to 14.16)."""
+    """Return the reply's `data`; `{}` for a plain ping (A 14.1 to 14.16)."""
     if not host.settings.ping_enabled or not host.settings.docker_enabled:
         return {}
     options = event.data.get("options")
@@ -77,7 +77,7 @@ def _system(host: Host) -> dict[str, str]:
 
 
 def _roles(images: TimedCall[dict[str, str]] | None, deadline_s: float) -> dict[str, str]:
-    """What images do for cattle; without an answer the containers' own labels must do."""
+    """Return the roles of system images; empty if late, then the containers' labels decide."""
     try:
         return images.result(deadline_s) if images is not None else {}
     except WorkerError as error:
@@ -86,7 +86,7 @@ def _roles(images: TimedCall[dict[str, str]] | None, deadline_s: float) -> dict[
 
 
 def _resources(host: Host, deadline_s: float, *, stats: bool) -> list[dict[str, Any]]:
-    """Physical host, host, storage pool, address: in this order (A 14.3)."""
+    """Return physical host, host, storage pool and address, in this order (A 14.3)."""
     identity = host.identity
     timeout_s = host.settings.ping_engine_timeout_s
     version = TimedCall("Docker's version", lambda: host.engine.version(timeout_s=timeout_s))
@@ -131,7 +131,7 @@ def _resources(host: Host, deadline_s: float, *, stats: bool) -> list[dict[str, 
     ]
     try:
         found = address.result(deadline_s)
-    except (WorkerError, OSError, UnicodeError):  # the last for what cannot be a name at all
+    except (WorkerError, OSError, UnicodeError):  # UnicodeError: not a valid host name
         found = _addresses.get(identity.host_ip or "")
     if found:
         about = {"uuid": found, "address": found, "hostUuid": identity.host_uuid}
@@ -140,7 +140,7 @@ def _resources(host: Host, deadline_s: float, *, stats: bool) -> list[dict[str, 
 
 
 def _create_labels(settings: WorkerSettings) -> dict[str, str]:
-    """Labels of a new host: the operator's, and what the scheduler wants to know (B.6)."""
+    """Return the labels of a new host: the operator's, and those for the scheduler (B.6)."""
     labels = dict(settings.host_labels)
     if settings.scheduler_ips is not None:
         labels[SCHEDULER_IPS_LABEL] = settings.scheduler_ips
@@ -150,7 +150,7 @@ def _create_labels(settings: WorkerSettings) -> dict[str, str]:
 
 
 def _capacity(settings: WorkerSettings) -> dict[str, int]:
-    """What the scheduler may give away on this host; the operator's word counts (B.6)."""
+    """Return the capacity for the scheduler; settings override measured values (B.6)."""
     given = {
         "memory": settings.memory_bytes,
         "milliCpu": settings.milli_cpu,
@@ -160,7 +160,7 @@ def _capacity(settings: WorkerSettings) -> dict[str, int]:
 
 
 def _address(host_ip: str | None) -> str | None:
-    """The address cattle is to show; a name is looked up, and kept for when it cannot be (14.7)."""
+    """Return the address of the host; a name is resolved, and its address remembered (A 14.7)."""
     if not host_ip:
         return None
     try:
@@ -173,17 +173,17 @@ def _address(host_ip: str | None) -> str | None:
 def _stats(
     facts: TimedCall[dict[str, Any]], engine: EngineVersion | None, deadline_s: float
 ) -> dict[str, Any]:
-    """The host's figures; what cannot be had is empty, the ping goes on (A 14.4, 15.1)."""
+    """Return the figures of the host; those not available in time are empty (A 14.4, 15.1)."""
     try:
-        told = facts.result(deadline_s)
+        info = facts.result(deadline_s)
     except WorkerError:
-        told = {}
+        info = {}
     known = EngineFacts(
-        version=engine.version if engine else str(told.get("ServerVersion") or ""),
+        version=engine.version if engine else str(info.get("ServerVersion") or ""),
         git_commit=engine.git_commit if engine else "",
-        operating_system=str(told.get("OperatingSystem") or ""),
-        storage_driver=str(told.get("Driver") or ""),
-        storage_driver_status={str(k): str(v) for k, v in told.get("DriverStatus") or ()},
+        operating_system=str(info.get("OperatingSystem") or ""),
+        storage_driver=str(info.get("Driver") or ""),
+        storage_driver_status={str(k): str(v) for k, v in info.get("DriverStatus") or ()},
     )
     return collect(known)
 

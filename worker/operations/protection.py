@@ -1,4 +1,4 @@
-"""cowpoke does not stop or remove itself, whatever cattle asks (parity B.6, C 18)."""
+"""Protect the containers of cowpoke itself from events of cattle (parity B.6, C 18)."""
 
 import functools
 import re
@@ -11,19 +11,19 @@ from worker.engine.client import Engine
 from worker.errors import ProtectedContainerError
 
 _PROJECT_LABEL = "com.docker.compose.project"
-#: In the path of a control group, the innermost last.
+#: A container id in the path of a control group; the innermost is the last.
 _IN_CGROUP = re.compile(r"(?:/docker[/-]|/cri-)([0-9a-f]{64})")
-#: The folder in the Engine's root where a container's own files lie, whatever that root is called.
+#: The folder of a container's own files below any root folder of the Engine.
 _IN_ROOT = re.compile(r"(?:^|/)containers/([0-9a-f]{64})/")
-#: What the Engine mounts into every container from there.
+#: Files that the Engine mounts into every container from there.
 _OWN_FILES = frozenset({"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"})
 _SELF = Path("/proc/self")
 
 
 def refuse_own(found: Container, verb: str, engine: Engine) -> None:
-    """Refuse to touch a part of this installation.
+    """Raise ProtectedContainerError for a container of this cowpoke installation.
 
-    Errors: ProtectedContainerError; EngineError when the Engine cannot say what belongs to us.
+    Errors: EngineError when the worker's own container cannot be inspected.
     """
     own_id = own_container_id()
     if found.id != own_id:
@@ -34,17 +34,17 @@ def refuse_own(found: Container, verb: str, engine: Engine) -> None:
             return
     part = found.labels.get(PART_LABEL) or "worker"
     raise ProtectedContainerError(
-        f"container {found.uuid} is cowpoke's own {part} and is not {verb} by events; use Docker "
-        "on the host to do it"
+        f"container {found.uuid} is cowpoke's own {part} and is not {verb} by events; use the "
+        "docker command on the host"
     )
 
 
 def is_part(found: Container, own: Container | None) -> bool:
     """Return whether a container with our label belongs to the installation of this worker.
 
-    `own` is the container of this worker, None outside of one. The label alone proves nothing: a
-    user can set it. Containers of cattle's are never parts, and a worker in a container takes only
-    those of its own Compose project for parts.
+    `own` is the container of this worker, or None. A user can set the label, too. So containers of
+    cattle's instances are never parts, and for a worker in a container only those of its own
+    Compose project are.
     """
     if UUID_LABEL in found.labels:
         return False
@@ -53,10 +53,10 @@ def is_part(found: Container, own: Container | None) -> bool:
 
 @functools.cache
 def own_container_id(proc_self: Path = _SELF) -> str | None:
-    """The id of the container this process runs in; None outside of one.
+    """Return the id of the container that this process runs in; None outside of one.
 
-    With cgroup v1 the cgroup's path names it; with v2 the mounts of resolv.conf and its like do.
-    Other mounts tell of other containers: a host sees the shared memory of all of them.
+    With cgroup v1 the path of the cgroup contains the id, with v2 the mounts of resolv.conf and
+    similar files. Other mounts may belong to other containers, such as their shared memory.
     """
     if found := _IN_CGROUP.findall(_read(proc_self / "cgroup")):
         return str(found[-1])

@@ -1,7 +1,7 @@
-"""`compute.instance.pull`: an operator pulls an image onto many hosts, in two events per host.
+"""`compute.instance.pull`: pull an image onto many hosts, in two events per host.
 
-The first pulls and gives the image a temporary second name, so that a half finished round leaves
-the old image in use; the second, `complete`, takes the temporary name away.
+The first event pulls the image and adds a temporary second tag, so that an incomplete round leaves
+the old image in use. The second event (`complete`) removes the temporary tag.
 """
 
 from dataclasses import replace
@@ -22,10 +22,10 @@ _log = logger(__name__)
 
 
 def pull(event: Event, host: Host) -> dict[str, Any]:
-    """The pulled image's inspect in `fields.dockerImage` (A 11.12 to 11.16).
+    """Pull the image; return its inspect in `fields.dockerImage` (A 11.12 to 11.16).
 
-    `{}` for the second event, and where only hosts that have the image were meant.
-    An image that is to be built is built anew (A 11.17).
+    Return `{}` for the second event, and if a pull for hosts that have the image does not apply to
+    this host. An image with build options is built again (A 11.17).
     Errors: ImageNeededError, ImagePullError, ImageBuildError, EngineError.
     """
     request = pull_of(event.data)
@@ -33,7 +33,7 @@ def pull(event: Event, host: Host) -> dict[str, Any]:
     temporary = _temporary(name, request.tag)
     if request.is_complete:
         if temporary is not None and not (name.digest and _holds_the_digest(temporary, host)):
-            _take_away(temporary, host)
+            _remove_tag(temporary, host)
         return pull_reply(None)
     if request.only_if_cached and images.present(host.engine, name) is None:
         return pull_reply(None)
@@ -47,14 +47,15 @@ def pull(event: Event, host: Host) -> dict[str, Any]:
 
 
 def _temporary(name: ImageReference, suffix: str | None) -> ImageReference | None:
-    """The second name; an image named by its digest has no tag of its own before it (A 12.2)."""
+    """Return the temporary name; an image named by digest has no tag to append to (A 12.2)."""
     return replace(name, tag=f"{name.tag or ''}{suffix}", digest=None) if suffix else None
 
 
 def _holds_the_digest(temporary: ImageReference, host: Host) -> bool:
-    """Whether it is the last tag of its repository on the image.
+    """Return whether the tag is the last one of its repository on the image.
 
-    With that the Engine takes the repository's digests away too, and the image that cattle named.
+    With the last tag the Engine also removes the digests of the repository, by one of which cattle
+    named the image.
     """
     found = images.present(host.engine, temporary) or {}
     tags = [tag.rpartition(":") for tag in found.get("RepoTags") or ()]
@@ -62,12 +63,12 @@ def _holds_the_digest(temporary: ImageReference, host: Host) -> bool:
     return bool(tags) and all(tag == temporary.tag for repo, _, tag in tags if repo in own)
 
 
-def _take_away(temporary: ImageReference, host: Host) -> None:
+def _remove_tag(temporary: ImageReference, host: Host) -> None:
     try:
         images.remove(host.engine, temporary)
     except ImageInUseError as error:
-        # The real tag has moved on, and a container holds the old image by this name: it stays as
-        # long as the container, and the janitor comes back for it.
+        # The real tag has moved to a newer image, and a container uses the old image under this
+        # name. The janitor removes the name after the container.
         _log.warning("tag.kept", image=str(temporary), reason=error.message)
     else:
         temporary_tags(host.settings.state_dir).discard(temporary.reference)

@@ -1,4 +1,4 @@
-"""`compute.instance.remove`: the instance has no container any more."""
+"""`compute.instance.remove`: remove the container of an instance."""
 
 from typing import Any
 
@@ -15,16 +15,16 @@ _log = logger(__name__)
 
 
 def remove(event: Event, host: Host) -> dict[str, Any]:
-    """`{}`, once it is gone; the no-op flag does not count here (A 2.14, 10.7, 11.5 to 11.7)."""
+    """Remove the container, even with the no-op flag; return `{}` (A 2.14, 10.7, 11.5 to 11.7)."""
     instance = known_instance_of(event.data)
     remove_container_of(instance.uuid, instance.external_id, host)
     return {}
 
 
 def remove_container_of(uuid: str, external_id: str | None, host: Host) -> None:
-    """Remove an instance's container by force; a missing one is fine.
+    """Remove the container of an instance by force; a missing one is no error.
 
-    Its volumes stay, unless it never ran: then its anonymous ones go as well.
+    Its volumes stay. Only anonymous volumes of a container that never ran are removed.
     """
     files = StateFiles(host.settings.state_dir)
     with host.locks.hold(f"instance:{uuid}"):
@@ -35,7 +35,7 @@ def remove_container_of(uuid: str, external_id: str | None, host: Host) -> None:
         refuse_own(found, "removed", host.engine)
         if UUID_LABEL in found.labels:
             removal.discard(host.engine, found)
-        else:  # a user made it, and may have put something into its volumes
+        else:  # a user created it and may have written to its volumes
             removal.remove(host.engine, found.id)
         files.discard(found.id)
         _log.info("container.removed", instance_uuid=uuid, container_id=found.short_id)

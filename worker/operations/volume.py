@@ -1,4 +1,4 @@
-"""`storage.volume.activate`, `.deactivate`, `.remove`: Docker's volumes for cattle's (A.13)."""
+"""`storage.volume.activate`, `.deactivate` and `.remove`: volumes in Docker (A.13)."""
 
 import shutil
 from pathlib import Path
@@ -15,7 +15,7 @@ from worker.operations.remove import remove_container_of
 from worker.payload import Volume, volume_of
 from worker.report import volume_reply, wrapped
 
-#: Below these, and below `volumes` in the state folder, a volume's folder may be deleted.
+#: Folders of volumes are deleted only below these, and below `volumes` in the state folder.
 FOLDER_ROOTS = (Path("/var/lib/rancher/volumes"),)
 
 _MOVED = "moved"
@@ -24,21 +24,21 @@ _log = logger(__name__)
 
 
 def activate_volume(event: Event, host: Host) -> dict[str, Any]:
-    """The volume is there; one without driver and name needs nothing done (A 13.1 to 13.5)."""
+    """Create the volume if it is missing and has a driver and a name (A 13.1 to 13.5)."""
     ensure_volume(volume_of(event.data), host)
     return wrapped(event, volume_reply())
 
 
 def deactivate_volume(event: Event, host: Host) -> dict[str, Any]:  # noqa: ARG001 - one shape for all
-    """Docker has nothing to do when a volume is put away (A 13.6)."""
+    """Do nothing: Docker has no state for an inactive volume (A 13.6)."""
     volume_of(event.data)
     return wrapped(event, volume_reply())
 
 
 def remove_volume(event: Event, host: Host) -> dict[str, Any]:
-    """The volume is gone: a root with its container, a managed one in Docker, or a folder.
+    """Remove a volume: a root with its container, a managed volume in Docker, or a folder.
 
-    Errors: PayloadError for a folder that is not ours to delete; EngineError.
+    Errors: PayloadError for a folder outside of the volume folders; EngineError.
     """
     volume = volume_of(event.data)
     if volume.is_root:
@@ -53,7 +53,7 @@ def remove_volume(event: Event, host: Host) -> dict[str, Any]:
 
 
 def ensure_volume(volume: Volume, host: Host) -> None:
-    """Create a managed volume where it is missing, and anew where its driver moved it (A 13.4)."""
+    """Create a managed volume if it is missing; again if its driver moved it (A 13.4)."""
     if not volume.is_managed:
         return
     assert volume.name is not None
@@ -71,7 +71,7 @@ def ensure_volume(volume: Volume, host: Host) -> None:
 
 
 def keep_volume(name: str, host: Host) -> None:
-    """An orphan that is wanted again must not be tidied away under its new user."""
+    """Delete the orphan record of a volume that is wanted again, so that the janitor keeps it."""
     with host.locks.hold(f"volume:{name}"):
         orphan_volumes(host.settings.state_dir).discard(name)
 
@@ -98,7 +98,7 @@ def _remove_managed(volume: Volume, host: Host) -> None:
 
 
 def _remove_folder(path: Path, host: Host) -> None:
-    """Delete a volume's folder, if it lies in a folder of volumes and no link leads there (13.10).
+    """Delete the folder of a volume below a volume folder, without following links (A 13.10).
 
     Errors: PayloadError; OperationError when the folder cannot be deleted.
     """
@@ -106,17 +106,17 @@ def _remove_folder(path: Path, host: Host) -> None:
     root = next((one for one in roots if one in path.parents), None)
     if root is None or ".." in path.parts:
         raise PayloadError(
-            f"volume folder {path} is not deleted: only folders below "
-            f"{' or '.join(str(one) for one in roots)} are"
+            f"volume folder {path} is not deleted: it is not below "
+            f"{' or '.join(str(one) for one in roots)}"
         )
     steps = [path, *path.parents][: len(path.parts) - len(root.parts)]
     if any(step.is_symlink() for step in steps):
-        raise PayloadError(f"volume folder {path} is not deleted: a link stands on its way")
+        raise PayloadError(f"volume folder {path} is not deleted: its path contains a link")
     if not root.is_dir() and own_container_id() is not None:
-        # Not mounted into the worker's container: what cannot be seen is not gone.
+        # The folder is not mounted into the worker's container, so it may still exist.
         raise OperationError(
-            f"volume folder {path} is not deleted: this worker runs in a container that does not "
-            f"see {root}; mount it there"
+            f"volume folder {path} is not deleted: {root} is not mounted into the container of "
+            "the worker"
         )
     try:
         shutil.rmtree(path)

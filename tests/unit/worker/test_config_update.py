@@ -98,7 +98,7 @@ def test_a_script_gets_what_the_old_agent_gave_and_no_more(tmp_path, script):
 def test_a_failed_script_is_an_error_that_ends_the_event(tmp_path, script):
     """With its code and the end of its output; never only progress (A 14.19)."""
     host = host_with(tmp_path, script("echo no space; exit 7"))
-    with pytest.raises(OperationError, match=r"host-config ended with code 7: no space"):
+    with pytest.raises(OperationError, match=r"host-config failed with exit code 7: no space"):
         host.run(NAME, items("host-config"))
 
 

@@ -2,6 +2,8 @@
 
 The Engine stores Docker Hub's images under short names (`nginx:1.25`), so `repository` and
 `reference` leave Docker Hub's own names out. Every other registry is part of both.
+
+Row numbers (A) refer to docs/parity.md.
 """
 
 import re

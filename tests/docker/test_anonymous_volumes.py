@@ -1,4 +1,7 @@
-"""Volumes without a name that belong to containers which never ran, on the real Engine."""
+"""Volumes without a name that belong to containers which never ran, on the real Engine.
+
+Row numbers (A, W) refer to docs/parity.md.
+"""
 
 import uuid
 

@@ -1,4 +1,7 @@
-"""Images built on a real Engine, from git servers and tar files on loopback (A 12.12-12.16)."""
+"""Images built on a real Engine, from git servers and tar files on loopback (A 12.12-12.16).
+
+Row numbers (A, C, W) refer to docs/parity.md.
+"""
 
 import contextlib
 import io
@@ -275,7 +278,7 @@ def test_redirects_are_followed_within_http(host, web, context, new_name, docker
     host.run(IMAGE, building(name, context=f"{web.url}/to/{context}"))
     assert origin(docker_client, name) == "tar"
     for target in ("file:///etc/passwd", "ftp://127.0.0.1/x"):
-        with pytest.raises(ImageBuildError, match=r"leads on to (file|ftp):"):
+        with pytest.raises(ImageBuildError, match=r"redirects to (file|ftp):"):
             host.run(IMAGE, building(new_name(), context=f"{web.url}/to/{target}"))
 
 

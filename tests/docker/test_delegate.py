@@ -1,4 +1,7 @@
-"""`delegate.request`: an event handed to a script inside a container."""
+"""`delegate.request`: an event handed to a script inside a container.
+
+Row numbers (A, B) refer to docs/parity.md.
+"""
 
 import io
 import tarfile

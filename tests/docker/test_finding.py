@@ -1,4 +1,7 @@
-"""Which container an event means, and what is found out about it, on the real Engine."""
+"""Which container an event means, and what is found out about it, on the real Engine.
+
+Row numbers (A) refer to docs/parity.md.
+"""
 
 import uuid
 

@@ -1,4 +1,7 @@
-"""Names of images on a real Engine: with the registry, and under Docker Hub's short names."""
+"""Names of images on a real Engine: with the registry, and under Docker Hub's short names.
+
+Row numbers (A, W) refer to docs/parity.md.
+"""
 
 import contextlib
 import uuid

@@ -1,4 +1,7 @@
-"""Images from real registries on loopback: names, credentials, progress, errors (A.12)."""
+"""Images from real registries on loopback: names, credentials, progress, errors (A.12).
+
+Row numbers (A, C, W) refer to docs/parity.md.
+"""
 
 import re
 import uuid

@@ -1,4 +1,7 @@
-"""The janitor against a real Engine and a real Redis: what goes, what stays."""
+"""The janitor against a real Engine and a real Redis: what goes, what stays.
+
+Row numbers (A, C, W) refer to docs/parity.md.
+"""
 
 import json
 import uuid

@@ -1,4 +1,7 @@
-"""`python -m worker janitor` as an operator runs it: what it says, what it changes, how it ends."""
+"""`python -m worker janitor` as an operator runs it: what it says, what it changes, how it ends.
+
+Row numbers (W) refer to docs/parity.md.
+"""
 
 import pytest
 

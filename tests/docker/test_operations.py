@@ -1,4 +1,7 @@
-"""What the operations make of a real Engine."""
+"""What the operations make of a real Engine.
+
+Row numbers (A, B, C, W) refer to docs/parity.md.
+"""
 
 import copy
 import time
@@ -289,7 +292,7 @@ def test_a_wish_that_docker_does_not_fulfil_any_more_is_told_of(host, new_instan
         host.run(ACTIVATE, new_instance({"kernelMemory": 4194304, "healthState": "healthy"}))
     (told,) = [log for log in logs if log["event"] == "field.not_applied"]
     assert told["log_level"] == "warning"
-    assert told["warning"] == "kernelMemory is ignored: Docker no longer has it"
+    assert told["warning"] == "kernelMemory is ignored: Docker no longer supports it"
     assert told["warning"] in host.warned
 
 

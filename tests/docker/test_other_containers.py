@@ -1,4 +1,7 @@
-"""Another container is gone that an instance is to share something with, on the real Engine."""
+"""Another container is gone that an instance is to share something with, on the real Engine.
+
+Row numbers (W) refer to docs/parity.md.
+"""
 
 import time
 import uuid

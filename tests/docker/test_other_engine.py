@@ -1,4 +1,7 @@
-"""The Engine of another Debian release, unpacked into a folder by `scripts/engine`."""
+"""The Engine of another Debian release, unpacked into a folder by `scripts/engine`.
+
+Row numbers (W) refer to docs/parity.md.
+"""
 
 import os
 import subprocess

@@ -1,4 +1,7 @@
-"""cowpoke's own containers on the real Engine: no event stops, removes or forgets them."""
+"""cowpoke's own containers on the real Engine: no event stops, removes or forgets them.
+
+Row numbers (A, B, C, W) refer to docs/parity.md.
+"""
 
 import pytest
 

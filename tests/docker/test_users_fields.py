@@ -1,4 +1,7 @@
-"""Fields as users write them, on a real Engine of any version."""
+"""Fields as users write them, on a real Engine of any version.
+
+Row numbers (A, W) refer to docs/parity.md.
+"""
 
 import socket
 

@@ -1,4 +1,7 @@
-"""Volumes on a real Engine: of Docker's own driver and of containers (A.13)."""
+"""Volumes on a real Engine: of Docker's own driver and of containers (A.13).
+
+Row numbers (A, B, C) refer to docs/parity.md.
+"""
 
 import docker.errors
 import pytest

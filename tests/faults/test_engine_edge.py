@@ -110,7 +110,7 @@ def test_our_own_container_behind_a_name_conflict_is_adopted(engine, host):
 def test_a_name_taken_by_a_create_under_way_is_tried_again_later(engine, host):
     """Taken, and nobody has it yet: another name would make a second container (C 13)."""
     engine.script("POST", CREATE, Answer(409, {"message": "The container name is in use"}))
-    with pytest.raises(EngineBusyError, match="not there yet"):
+    with pytest.raises(EngineBusyError, match="is still being created"):
         host.run(ACTIVATE, factories.instance_data())
     assert engine.containers == {}
 
@@ -187,7 +187,7 @@ def test_our_own_parts_are_not_stopped_or_removed(engine, host):
 def test_an_absent_engine_is_unavailable_and_says_so(tmp_path):
     """A worker starts without Docker, an event is told what to do, no socket leaks (A 16.8)."""
     host = host_on(f"unix://{tmp_path}/none.sock", tmp_path)
-    with pytest.raises(EngineUnavailableError, match="is dockerd running"):
+    with pytest.raises(EngineUnavailableError, match="check that dockerd runs"):
         host.run(ACTIVATE, factories.instance_data())
     host.host.engine.close()
     gc.collect()

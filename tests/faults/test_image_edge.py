@@ -236,7 +236,7 @@ def test_reason_of_a_build_is_read_from_its_detail(engine, host, failure):
     """W 20: by the same rule as a pull's, with the build's last output."""
     lines = ({"stream": "Step 1/2 : RUN x"}, {**failure, "errorDetail": {"message": "code: 3"}})
     engine.script("POST", "/build", Pull(lines, arrives=False))
-    with pytest.raises(ImageBuildError, match=r"failed to build: code: 3 \(its last output: Step"):
+    with pytest.raises(ImageBuildError, match=r"failed to build: code: 3 \(last output: Step"):
         host.run(PULL, build_event())
 
 

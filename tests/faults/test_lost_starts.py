@@ -29,7 +29,7 @@ def test_what_never_ran_is_made_anew(engine, host, words):
     engine.script("POST", START, Drop(), Answer(500, {"message": words}))
     with pytest.raises(EngineUnavailableError):
         host.run(ACTIVATE, factories.instance_data())
-    with pytest.raises(EngineBusyError, match=r"; .* made anew"):
+    with pytest.raises(EngineBusyError, match=r"; .* is created again"):
         host.run(ACTIVATE, factories.instance_data())
     host.run(ACTIVATE, factories.instance_data())
     (only,) = engine.containers.values()

@@ -68,7 +68,7 @@ def test_create_refused_for_another_container_is_an_error_at_once(engine, host, 
 def test_own_container_that_vanished_before_its_start_is_retried(engine, host, named):
     """Removed between create and start: a retry makes a new one (W 17)."""
     engine.script("POST", START, says(404, f"No such container: {named}"))
-    with pytest.raises(EngineBusyError, match="vanished"):
+    with pytest.raises(EngineBusyError, match="was removed while"):
         host.run(ACTIVATE, factories.instance_data())
 
 

@@ -56,5 +56,5 @@ def test_no_start_without_the_engine_where_it_is_required(worker):
     """A.18 DOCKER_REQUIRED: true ends with the reason; unset starts without (A 16.8)."""
     required = worker("home", CATTLE_DOCKER_REQUIRED="true")
     assert required.wait(30) == 1
-    assert "is dockerd running?" in required.output()
+    assert "check that dockerd runs" in required.output()
     worker("home").wait_for_line("lane.ready")

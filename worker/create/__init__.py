@@ -1,11 +1,10 @@
 """From cattle's instance to the Engine's `POST /containers/create` body, without any I/O.
 
-Three sentences explain it: the payload is parsed once into frozen values; the host's facts are
-gathered before (`facts_needed` says which); each rule returns its own fragment, and each of the
-Engine's keys has exactly one owner.
+The payload is parsed once into frozen values. The caller looks up the facts about the host that
+`facts_needed` names. Each rule returns its own fragment of the body.
 
-A rename is one line in `fields.py`. A rule is one function in its file and its name in
-`body.RULES`. "Who sets X?" has one answer, and the strict merge guarantees it.
+A renamed field is one line in `fields.py`. A rule is one function in its file and one entry in
+`body.RULES`. The strict merge guarantees that each key of the Engine is set by exactly one rule.
 """
 
 from worker.create.body import RULES, create_body

@@ -28,7 +28,7 @@ def bind_address(text: str) -> IpAddress | None:
 
 
 def overlap(one: IpAddress | None, other: IpAddress | None) -> bool:
-    """Say whether one port cannot be bound at both addresses.
+    """Return whether one port cannot be bound at both addresses.
 
     Without an address the Engine binds all addresses of both families.
     """

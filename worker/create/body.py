@@ -1,4 +1,7 @@
-"""The rules, and the one function that makes the create body of them."""
+"""All rules, and the function that makes the create body from them.
+
+Row numbers (A, B) refer to docs/parity.md.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -47,9 +50,9 @@ RULES: tuple[Rule, ...] = (
 def create_body(
     instance: Instance, facts: Facts, *, rules: Sequence[Rule] = RULES
 ) -> dict[str, Any]:
-    """Make the Engine's own JSON for `POST /containers/create`; the name goes beside it.
+    """Return the Engine's JSON for `POST /containers/create`, without the name of the container.
 
-    Errors: `PayloadError` for a wish that cannot be put into Docker's words.
+    Errors: `PayloadError` for a field that has no equivalent in Docker.
     Source: A.3 to A.9, B.1, B.2.
     """
     image = instance.image_reference

@@ -1,4 +1,7 @@
-"""Kernel capabilities, in the one form that every Engine and cattle read."""
+"""Kernel capabilities, in the form that every Engine and cattle accept.
+
+Row numbers (A) refer to docs/parity.md.
+"""
 
 from collections.abc import Iterable
 
@@ -10,7 +13,7 @@ _PREFIX = "CAP_"
 
 
 def capabilities(instance: Instance, facts: Facts) -> Fragment:
-    """Return what the container may do beyond, or short of, the Engine's default.
+    """Return the capabilities to add to, or drop from, the Engine's default.
 
     Shape:  HostConfig.CapAdd and CapDrop, in the form of `canonical`.
     Source: A 4.14, 4.15.

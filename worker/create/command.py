@@ -1,4 +1,7 @@
-"""What runs in the container, how it is talked to, and how its health is asked for."""
+"""The command of the container, its standard streams, health check and restart policy.
+
+Row numbers (A, B) refer to docs/parity.md.
+"""
 
 import shlex
 
@@ -8,17 +11,17 @@ from worker.errors import PayloadError
 from worker.payload import Instance
 
 NANOSECONDS_PER_SECOND = 1_000_000_000
-#: First words by which the Engine knows how to run a health command.
+#: First words that tell the Engine how to run a health command.
 HEALTH_KEYWORDS = frozenset({"NONE", "CMD", "CMD-SHELL"})
 
 
 def command(instance: Instance, facts: Facts) -> Fragment:
-    """The command and the entry point; absent, the image's own run.
+    """Return the command and the entry point; the image's own apply where they are absent.
 
     Shape:  Cmd and Entrypoint, lists of words.
-    Errors: `PayloadError` when a command's quotes do not match.
-    Source: A 4.13, 4.28 to 4.30: a text with `commandArgs` is one word, else it is split as a
-        shell would.
+    Errors: `PayloadError` when the quotes of a command do not match.
+    Source: A 4.13, 4.28 to 4.30: a text with `commandArgs` is one word, others are split as by a
+        shell.
     """
     fields = instance.fields
     words: tuple[str, ...]
@@ -32,7 +35,7 @@ def command(instance: Instance, facts: Facts) -> Fragment:
 
 
 def attachment(instance: Instance, facts: Facts) -> Fragment:
-    """Whether somebody will be attached: only when the container is not detached.
+    """Return which standard streams are attached: none if the container is detached.
 
     Shape:  OpenStdin, and AttachStdin, AttachStdout, AttachStderr, StdinOnce.
     Source: A 4.11, 4.12; detached unless cattle says otherwise.
@@ -47,9 +50,9 @@ def attachment(instance: Instance, facts: Facts) -> Fragment:
 
 
 def health_check(instance: Instance, facts: Facts) -> Fragment:
-    """How the Engine asks for the container's health, when a command for it is given.
+    """Return the health check if it has a command.
 
-    Shape:  Healthcheck; its times in nanoseconds, cattle's are in seconds (B.1).
+    Shape:  Healthcheck, with times in nanoseconds; cattle's are in seconds (B.1).
     """
     fields = instance.fields
     test = fields.health_cmd
@@ -69,7 +72,7 @@ def health_check(instance: Instance, facts: Facts) -> Fragment:
 
 
 def restart_policy(instance: Instance, facts: Facts) -> Fragment:
-    """When the Engine starts the container again by itself (A 4.22)."""
+    """Return when the Engine restarts the container (A 4.22)."""
     policy = instance.fields.restart_policy
     if policy is None or not policy.name:
         return Fragment()
@@ -83,8 +86,8 @@ def _split(words: str | tuple[str, ...] | None, field: str) -> tuple[str, ...]:
     try:
         return tuple(shlex.split(words))
     except ValueError as error:
-        # The words themselves may hold a password: only the reason is told.
-        message = f"cannot split {field} into words: {error}; give it as a list or mend its quotes"
+        # The command may contain a password, so only the reason is shown.
+        message = f"cannot split {field} into words: {error}; write a list or correct the quotes"
     raise PayloadError(message)
 
 

@@ -1,11 +1,14 @@
-"""Devices, their I/O limits, and limits of processes."""
+"""Devices, their I/O limits, and ulimits.
+
+Row numbers (A, B) refer to docs/parity.md.
+"""
 
 from worker.create.facts import DEFAULT_DISK, Facts
 from worker.create.fragment import Fragment, given
 from worker.errors import PayloadError
 from worker.payload import Instance
 
-#: What a device may be used for when nothing is said: read, write, make nodes.
+#: Default permissions of a device: read, write, make nodes.
 ALL_PERMISSIONS = "rwm"
 
 #: cattle's limit -> the Engine's list in HostConfig, all per second.
@@ -18,17 +21,17 @@ RATES = {
 
 
 def devices(instance: Instance, facts: Facts) -> Fragment:
-    """Devices of the host, from `host[:container[:permissions]]` (A 4.24)."""
+    """Return devices of the host, from `host[:container[:permissions]]` (A 4.24)."""
     return Fragment(
         host_config=given({"Devices": [_device(text) for text in instance.fields.devices]})
     )
 
 
 def device_limits(instance: Instance, facts: Facts) -> Fragment:
-    """I/O limits by device.
+    """Return I/O limits by device.
 
     Shape:  five HostConfig lists of {Path, Rate} or {Path, Weight}; empty ones are absent.
-    Source: A 9.1, 9.2: `DEFAULT_DISK` is the disk that was measured, skipped when there is none.
+    Source: A 9.1, 9.2: `DEFAULT_DISK` is the measured disk; its limits are skipped without one.
     """
     limits: dict[str, list[dict[str, object]]] = {}
     for name, options in instance.fields.blkio_device_options.items():
@@ -46,7 +49,7 @@ def device_limits(instance: Instance, facts: Facts) -> Fragment:
 
 
 def ulimits(instance: Instance, facts: Facts) -> Fragment:
-    """Limits of the container's processes (B.1)."""
+    """Return the ulimits of the container's processes (B.1)."""
     limits = [
         {"Name": limit.name, "Soft": limit.soft, "Hard": limit.hard}
         for limit in instance.fields.ulimits

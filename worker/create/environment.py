@@ -1,4 +1,7 @@
-"""The container's environment; the only place where its precedence is written."""
+"""The environment of the container, and the precedence of its sources.
+
+Row numbers (A) refer to docs/parity.md.
+"""
 
 from urllib.parse import urlsplit
 
@@ -10,11 +13,11 @@ from worker.payload import Instance
 
 
 def environment(instance: Instance, facts: Facts) -> Fragment:
-    """The sole owner of Env. Later wins: agent url, links, the user, the proxy.
+    """Return the environment. Later sources win: agent URL, links, the user, the proxy.
 
-    Shape:  Env `KEY=value`; a variable that is null is `KEY` alone, as docker's SDK writes it.
-    Source: A 7.4, 7.7, 8.15: what we add never overwrites the user's, except the proxy of the
-        host for containers that work for cattle.
+    Shape:  Env `KEY=value`; a null variable is `KEY` alone, as in docker's SDK.
+    Source: A 7.4, 7.7, 8.15: our variables never overwrite the user's, except the host's proxy in
+        system containers.
     """
     merged: dict[str, str | None] = {
         **agent_url(instance, facts),
@@ -27,10 +30,10 @@ def environment(instance: Instance, facts: Facts) -> Fragment:
 
 
 def agent_url(instance: Instance, facts: Facts) -> dict[str, str]:
-    """Where cattle is, for containers with an agent in them or with a wish to know.
+    """Return cattle's URL, for containers with an agent or with the label for it.
 
-    Source: A 7.5, 7.6. A url on localhost is of no use in a container: it gets the parts instead,
-        with the port of the host's proxy.
+    Source: A 7.5, 7.6. A URL on localhost is useless in a container, which gets its parts instead,
+        with the port of the host's API proxy.
     """
     wants = instance.agent_id is not None or instance.label(CATTLE_URL) == "true"
     if not wants or not facts.config_url:
@@ -47,5 +50,5 @@ def agent_url(instance: Instance, facts: Facts) -> dict[str, str]:
 
 
 def proxy(instance: Instance, facts: Facts) -> dict[str, str]:
-    """Return the host's proxy variables, for system containers (A 7.4)."""
+    """Return the proxy variables of the host, for system containers (A 7.4)."""
     return dict(facts.proxies) if instance.is_system else {}

@@ -1,7 +1,9 @@
-"""What the rules must know of the host, as plain values, and which of it an instance needs.
+"""The facts about the host that the rules use, and which of them an instance needs.
 
-The operation that creates a container asks `facts_needed(instance)`, looks up exactly that, and
-hands `Facts` to `create_body`. Nothing here looks anything up.
+The operation that creates a container calls `facts_needed(instance)`, looks up exactly these facts,
+and passes `Facts` to `create_body`. This module itself looks nothing up.
+
+Row numbers (A) refer to docs/parity.md.
 """
 
 from collections.abc import Mapping
@@ -12,44 +14,44 @@ from worker.payload import ContainerRef, Instance
 DEFAULT_DOCKER_ROOT = "/var/lib/docker"
 DEFAULT_DISK = "DEFAULT_DISK"
 RANCHER_DOMAIN = "rancher.internal"
-#: The option of `storageOpt` that limits the size of a container's own layer.
+#: The option of `storageOpt` that limits the size of the container's layer.
 SIZE_LIMIT = "size"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
-    """The host, as far as the rules ask for it; every default is "not known"."""
+    """The facts about a host; the defaults mean "unknown"."""
 
-    #: The Engine API version in use, always: (1, 44) and newer take the MAC per endpoint, (1, 46)
-    #: and newer also the interface's kernel settings.
+    #: The Engine API version in use, always. From (1, 44) on the MAC address belongs to an
+    #: endpoint, from (1, 46) on the sysctls of its interface as well.
     api_version: tuple[int, int] = (1, 44)
     #: `DockerRootDir` of `docker info`; needed when `FactsNeeded.docker_root`.
     docker_root: str = DEFAULT_DOCKER_ROOT
-    #: Docker ids of other containers by `ContainerRef.key`; one entry for each of
-    #: `FactsNeeded.containers` that exists on this host, none for those that do not.
+    #: Docker ids of other containers by `ContainerRef.key`: those of `FactsNeeded.containers` that
+    #: exist on this host.
     container_ids: Mapping[str, str] = field(default_factory=dict)
     #: Search domains of the host's resolv.conf, the last `search` line's first (A 7.1), empty when
     #: it cannot be read; needed when `FactsNeeded.search_domains`.
     search_domains: tuple[str, ...] = ()
-    #: The device that stands for `DEFAULT_DISK`, such as `/dev/sda`; None when the host was never
-    #: measured (then say so in the log); needed when `FactsNeeded.default_disk`.
+    #: The device of `DEFAULT_DISK`, such as `/dev/sda`; None without a disk benchmark; needed when
+    #: `FactsNeeded.default_disk`.
     default_disk: str | None = None
     #: From the settings, always: `CATTLE_CONFIG_URL`, else `CATTLE_URL`.
     config_url: str | None = None
     #: From the settings, always.
     api_proxy_port: int = 9342
-    #: The host's proxy variables, from the settings, always; handed to system containers only.
+    #: The proxy variables of the host, from the settings, always; for system containers only.
     proxies: Mapping[str, str] = field(default_factory=dict)
-    #: Images are in containerd's store, which limits no container's size; needed when
-    #: `FactsNeeded.image_store`.
+    #: Whether images are in containerd's store, which cannot limit the size of a container; needed
+    #: when `FactsNeeded.image_store`.
     has_containerd_store: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FactsNeeded:
-    """The look-ups that one instance needs; whatever it does not need is not looked up."""
+    """The look-ups that one instance needs."""
 
-    #: Containers to find on this host: by uuid, by `external_id`, or by name when it has neither.
+    #: Containers to find on this host: by uuid, by `external_id`, or by name without both.
     containers: tuple[ContainerRef, ...] = ()
     search_domains: bool = False
     default_disk: bool = False
@@ -58,7 +60,7 @@ class FactsNeeded:
 
 
 def facts_needed(instance: Instance) -> FactsNeeded:
-    """Say which look-ups the instance needs, and no others."""
+    """Return the look-ups that the instance needs, and no others."""
     fields = instance.fields
     return FactsNeeded(
         containers=_containers(instance),
@@ -70,7 +72,7 @@ def facts_needed(instance: Instance) -> FactsNeeded:
 
 
 def wants_host_domains(instance: Instance) -> bool:
-    """The host's search domains belong in front when the user asked for Rancher's only (A 7.1)."""
+    """Return whether the host's search domains apply: the user set only Rancher's (A 7.1)."""
     domains = instance.fields.dns_search
     return (
         bool(domains)
@@ -80,13 +82,13 @@ def wants_host_domains(instance: Instance) -> bool:
 
 
 def is_below_docker(path: str) -> bool:
-    """The path, or volume text, begins at Docker's usual root folder."""
+    """Return whether a path, or the source of a volume, is below Docker's default root folder."""
     source = path.partition(":")[0].rstrip("/")
     return source == DEFAULT_DOCKER_ROOT or source.startswith(f"{DEFAULT_DOCKER_ROOT}/")
 
 
 def ipc_container(instance: Instance) -> ContainerRef | None:
-    """The container named in `ipcMode=container:NAME`, which the Engine wants by id."""
+    """Return the container in `ipcMode=container:NAME`, which the Engine needs by id."""
     scheme, _, name = (instance.fields.ipc_mode or "").partition(":")
     if scheme != "container" or not name:
         return None
@@ -94,7 +96,7 @@ def ipc_container(instance: Instance) -> ContainerRef | None:
 
 
 def needs_native_links(instance: Instance) -> bool:
-    """Docker must link the containers: a plain bridge, and nobody else makes the names (A 8.10)."""
+    """Return whether Docker must link containers: on its bridge without link service (A 8.10)."""
     plain = instance.primary_network.kind not in (
         "dockerHost",
         "dockerNone",

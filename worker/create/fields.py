@@ -1,4 +1,7 @@
-"""Fields that only change their name on the way to the Engine, and those nobody reads."""
+"""Fields that are only renamed for the Engine, and fields that are ignored.
+
+Row numbers (A, B) refer to docs/parity.md.
+"""
 
 from worker.create.facts import Facts
 from worker.create.fragment import Fragment, given
@@ -48,10 +51,10 @@ HOST_CONFIG_FIELDS = {
     "volume_driver": "VolumeDriver",
 }
 
-#: The Engine gives no container less, whatever was reserved.
+#: The minimum of the Engine.
 LEAST_CPU_SHARES = 2
 
-#: Fields that cattle keeps for itself; a container is complete without them.
+#: Fields for cattle itself, which do not affect the container.
 BOOKKEEPING = frozenset(
     {
         "accountId",
@@ -92,13 +95,12 @@ BOOKKEEPING = frozenset(
 )
 
 
-#: Wishes that Docker once fulfilled and does not any more: who has one must hear that it is not
-#: (A 4.19, B.1).
+#: Fields that Docker no longer supports; their users get a warning (A 4.19, B.1).
 GONE = frozenset({"kernelMemory", "lxcConf"})
 
 
 def plain_fields(instance: Instance, facts: Facts) -> Fragment:
-    """Everything that is only renamed.
+    """Return the fields that are only renamed.
 
     Source: A 4.5 to 4.26 and B.1.
     """
@@ -110,18 +112,18 @@ def plain_fields(instance: Instance, facts: Facts) -> Fragment:
 
 
 def working_dir(instance: Instance, facts: Facts) -> Fragment:
-    """The folder to start in: `workingDir`, or `directory` from older servers (A 4.4)."""
+    """Return the working directory: `workingDir`, or `directory` of older servers (A 4.4)."""
     fields = instance.fields
     folder = fields.working_dir if fields.working_dir is not None else fields.directory
     return Fragment(config=given({"WorkingDir": folder}))
 
 
 def reservations(instance: Instance, facts: Facts) -> Fragment:
-    """What the scheduler reserved: processor shares and memory.
+    """Return the reservations of the scheduler: CPU shares and memory.
 
-    Shape:  HostConfig.CpuShares, 1024 per processor; HostConfig.MemoryReservation, bytes.
-    Source: B.1; thousandths of a processor, when reserved, replace the shares the user wrote. None
-        reserved is no wish for the least: Go's zero forced 2 shares on everybody.
+    Shape:  HostConfig.CpuShares, 1024 per core; HostConfig.MemoryReservation, bytes.
+    Source: B.1: reserved thousandths of a core replace the user's shares. Without a reservation the
+        shares stay unset; the Go agent set the minimum of 2 then.
     """
     shares = instance.fields.cpu_shares
     if instance.milli_cpu_reservation:
@@ -134,5 +136,5 @@ def reservations(instance: Instance, facts: Facts) -> Fragment:
 
 
 def ignored_fields(instance: Instance) -> tuple[str, ...]:
-    """Name the fields that say something and that nobody reads, for a line in the log (A 4.31)."""
+    """Return the names of non-empty fields that are ignored, for the log (A 4.31)."""
     return tuple(name for name in instance.fields.unread if name not in BOOKKEEPING)

@@ -1,4 +1,4 @@
-"""What a rule returns, and the strict merge: no key has two owners."""
+"""The result of a rule, and the strict merge of all results."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from worker.payload import Instance
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """One rule's share of the Engine's `POST /containers/create` body."""
+    """The part of the Engine's `POST /containers/create` body that one rule sets."""
 
     config: Mapping[str, Any] = field(default_factory=dict)
     host_config: Mapping[str, Any] = field(default_factory=dict)
@@ -21,7 +21,7 @@ Rule = Callable[[Instance, Facts], Fragment]
 
 
 def merge(parts: Iterable[Mapping[str, Any]], where: str) -> dict[str, Any]:
-    """Join the rules' shares; their order does not matter.
+    """Merge the parts of all rules; their order does not matter.
 
     Errors: `MappingConflictError` when two rules set the same key, even to the same value.
     """
@@ -37,7 +37,7 @@ def merge(parts: Iterable[Mapping[str, Any]], where: str) -> dict[str, Any]:
 
 
 def given(values: Mapping[str, object]) -> dict[str, Any]:
-    """Keep what was said: nulls, empty lists and empty maps are absent, zero and false are sent."""
+    """Return the values without nulls, empty lists and empty maps; zero and false are kept."""
     return {
         key: _json(value)
         for key, value in values.items()

@@ -1,4 +1,7 @@
-"""The container's labels: the user's, and ours, by which the container is found again."""
+"""The labels of the container: the user's, and ours, by which the container is found.
+
+Row numbers (A, B) refer to docs/parity.md.
+"""
 
 from worker.container import UUID_LABEL as UUID
 from worker.create.facts import Facts
@@ -23,14 +26,13 @@ _NEVER_A_USERS = frozenset({AGENT_ID, PART})
 
 
 def labels(instance: Instance, facts: Facts) -> Fragment:
-    """The sole owner of Labels; ours win, since containers are found by them.
+    """Return the labels; ours overwrite the user's, because containers are found by them.
 
-    Source: A 5.1 to 5.6, B.2. An agent's number is cattle's to give, since delegated events find
-        their container by it, and only the operator marks parts of our own installation: both
-        labels of a user's are left out. Only CNI's network services read the MAC label, so only
-        their containers carry it.
+    Source: A 5.1 to 5.6, B.2. Two labels of a user are left out: the agent id, by which delegated
+        events find their container, and the mark of cowpoke's own containers. Only CNI's network
+        services read the MAC label, so only their containers have it.
     """
-    ours = {
+    own = {
         UUID: instance.uuid,
         NAME: instance.name or None,
         IP: instance.primary_address,
@@ -40,7 +42,7 @@ def labels(instance: Instance, facts: Facts) -> Fragment:
     }
     given_labels = instance.fields.labels.items()
     wanted = {name: text for name, text in given_labels if name not in _NEVER_A_USERS}
-    return Fragment(config={"Labels": {**wanted, **given(ours)}})
+    return Fragment(config={"Labels": {**wanted, **given(own)}})
 
 
 def _cni(instance: Instance) -> dict[str, str | None]:

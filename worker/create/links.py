@@ -1,7 +1,9 @@
-"""Links to other containers: Docker's own on a plain bridge, and variables in any case.
+"""Links to other containers: Docker's links on its bridge, and environment variables always.
 
-Docker's variables of a link are leaving the Engine, so ours are always made; they have the same
-names and are written after the Engine's.
+New Engines no longer set the variables of links, so the worker always does. They have the same
+names and overwrite the Engine's.
+
+Row numbers (A) refer to docs/parity.md.
 """
 
 import re
@@ -11,16 +13,16 @@ from worker.create.fragment import Fragment, given
 from worker.payload import Instance, Link
 
 _NOT_IN_A_NAME = re.compile(r"[^A-Z0-9_]")
-#: Where a value begins so, the variable tells the name of the target's own link.
+#: Begins the value of a variable that contains the name of a link.
 LINK_PREFIX = "/cattle/"
 NEVER_COPIED = frozenset({"HOME", "PATH"})
 
 
 def native_links(instance: Instance, facts: Facts) -> Fragment:
-    """Docker's links, for networks without a link service of cattle's.
+    """Return Docker's links, for networks without cattle's link service.
 
-    Shape:  HostConfig.Links `container:name`, the container by id where it is known.
-    Source: A 8.9, 8.10; only links that have a target.
+    Shape:  HostConfig.Links `container:name`, with the id of the container if it is known.
+    Source: A 8.9, 8.10; links without a target are skipped.
     """
     links: list[str] = []
     for link in instance.instance_links:
@@ -31,10 +33,10 @@ def native_links(instance: Instance, facts: Facts) -> Fragment:
 
 
 def link_environment(instance: Instance) -> dict[str, str]:
-    """The variables that tell a container of its links; a container made by the user gets none.
+    """Return the variables of the links; none for a native container.
 
-    Source: A 8.10 to 8.14. `instanceNames` are the containers behind a service's link: each is
-        told of under its own name and under the name without its first part.
+    Source: A 8.10 to 8.14. `instanceNames` are the containers of a linked service: each gets
+        variables under its own name and under the name without its first part.
     """
     variables: dict[str, str] = {}
     if instance.is_native:
@@ -50,7 +52,7 @@ def link_environment(instance: Instance) -> dict[str, str]:
 
 
 def variable_name(text: str) -> str:
-    """Turn a link's name into the beginning of a variable's: `my-db` is `MY_DB`."""
+    """Return the name of a link as the beginning of a variable: `MY_DB` for `my-db`."""
     return _NOT_IN_A_NAME.sub("_", text.upper())
 
 
@@ -71,7 +73,7 @@ def _variables(link: Link, name: str, address: str) -> dict[str, str]:
 
 
 def _copied(link: Link, prefix: str) -> dict[str, str]:
-    """The target's own variables, but not those that tell of the target's links (A 8.14)."""
+    """Return the target's variables, except those of the target's own links (A 8.14)."""
     lines = link.target_instance.environment if link.target_instance is not None else ()
     pairs = [(key, value) for key, sign, value in (line.partition("=") for line in lines) if sign]
     of_links = tuple(

@@ -1,4 +1,7 @@
-"""Names of the container in Docker."""
+"""The names of the container in Docker.
+
+Row numbers (A) refer to docs/parity.md.
+"""
 
 import re
 
@@ -10,9 +13,9 @@ _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 def container_names(instance: Instance) -> tuple[str, ...]:
     """Return the names to try in order: `r-NAME`, `r-NAME-UUIDPART`, then the uuid.
 
-    Source: A 3.5. The other names are for the case that another container has the first one: while
-    a service is upgraded, the old container keeps `r-NAME`. UUIDPART is the first part of the uuid.
-    A name that Docker would refuse is left out.
+    Source: A 3.5. The other names are used if another container has the first one: during the
+    upgrade of a service, the old container keeps `r-NAME`. UUIDPART is the first part of the uuid.
+    Names that Docker would refuse are left out.
     """
     if not _NAME.fullmatch(instance.name or ""):
         return (instance.uuid,)

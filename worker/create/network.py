@@ -1,8 +1,10 @@
-"""The network mode, decided once as a value, and what hangs on it alone.
+"""The network mode, and the fields that depend on it.
 
-A `cni` container gets no network from Docker: the labels tell Rancher's CNI to plug it in. The old
-agents also wrapped the entry point in a program that waits for the plug; that wrapper is left out,
-so such a container may run for a moment before its network is there.
+A `cni` container gets no network from Docker: its labels tell Rancher's CNI to connect it. The old
+agents also wrapped the entry point in a program that waits for the network. cowpoke does not, so
+such a container may run for a moment without network.
+
+Row numbers (A, B) refer to docs/parity.md.
 """
 
 from dataclasses import dataclass
@@ -14,24 +16,24 @@ from worker.create.sysctls import SYSCTLS_PER_ENDPOINT, driver_options, of_endpo
 from worker.errors import PayloadError
 from worker.payload import Instance
 
-#: From here on the MAC belongs to the endpoint, before to the container.
+#: From this API version on the MAC address belongs to the endpoint, before to the container.
 MAC_PER_ENDPOINT = (1, 44)
 DOCKER_BRIDGE = "bridge"
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkMode:
-    """How the container is connected; None is the Engine's default, its bridge."""
+    """How the container is connected; the name None is the Engine's default, its bridge."""
 
     name: str | None = None
-    #: It has an interface of its own on Docker's bridge, and with it ports and a MAC.
+    #: Whether it has its own interface on Docker's bridge, with ports and a MAC address.
     has_endpoint: bool = False
     has_own_hostname: bool = True
     is_disabled: bool = False
 
 
 def network_mode(instance: Instance, facts: Facts) -> NetworkMode:
-    """Decide the mode from the kind of the first card's network (A 8.1 to 8.4, B.2)."""
+    """Return the mode for the kind of the first NIC's network (A 8.1 to 8.4, B.2)."""
     match instance.primary_network.kind:
         case "dockerHost":
             return NetworkMode("host", has_own_hostname=False)
@@ -46,7 +48,7 @@ def network_mode(instance: Instance, facts: Facts) -> NetworkMode:
 
 
 def network(instance: Instance, facts: Facts) -> Fragment:
-    """Return the network mode, the host name, the MAC and the kernel settings.
+    """Return the network mode, the host name, the MAC address and the sysctls.
 
     Shape:  HostConfig.NetworkMode, NetworkDisabled, Hostname; MacAddress, or from API 1.44 on
         NetworkingConfig.EndpointsConfig.bridge.MacAddress; HostConfig.Sysctls, and from API 1.46 on
@@ -71,7 +73,7 @@ def network(instance: Instance, facts: Facts) -> Fragment:
         sysctls = {name: value for name, value in sysctls.items() if name not in of_interface}
     name = mode.name
     if settings := given(endpoint):
-        # The Engine takes an endpoint only for the mode's network, so the mode needs its name.
+        # The Engine accepts an endpoint only for the network of the mode, so the mode needs a name.
         name = DOCKER_BRIDGE
         config["NetworkingConfig"] = {"EndpointsConfig": {DOCKER_BRIDGE: settings}}
     return Fragment(
@@ -80,11 +82,11 @@ def network(instance: Instance, facts: Facts) -> Fragment:
 
 
 def dns_search(instance: Instance, facts: Facts) -> Fragment:
-    """Search domains: the host's, then Rancher's, when the user asked for nothing but Rancher's.
+    """Return the search domains; the host's come first if the user set only Rancher's.
 
-    Shape:  HostConfig.DnsSearch, in resolver order, none twice.
-    Source: A 4.16, 7.1, 7.2, B.2: system containers are exempt; the label `dns.priority` with
-        another value than `service_last` puts the host's behind.
+    Shape:  HostConfig.DnsSearch, in resolver order, without duplicates.
+    Source: A 4.16, 7.1, 7.2, B.2: system containers are exempt; with a label `dns.priority` other
+        than `service_last` the host's domains come last.
     """
     own = instance.fields.dns_search
     if not wants_host_domains(instance):
@@ -96,9 +98,9 @@ def dns_search(instance: Instance, facts: Facts) -> Fragment:
 
 
 def ipc_mode(instance: Instance, facts: Facts) -> Fragment:
-    """Whose shared memory it sees; another container is named by its id (B.1).
+    """Return the IPC mode; another container is referenced by its id (B.1).
 
-    Shape:  HostConfig.IpcMode; a container unknown here is left as written, for the Engine to say.
+    Shape:  HostConfig.IpcMode; an unknown container stays as written, and the Engine refuses it.
     """
     mode = instance.fields.ipc_mode
     other = ipc_container(instance)
@@ -111,7 +113,6 @@ def _shared(instance: Instance, facts: Facts) -> str:
     other = instance.network_container
     if other is None or other.key is None:
         raise PayloadError(
-            "the network is another container's (dockerContainer), and "
-            "instance.networkContainer does not say whose"
+            "the network mode is dockerContainer, but instance.networkContainer names no container"
         )
     return f"container:{facts.container_ids.get(other.key, other.key)}"

@@ -1,4 +1,7 @@
-"""Ports that the container exposes, and where the host publishes them."""
+"""The ports that the container exposes and the host publishes.
+
+Row numbers (A) refer to docs/parity.md.
+"""
 
 import ipaddress
 from collections.abc import Iterable, Sequence
@@ -19,7 +22,7 @@ _SHOWN_CHARACTERS = 40
 
 @dataclass(frozen=True, slots=True)
 class _Published:
-    """One port of the container on one address of the host; port 0 is any free one."""
+    """One port of the container on one address of the host; port 0 means any free port."""
 
     key: str
     address: IpAddress | None
@@ -38,9 +41,8 @@ def ports(instance: Instance, facts: Facts) -> Fragment:
 
     Shape:  ExposedPorts, HostConfig.PortBindings, HostConfig.PublishAllPorts.
     Errors: `PayloadError` for a bind address that is no IP address, and for a public port that two
-        ports of the container want; an unreadable port was refused with the payload (A 6.5).
-    Source: A 4.18, 6.1 to 6.4, 8.8, 8.16. Where the network is not the container's own there is
-        nothing to publish.
+        ports of the container use; an unreadable port was refused with the payload (A 6.5).
+    Source: A 4.18, 6.1 to 6.4, 8.8, 8.16. Without an own network nothing is published.
     """
     publish_all = instance.fields.publish_all_ports
     if not network_mode(instance, facts).has_endpoint:
@@ -84,8 +86,8 @@ def _address(port: Port) -> IpAddress | None:
 def _without_repetitions(wanted: Sequence[_Published]) -> list[_Published]:
     """Return each port once, in order.
 
-    cattle itself repeats a port after it read the container's ports from a reply. The Engine
-    refuses to start a container with a repeated port, and does not say that both are its own.
+    cattle repeats ports that it read from a reply. The Engine refuses to start a container with a
+    repeated port, with a misleading message.
 
     Errors: `PayloadError` that names both ports when they differ and cannot both be bound.
     """
@@ -93,7 +95,7 @@ def _without_repetitions(wanted: Sequence[_Published]) -> list[_Published]:
     by_number: dict[tuple[str, int], list[_Published]] = {}
     for port in wanted:
         same = by_number.setdefault((_protocol(port.key), port.public_port), [])
-        # Port 0 is any free port, so two of them are two ports.
+        # Port 0 means any free port, so two of them do not conflict.
         if port.public_port != 0:
             if port in same:
                 continue
@@ -118,7 +120,7 @@ def _protocol(key: str) -> str:
 
 
 def _ipsec(instance: Instance) -> list[_Published]:
-    """Return the tunnel's ports of a network agent, on the ports that cattle chose for this host.
+    """Return the IPsec ports of a network agent, on the public ports that cattle chose.
 
     Source: A 8.16.
     """

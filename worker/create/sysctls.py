@@ -1,12 +1,12 @@
-"""Kernel settings of the container, and those of its one network interface."""
+"""The sysctls of the container, and those of its network interface."""
 
 import re
 from collections.abc import Mapping
 
-#: From this API version on the Engine takes an interface's settings with its endpoint. Engines from
-#: 28 on refuse them among the container's own.
+#: From this API version on the sysctls of an interface belong to its endpoint. Docker 28 and newer
+#: refuse them among the container's.
 SYSCTLS_PER_ENDPOINT = (1, 46)
-#: The endpoint's driver option: `net.ipv4.conf.IFNAME.NAME=VALUE`, several with commas between.
+#: The driver option of the endpoint: `net.ipv4.conf.IFNAME.NAME=VALUE`, separated by commas.
 ENDPOINT_OPTION = "com.docker.network.endpoint.sysctls"
 
 #: Docker calls the interface of a container's first endpoint eth0.
@@ -15,9 +15,9 @@ _WITHOUT_ITS_NAME = r"\1.IFNAME.\2"
 
 
 def of_endpoint(sysctls: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings of the first interface by their own names.
+    """Return the sysctls of the first interface.
 
-    A value with a comma cannot be written into the endpoint's option and is left out.
+    A value with a comma cannot be part of the endpoint's option and is left out.
     """
     return {
         name: value
@@ -27,7 +27,7 @@ def of_endpoint(sysctls: Mapping[str, str]) -> dict[str, str]:
 
 
 def driver_options(sysctls: Mapping[str, str]) -> dict[str, str]:
-    """Return the endpoint's driver options for settings of its interface."""
+    """Return the driver options of the endpoint for the sysctls of its interface."""
     if not sysctls:
         return {}
     written = (

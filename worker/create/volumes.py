@@ -1,4 +1,7 @@
-"""Volumes, binds, and the containers whose volumes are shared."""
+"""Volumes, bind mounts, and containers whose volumes are shared.
+
+Row numbers (A) refer to docs/parity.md.
+"""
 
 from worker.create.facts import DEFAULT_DOCKER_ROOT, Facts, is_below_docker
 from worker.create.fragment import Fragment, given
@@ -7,12 +10,12 @@ from worker.payload import Instance
 
 
 def volumes(instance: Instance, facts: Facts) -> Fragment:
-    """Anonymous volumes, binds, and volumes of other containers.
+    """Return anonymous volumes, bind mounts, and volumes of other containers.
 
     Shape:  Volumes {path: {}}, HostConfig.Binds `source:target:mode`, HostConfig.VolumesFrom ids.
     Errors: `PayloadError` for a text with an empty or a fourth part.
-    Source: A 6.6 to 6.9, 6.12. Binds are a list, so one source may be seen at two places;
-        containers that are not on this host are skipped.
+    Source: A 6.6 to 6.9, 6.12. Binds are a list, so one source may be mounted twice. Containers
+        that are not on this host are skipped.
     """
     anonymous: dict[str, dict[str, str]] = {}
     binds: list[str] = []
@@ -34,7 +37,7 @@ def volumes(instance: Instance, facts: Facts) -> Fragment:
 
 
 def named_volumes(instance: Instance) -> tuple[str, ...]:
-    """The volumes that the container mounts by name, each once."""
+    """Return the names of the volumes that the container mounts, without duplicates."""
     sources = (_parts(text) for text in instance.fields.data_volumes)
     return tuple(
         dict.fromkeys(source for source, *rest in sources if rest and not source.startswith("/"))
@@ -51,9 +54,9 @@ def _parts(text: str) -> list[str]:
 
 
 def _binds(source: str, rest: list[str], facts: Facts) -> list[str]:
-    """One bind; two when it is Docker's root folder and Docker's is elsewhere (A 6.11).
+    """Return one bind mount, or two for Docker's root folder if Docker uses another one (A 6.11).
 
-    What is looked for inside is then at the usual place and at the place that Docker itself names.
+    The container then finds the folder at the default path and at the path that Docker reports.
     """
     target, mode = rest[0], rest[1] if len(rest) > 1 else "rw"
     root = facts.docker_root.rstrip("/")

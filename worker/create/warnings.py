@@ -1,4 +1,7 @@
-"""Warnings about fields that the Engine accepts and does not apply."""
+"""Warnings about fields that the Engine accepts and does not apply.
+
+Row numbers (A, B) refer to docs/parity.md.
+"""
 
 from worker.create.facts import SIZE_LIMIT, Facts
 from worker.create.fields import GONE
@@ -8,13 +11,13 @@ _SHOWN_CHARACTERS = 40
 
 
 def create_warnings(instance: Instance, facts: Facts) -> tuple[str, ...]:
-    """Return one sentence for each field that the Engine will not apply to the new container.
+    """Return one sentence for each field that the Engine does not apply to the new container.
 
-    The sentences are for the reply: they name fields, and no values except sizes.
+    The sentences are part of the reply. They contain names of fields and no values except sizes.
     Source: A 4.19, B.1.
     """
     gone = [
-        f"{name} is ignored: Docker no longer has it"
+        f"{name} is ignored: Docker no longer supports it"
         for name in instance.fields.unread
         if name in GONE
     ]
@@ -26,5 +29,5 @@ def _size(instance: Instance, facts: Facts) -> tuple[str, ...]:
     if size is None or not facts.has_containerd_store:
         return ()
     shown = f"storageOpt.{SIZE_LIMIT} {size[:_SHOWN_CHARACTERS]}"
-    reason = "this host's Docker keeps images in containerd's store, which limits no size"
+    reason = "Docker on this host uses containerd's image store, which cannot limit the size"
     return (f"{shown} is not enforced: {reason}",)

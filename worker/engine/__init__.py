@@ -1,6 +1,6 @@
-"""The Docker edge: the only importer of `docker`, the only place that speaks the Engine's API.
+"""The Docker Engine: the only package that imports `docker` and calls the Engine's API.
 
-`client` holds the connection, `errors` turns every failure into one of ours, `containers`,
-`images` and `volumes` say what we ask of the Engine, `builds` builds one, and
-`pulls` and `single_flight` let all workers of a host share the work on an image.
+`client` makes the calls over `transport`, `errors` and `refusals` translate failures. `containers`,
+`removal`, `execs`, `images`, `builds` and `volumes` define the calls. `pulls` and `single_flight`
+share the work on an image between all workers of a host.
 """

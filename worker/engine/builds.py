@@ -1,4 +1,7 @@
-"""What we ask of the Engine to build an image, and its output as progress."""
+"""The call to the Engine that builds an image, and its output as progress.
+
+Row numbers (A) refer to docs/parity.md.
+"""
 
 import re
 import time
@@ -22,7 +25,7 @@ _SHOWN_CHARACTERS = 300
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    """The image's name, and the build options that an event may set (A 12.15)."""
+    """The name of the image, and the build options that an event may set (A 12.15)."""
 
     name: ImageReference
     dockerfile: str | None = None
@@ -31,7 +34,7 @@ class Recipe:
 
     @property
     def params(self) -> dict[str, str]:
-        """It as the Engine's parameters; containers in between always go."""
+        """The query parameters of the call; intermediate containers are always removed."""
         params = {"t": self.name.reference, "rm": "1"}
         if self.dockerfile:
             params["dockerfile"] = self.dockerfile
@@ -50,10 +53,10 @@ def build(
     *,
     idle_timeout_s: float,
 ) -> None:
-    """Build an image from a git url, which the Engine clones, or from a tar file.
+    """Build an image from a git URL, which the Engine clones, or from a tar file.
 
-    Errors: ImageBuildError with the build's own words (A 12.16), also when no line comes for
-    `idle_timeout_s`; EngineUnavailableError.
+    Errors: ImageBuildError with the message of the build (A 12.16), also after `idle_timeout_s`
+    without output; EngineUnavailableError.
     """
     began_s = heard_s = time.monotonic()
     output = _Output()
@@ -68,7 +71,7 @@ def build(
                 if output.error is not None:
                     break
                 if now_s - began_s > MOST_S:
-                    raise ImageBuildError(f"it takes over {MOST_S:g} s")
+                    raise ImageBuildError(f"not done after {MOST_S:g} s")
                 if now_s - heard_s >= idle_timeout_s:
                     raise ImageBuildError(silent)
     except EngineUnavailableError as error:
@@ -95,7 +98,7 @@ def _call(recipe: Recipe, origin: str | IO[bytes], idle_timeout_s: float) -> Cal
 
 
 class _Output:
-    """What a build has printed so far."""
+    """The output of a build so far."""
 
     def __init__(self) -> None:
         self.text = ""
@@ -108,10 +111,10 @@ class _Output:
 
     def read(self, line: Mapping[str, Any]) -> bool:
         """Read one line; return whether the build moved: output, or bytes of its base image."""
-        words = failure_in(line)
-        if words is not None:
-            said = " / ".join(self._last)
-            self.error = words + (f" (its last output: {said})" if said else "")
+        reason = failure_in(line)
+        if reason is not None:
+            output = " / ".join(self._last)
+            self.error = reason + (f" (last output: {output})" if output else "")
             return False
         if not line.get("stream"):
             self.is_step = False
@@ -131,5 +134,5 @@ class _Output:
 
 
 def _refusal(status: int, _words: str) -> type[EngineError] | None:
-    # 400, 404 and 500 carry the build's words: no Dockerfile, no such branch.
+    # 400, 404 and 500 contain the reason, such as a missing Dockerfile or branch.
     return None if status > 500 else ImageBuildError  # noqa: PLR2004 - HTTP's own number

@@ -1,12 +1,13 @@
-"""The connection to the Docker Engine: one pooled client per process, made when it is first needed.
+"""The connection to the Docker Engine: one pooled client per process, made at the first call.
 
-The client negotiates the API version, bounds the time of each kind of call and counts the calls.
-No call goes on after the deadline of the event that makes it (`transport`). The calls themselves
-are in `containers`, `images` and `volumes`.
+The client negotiates the API version, limits the time of each call and counts the calls. No call
+continues after the deadline of its event (`transport`). The calls themselves are defined in
+`containers`, `images` and `volumes`.
 
-The Engine may be down when the worker starts and whenever it likes: nothing connects before the
-first call, and after an outage the API version is negotiated anew, because dockerd may have been
-upgraded meanwhile.
+The Engine may be down at any time, also when the worker starts: nothing connects before the first
+call. After an outage the API version is negotiated again, because dockerd may have been upgraded.
+
+Row numbers (C) refer to docs/parity.md.
 """
 
 import os
@@ -29,11 +30,11 @@ from worker.engine.transport import docker_client
 from worker.errors import EngineError, EngineUnavailableError
 from worker.settings import WorkerSettings
 
-#: The newest API whose answers we know; a newer Engine is asked in this one.
+#: The newest supported API version; newer Engines are called with this one.
 NEWEST_API = (1, 52)
-#: The oldest one that has what `create` sends (Init, healthchecks, `State` in lists).
+#: The oldest version with all that `create` needs (Init, health checks, `State` in lists).
 OLDEST_API = (1, 25)
-#: Inspects and lists answer at once or not at all.
+#: Timeout of inspects and lists, which are quick unless the Engine hangs.
 READ_TIMEOUT_S = 20.0
 _CONNECT_TIMEOUT_S = 5.0
 _BAD_REQUEST = 400
@@ -41,7 +42,7 @@ _BAD_REQUEST = 400
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineVersion:
-    """What the Engine says of itself."""
+    """The version that the Engine reports."""
 
     version: str
     git_commit: str
@@ -50,31 +51,31 @@ class EngineVersion:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request to the Engine, and what a refusal of it means."""
+    """One request to the Engine, and the meaning of its refusals."""
 
     method: str
     path: str
     _: KW_ONLY
-    #: What it counts as, such as `container.create`.
+    #: The name under which it is counted, such as `container.create`.
     kind: str
-    #: What it is for, in the words of an error: `wanted to ...`.
+    #: Its purpose, for errors: `cannot <wanted>: ...`.
     wanted: str
     params: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, Any] | None = None
-    #: A file that is sent as it is instead of a body.
+    #: A file that is sent instead of a JSON body.
     upload: IO[bytes] | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    #: How long the Engine may be silent; an inspect's patience when not given.
+    #: How long the Engine may be silent; `Engine.read_timeout_s` by default.
     timeout_s: float | None = None
     refusal: Refusal | None = None
-    #: It changes a container, which this host may do only so often at once (C 26).
+    #: Whether it changes a container, which is limited per host (C 26), see `slots`.
     takes_slot: bool = False
 
 
 class Engine:
     """The Docker Engine of this host.
 
-    Thread-safe; a forked child makes its own connections.
+    Thread-safe. A forked child opens its own connections.
     """
 
     def __init__(self, settings: WorkerSettings) -> None:
@@ -89,47 +90,47 @@ class Engine:
 
     @property
     def calls(self) -> Counter[str]:
-        """How many calls were made so far, by kind, such as `container.create`."""
+        """The number of calls so far by kind, such as `container.create`."""
         with self._lock:
             return self._calls.copy()
 
     @property
     def api_version(self) -> tuple[int, int]:
-        """The API version in use; negotiated when it is not known yet."""
+        """The API version in use; negotiated if it is not known yet."""
         return _numbers(self._api or self._negotiate())
 
     def version(self, *, timeout_s: float | None = None) -> EngineVersion:
-        """The Engine's version, asked once per connection; kept over an outage for labels."""
+        """Return the version of the Engine; requested once, then kept during outages."""
         return self._version or self._ask_version(timeout_s or self.read_timeout_s)
 
     def facts(self, *, timeout_s: float) -> dict[str, Any]:
-        """What `docker info` tells: storage driver, operating system and the like."""
-        told: dict[str, Any] = self.run(
-            Call("GET", "/info", kind="info", wanted="ask for Docker's facts", timeout_s=timeout_s)
+        """Return `docker info`: storage driver, operating system and more."""
+        info: dict[str, Any] = self.run(
+            Call("GET", "/info", kind="info", wanted="get the Engine's info", timeout_s=timeout_s)
         )
-        return told
+        return info
 
     @property
     def read_timeout_s(self) -> float:
-        """How long an inspect or a list may take."""
+        """Timeout of an inspect or a list."""
         return min(READ_TIMEOUT_S, self._settings.engine_timeout_s)
 
     @property
     def work_timeout_s(self) -> float:
-        """How long a create, a start or a removal may take."""
+        """Timeout of a create, a start or a removal."""
         return self._settings.engine_timeout_s
 
     def run(self, call: Call) -> Any:  # noqa: ANN401 - the Engine's JSON
-        """One call to the Engine; its JSON, or None where it answers nothing.
+        """Make one call to the Engine; return its JSON, or None for an empty answer.
 
-        Errors: EngineUnavailableError; EngineError or what the call says of a refusal;
+        Errors: EngineUnavailableError; EngineError or the error that the call's `refusal` names;
         LockHeldError when the call needs a slot and none becomes free.
         """
         slot = self._slots.take(call.wanted) if call.takes_slot else nullcontext()
         with slot, engine_errors(call.wanted, call.refusal), self._watched():
             response = self._send(call)
             if _is_version_refusal(response) and self._settings.docker_api_version is None:
-                # dockerd was replaced by another version without an outage that we saw.
+                # dockerd was replaced by another version without a visible outage.
                 self._api = None
                 response = self._send(call)
             _raise_for_status(response)
@@ -144,9 +145,9 @@ class Engine:
 
     @contextmanager
     def stream(self, call: Call) -> Iterator[requests.Response]:
-        """An answer that is read as it comes; leaving it early makes the Engine stop the work.
+        """Yield an answer that is read as it arrives; closing it early cancels the work.
 
-        Errors: as `run`; also while the body is read, when nothing comes for the call's timeout.
+        Errors: as `run`; also while the body is read, after the timeout of the call without data.
         """
         with (
             engine_errors(call.wanted, call.refusal),
@@ -157,7 +158,7 @@ class Engine:
             yield response
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         with self._lock:
             client, self._client = self._client, None
         if client is not None:
@@ -196,14 +197,14 @@ class Engine:
         offered = self._ask_version(timeout_s or self.read_timeout_s).api_version
         if _numbers(offered) < OLDEST_API:
             raise EngineError(
-                f"wanted a Docker Engine that speaks API {_text(OLDEST_API)} or newer, found one "
-                f"that speaks {offered}; upgrade Docker on this host"
+                f"the Docker Engine of this host speaks API {offered}, but {_text(OLDEST_API)} or "
+                "newer is needed; upgrade Docker"
             )
         self._api = _text(min(_numbers(offered), NEWEST_API))
         return self._api
 
     def _ask_version(self, timeout_s: float) -> EngineVersion:
-        with engine_errors("ask for the Engine's version"):
+        with engine_errors("get the Engine's version"):
             client = self._counted("version")
             response = client.request(
                 "GET",
@@ -211,23 +212,23 @@ class Engine:
                 timeout=(min(_CONNECT_TIMEOUT_S, timeout_s), timeout_s),
             )
             _raise_for_status(response)
-            said = response.json()
+            found = response.json()
         try:
             self._version = EngineVersion(
-                version=said["Version"],
-                git_commit=said.get("GitCommit", ""),
-                api_version=said["ApiVersion"],
+                version=found["Version"],
+                git_commit=found.get("GitCommit", ""),
+                api_version=found["ApiVersion"],
             )
         except (KeyError, TypeError) as error:
             raise EngineUnavailableError(
-                f"wanted the Docker Engine's version from {self._settings.docker_host}, found "
-                "something else; is it Docker that listens there?"
+                f"{self._settings.docker_host} did not answer with a Docker version; check that "
+                "DOCKER_HOST points to a Docker Engine"
             ) from error
         return self._version
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
-        """Forget the negotiated version when the connection breaks: what returns may be newer."""
+        """Forget the negotiated version when the connection breaks: the Engine may be upgraded."""
         try:
             yield
         except requests.exceptions.ConnectionError:
@@ -244,7 +245,7 @@ class Engine:
 
 
 def segment(name: str) -> str:
-    """A name as one segment of the Engine's paths; cattle chose it, so it may hold anything."""
+    """Quote a name, which may contain any character, as one segment of a path."""
     return quote(name, safe="")
 
 
@@ -253,11 +254,11 @@ def _raise_for_status(response: requests.Response) -> None:
         response.raise_for_status()
     except requests.exceptions.HTTPError as error:
         try:
-            # It always raises; with something else when the answer's JSON is not the Engine's.
+            # Always raises; KeyError or TypeError if the body is not the Engine's JSON.
             docker.errors.create_api_error_from_http_exception(error)
         except (KeyError, TypeError):
-            said = response.text.strip()
-            raise docker.errors.APIError(str(error), response, said) from error
+            text = response.text.strip()
+            raise docker.errors.APIError(str(error), response, text) from error
 
 
 def _is_version_refusal(response: requests.Response) -> bool:
@@ -269,7 +270,7 @@ def _numbers(version: str) -> tuple[int, int]:
     try:
         return int(major), int(minor)
     except ValueError as error:
-        raise EngineError(f"wanted a Docker API version such as 1.44, found {version!r}") from error
+        raise EngineError(f"{version!r} is no Docker API version, such as 1.44") from error
 
 
 def _text(version: tuple[int, int]) -> str:

@@ -1,7 +1,7 @@
-"""The one place where the Docker SDK's, requests' and urllib3's exceptions become ours.
+"""Translate the exceptions of the Docker SDK, requests and urllib3 into our errors.
 
-A dead socket is not a `docker.errors.DockerException` but a `requests` one, and an error in the
-middle of a stream may be urllib3's: all three families are translated here, most specific first.
+A closed socket raises an exception of requests, and an error in the middle of a stream may be
+urllib3's. So all three families are translated here, most specific first.
 """
 
 import time
@@ -23,11 +23,12 @@ from worker.errors import (
     WorkerError,
 )
 
-#: What a call knows better than this table: status and the Engine's words -> our error, or None.
+#: The meaning of a refusal for one call: status and message (lower case) -> our error, or None for
+#: the translation below.
 Refusal = Callable[[int, str], type[EngineError] | None]
 
-#: Foreign class -> ours. Looked up along the class's own order of resolution, so that the most
-#: specific entry wins; a contract test holds it complete against `docker.errors`.
+#: Foreign class -> ours. The first class of the method resolution order with an entry decides. A
+#: contract test checks that all classes of `docker.errors` have one.
 TRANSLATIONS: Mapping[type[Exception], type[EngineError]] = MappingProxyType(
     {
         docker.errors.ImageNotFound: ImageMissingError,
@@ -60,19 +61,19 @@ _MOST_CAUSE_CHARACTERS = 200
 
 
 def translated(error: Exception) -> type[EngineError]:
-    """Our class for a foreign exception that is not an answer of the Engine's.
+    """Return our class for a foreign exception that is not an answer of the Engine.
 
-    Errors: KeyError for a class that is none of the three families.
+    Errors: KeyError for a class outside of the three families.
     """
     return next(TRANSLATIONS[kind] for kind in type(error).__mro__ if kind in TRANSLATIONS)
 
 
 @contextmanager
 def engine_errors(wanted: str, refusal: Refusal | None = None) -> Iterator[None]:
-    """Translate everything a call to the Engine may raise; `wanted` says what the call is to do.
+    """Translate all exceptions of a call to the Engine; `wanted` is the purpose of the call.
 
-    Errors: what `refusal` names for an answer; else EngineUnavailableError (no answer, no answer in
-    time, 5xx) or EngineError with the Engine's own words.
+    Errors: the error that `refusal` names; else EngineUnavailableError (no answer, timeout, 5xx) or
+    EngineError with the Engine's message.
     """
     began_s = time.monotonic()
     try:
@@ -102,16 +103,18 @@ def _refused(wanted: str, error: docker.errors.APIError, refusal: Refusal | None
 
 def _reason(error: Exception, took_s: float) -> str:
     if isinstance(error, requests.exceptions.Timeout) or _is_timeout(error):
-        return f"the Docker Engine did not answer in time ({took_s:.1f} s); does dockerd hang?"
+        return (
+            f"the Docker Engine did not answer within {took_s:.1f} s; check whether dockerd hangs"
+        )
     if isinstance(error, requests.exceptions.ConnectionError):
-        return f"the Docker Engine cannot be reached ({_root(error)}); is dockerd running?"
+        return f"the Docker Engine cannot be reached ({_root(error)}); check that dockerd runs"
     if isinstance(error, requests.exceptions.RequestException | urllib3.exceptions.HTTPError):
-        return f"the Docker Engine broke off ({_root(error)})"
+        return f"the Docker Engine closed the connection ({_root(error)})"
     return clipped(str(error), _MOST_WORDS)
 
 
 def _is_timeout(error: BaseException | None) -> bool:
-    """Return whether a wait for bytes ended it, also in the middle of an answer."""
+    """Return whether the cause is a timeout, also in the middle of an answer."""
     while error is not None:
         if isinstance(error, TimeoutError | urllib3.exceptions.ReadTimeoutError):
             return True
@@ -120,7 +123,7 @@ def _is_timeout(error: BaseException | None) -> bool:
 
 
 def _root(error: BaseException) -> str:
-    """The innermost cause's words: `No such file or directory` instead of four wrappers."""
+    """Return the message of the innermost cause: `No such file or directory`, without wrappers."""
     inner = error.__cause__ or error.__context__
     if inner is not None and inner is not error:
         return _root(inner)

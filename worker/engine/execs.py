@@ -1,4 +1,4 @@
-"""Running a program inside a container, with something on its standard input."""
+"""Run a program inside a container, with data on its standard input."""
 
 import socket
 import ssl
@@ -13,9 +13,9 @@ from worker import deadline
 from worker.engine.client import Call, Engine, segment
 from worker.errors import ContainerMissingError, EngineError, EngineUnavailableError, OperationError
 
-#: What is kept of each stream; the rest is read and thrown away.
+#: Maximum stored output of each stream; the rest is read and dropped.
 MOST_OUTPUT_BYTES = 256 * 1024
-#: An exec's exit code may be known a moment after its streams have ended.
+#: The exit code of an exec may be known only a moment after its streams ended.
 _EXIT_CODE_S = 2.0
 _FRAME = struct.Struct(">BxxxL")
 _STDOUT, _STDERR = 1, 2
@@ -23,7 +23,7 @@ _STDOUT, _STDERR = 1, 2
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Executed:
-    """How a program in a container ended and what it printed."""
+    """The exit code and the output of a program in a container."""
 
     exit_code: int
     stdout: str
@@ -35,7 +35,7 @@ def execute(
 ) -> Executed:
     """Run a program in a running container, as its user, with its environment.
 
-    Errors: OperationError when it does not end in time (the Engine cannot kill it);
+    Errors: OperationError when the program does not end in time (the Engine cannot kill it);
     ContainerMissingError; EngineError when the container does not run.
     """
     timeout_s = min(timeout_s, deadline.left_s())
@@ -62,7 +62,7 @@ def execute(
         streams = _converse(engine, exec_id, stdin, what, deadline_s)
     except TimeoutError as error:
         raise OperationError(
-            f"wanted to {what}: it did not end within {timeout_s:g} s; it may still run there"
+            f"cannot {what}: it did not end within {timeout_s:g} s and may still run"
         ) from error
     return Executed(
         exit_code=_exit_code(engine, exec_id, what),
@@ -74,7 +74,7 @@ def execute(
 def _converse(
     engine: Engine, exec_id: str, stdin: bytes, what: str, deadline_s: float
 ) -> dict[int, bytearray]:
-    """Write the input and read both outputs, at the same time: either side may be slow."""
+    """Write the input and read both outputs at the same time, because either side may be slow."""
     start = Call(
         "POST",
         f"/exec/{segment(exec_id)}/start",
@@ -86,13 +86,13 @@ def _converse(
     )
     streams = {_STDOUT: bytearray(), _STDERR: bytearray()}
     with engine.stream(start) as response:
-        # The only way to the raw connection: neither requests nor urllib3 knows of upgrades.
+        # Private attributes, because neither requests nor urllib3 supports upgraded connections.
         raw: Any = response.raw
         connection: socket.socket = raw._fp.fp.raw._sock  # noqa: SLF001
         if isinstance(connection, ssl.SSLSocket):
             raise EngineError(
-                f"wanted to {what}: over TLS the end of its input cannot be told to the Engine; "
-                "give the worker the Engine's unix socket"
+                f"cannot {what}: over TLS the end of its input cannot be signaled to the Engine; "
+                "connect the worker to the Engine's unix socket"
             )
         writer = threading.Thread(target=_write, args=(connection, stdin), daemon=True)
         writer.start()
@@ -103,7 +103,7 @@ def _converse(
         except TimeoutError:
             raise
         except OSError as error:
-            raise EngineUnavailableError(f"wanted to {what}: {error.strerror}") from error
+            raise EngineUnavailableError(f"cannot {what}: {error.strerror}") from error
         finally:
             _hang_up(connection)
             writer.join(1)
@@ -115,7 +115,7 @@ def _write(connection: socket.socket, content: bytes) -> None:
         connection.sendall(content)
         connection.shutdown(socket.SHUT_WR)
     except OSError:
-        # It ended without reading everything; its exit code says whether that was right.
+        # The program ended without reading all its input; its exit code tells whether it failed.
         return
 
 
@@ -127,7 +127,7 @@ def _hang_up(connection: socket.socket) -> None:
 
 
 def _frames(connection: socket.socket, deadline_s: float) -> Iterator[tuple[int, bytes]]:
-    """The Engine's frames: a head with the stream's number and the length, then the content."""
+    """Yield the Engine's frames, each the number of its stream and data."""
     while True:
         head = _exactly(connection, _FRAME.size, deadline_s)
         if len(head) < _FRAME.size:
@@ -168,7 +168,7 @@ def _exit_code(engine: Engine, exec_id: str, what: str) -> int:
         if not found.get("Running") and found.get("ExitCode") is not None:
             return int(found["ExitCode"])
         if time.monotonic() >= deadline_s:
-            raise OperationError(f"wanted to {what}: its output ended, the program did not")
+            raise OperationError(f"cannot {what}: its output ended, but the program did not")
         time.sleep(0.02)
 
 

@@ -1,6 +1,8 @@
-"""Calls to the Engine about images.
+"""The calls to the Engine about images.
 
-`pulls` decides who pulls, because all workers of the host share a pull.
+`pulls` decides which worker pulls, because all workers of the host share a pull.
+
+Row numbers (A, C, W) refer to docs/parity.md.
 """
 
 import base64
@@ -23,10 +25,10 @@ from worker.image_reference import ImageReference
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Credential:
-    """An account of the image's registry; the password never shows in a representation.
+    """An account at the registry of an image; its representation has no password.
 
-    `server_address` is the registry as `ImageReference.server_address` has it. Engines with the
-    containerd image store ignore a credential whose address is not the registry of the image.
+    `server_address` is `ImageReference.server_address`. Engines with the containerd image store
+    ignore a credential with another address.
     """
 
     username: str
@@ -36,15 +38,15 @@ class Credential:
     @property
     def header(self) -> str:
         """The value of `X-Registry-Auth` (A 12.5, W 11)."""
-        said = {
+        account = {
             "username": self.username,
             "password": self.password,
             "serveraddress": self.server_address,
         }
-        return base64.urlsafe_b64encode(json.dumps(said).encode()).decode()
+        return base64.urlsafe_b64encode(json.dumps(account).encode()).decode()
 
     def scrub(self, text: str) -> str:
-        """The text without this credential's secrets, should a registry quote them back."""
+        """Return the text without the secrets of the credential, which a registry may quote."""
         for secret in (self.header, self.password):
             if secret:
                 text = text.replace(secret, "***")
@@ -65,7 +67,7 @@ def present(engine: Engine, name: ImageReference) -> dict[str, Any] | None:
 
 
 def tag(engine: Engine, name: ImageReference, *, repository: str, tag: str) -> None:
-    """Give the image one more name; a tag that stood elsewhere moves (A 11.14).
+    """Add a tag to the image; an existing tag moves from another image (A 11.14).
 
     Errors: ImageMissingError.
     """
@@ -101,9 +103,9 @@ def remove(engine: Engine, name: ImageReference) -> None:
 def pull_stream(
     engine: Engine, name: ImageReference, credential: Credential | None, *, idle_timeout_s: float
 ) -> Iterator[Iterator[Mapping[str, Any]]]:
-    """Start a pull and give its progress lines as they come; leaving early cancels it.
+    """Start a pull and yield its progress lines as they arrive; closing it early cancels the pull.
 
-    Errors: ImagePullError when the Engine refuses at once.
+    Errors: ImagePullError when the Engine refuses the pull immediately.
     """
     with engine.stream(
         Call(
@@ -129,5 +131,5 @@ def _remove_refusal(status: int, _words: str) -> type[EngineError] | None:
 
 
 def _pull_refusal(status: int, _words: str) -> type[EngineError] | None:
-    # 404, 401, 403 and also 500 carry the registry's words; a proxy's 502 and 503 do not.
+    # 401, 403, 404 and also 500 contain the message of the registry; 502 and 503 are a proxy's.
     return None if status > 500 else ImagePullError  # noqa: PLR2004 - HTTP's own number

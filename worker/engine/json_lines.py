@@ -1,4 +1,7 @@
-"""The Engine's answers that come line by line: pulls and builds."""
+"""Answers of the Engine that are streams of JSON lines: pulls and builds.
+
+Row numbers (A, W) refer to docs/parity.md.
+"""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -10,9 +13,9 @@ _MOST_CHARACTERS = 2000
 
 
 def json_lines(response: requests.Response) -> Iterator[Mapping[str, Any]]:
-    """Yield the JSON objects of a stream; lines that are no JSON objects are left out (A 12.8)."""
+    """Yield the JSON objects of a stream; skip lines that are no JSON objects (A 12.8)."""
     rest = b""
-    # A chunk is handed on as it arrives: the Engine flushes line by line.
+    # Chunks are processed as they arrive: the Engine flushes line by line.
     for chunk in response.iter_content(chunk_size=None):
         *whole, rest = (rest + chunk).split(b"\n")
         for line in whole:
@@ -21,7 +24,7 @@ def json_lines(response: requests.Response) -> Iterator[Mapping[str, Any]]:
 
 
 def failure_in(line: Mapping[str, Any]) -> str | None:
-    """Return the reason of a line that reports a failure, None for other lines.
+    """Return the reason in a line that reports a failure; None for other lines.
 
     Engines write the reason into `error`, `errorDetail.message` or both; `error` is deprecated and
     may be empty or absent beside `errorDetail` (W 20).

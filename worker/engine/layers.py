@@ -1,4 +1,7 @@
-"""How far a pull is, read from the Engine's progress lines."""
+"""The progress of a pull, computed from the Engine's progress lines.
+
+Row numbers (A) refer to docs/parity.md.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,8 +9,8 @@ from typing import Any
 
 from worker.engine.progress import MOST_UNFINISHED_PERCENT
 
-#: How much of a layer's work is done when its status is this; the pair says from where to where
-#: its own bytes carry it. What is no layer's status (`Digest: ...`) is not in it.
+#: The share of a layer's work that is done at the beginning and at the end of a status. Texts that
+#: are no status of a layer (`Digest: ...`) are not listed.
 _SHARE: Mapping[str, tuple[float, float]] = {
     "Pulling fs layer": (0.0, 0.0),
     "Waiting": (0.0, 0.0),
@@ -17,19 +20,19 @@ _SHARE: Mapping[str, tuple[float, float]] = {
     "Extracting": (0.7, 1.0),
     "Pull complete": (1.0, 1.0),
 }
-#: A layer that another image brought: nothing of it is part of this pull.
+#: A layer that another image brought and that is not part of this pull.
 _NOT_PULLED = "Already exists"
 
 
 @dataclass(slots=True)
 class _Layer:
     size_bytes: int = 0
-    #: Done of its work, 0 to 1.
+    #: The share of its work that is done, 0 to 1.
     share: float = 0.0
 
 
 class Layers:
-    """The state of a pull: a sentence and a percentage of all bytes that never falls."""
+    """The progress of a pull: a text, and a percentage of all bytes that never falls."""
 
     def __init__(self) -> None:
         self.text = ""
@@ -38,7 +41,7 @@ class Layers:
         self._seen: dict[str, tuple[str, int]] = {}
 
     def read(self, line: Mapping[str, Any]) -> bool:
-        """Read one line; return whether the pull moved: a new status, or more bytes (A 12.8)."""
+        """Read one line; return whether it has a new status or more bytes (A 12.8)."""
         status = str(line.get("status") or "")
         layer_id = str(line.get("id") or "")
         if not status:
@@ -62,7 +65,7 @@ class Layers:
         self.percent = max(self.percent or 0, min(self._percent_now(), MOST_UNFINISHED_PERCENT))
 
     def _percent_now(self) -> int:
-        """Percent of all bytes; a layer of unknown size counts as the mean of the others."""
+        """Return the percentage of all bytes; a layer of unknown size counts as the mean."""
         sizes = [layer.size_bytes for layer in self._layers.values() if layer.size_bytes]
         mean = sum(sizes) / len(sizes) if sizes else 1.0
         weights = [layer.size_bytes or mean for layer in self._layers.values()]

@@ -1,4 +1,7 @@
-"""One pull per image at a time on this host, shared by all who want the image (`single_flight`)."""
+"""Pull images, one pull per image at a time on this host (`single_flight`).
+
+Row numbers (A, C) refer to docs/parity.md.
+"""
 
 import hashlib
 import time
@@ -39,11 +42,11 @@ class Pulls:
         *,
         even_if_present: bool = False,
     ) -> dict[str, Any]:
-        """The image's inspect once it is here, pulled by us or by whoever pulls it already.
+        """Return the inspect of an image once this caller or another one has pulled it.
 
-        With `even_if_present` only a pull that ended after this call began will do.
-        Errors: ImagePullError with the registry's words; EngineUnavailableError; LockHeldError
-        when whoever pulls it does not get on.
+        With `even_if_present` only a pull that ended after this call began counts.
+        Errors: ImagePullError with the message of the registry; EngineUnavailableError;
+        LockHeldError when the pull of another caller makes no progress.
         """
         job = Job(
             key=f"pull:{name}",
@@ -58,7 +61,7 @@ class Pulls:
     def _pull(
         self, name: ImageReference, credential: Credential | None, progress: SharedProgress
     ) -> dict[str, Any]:
-        """Pull; the stream's end proves nothing: only an image that is here is a success (C 25)."""
+        """Pull; only a present image is a success, not the end of the stream (C 25)."""
         self._try_with_and_without(name, credential, progress)
         found = images.present(self._engine, name)
         if found is None:
@@ -68,7 +71,7 @@ class Pulls:
     def _try_with_and_without(
         self, name: ImageReference, credential: Credential | None, progress: SharedProgress
     ) -> None:
-        """A wrong credential must not bar a public image: the second try goes without (A 12.5)."""
+        """Pull; if the credential is refused, try without it: the image may be public (A 12.5)."""
         refused = self._stream(name, credential, progress)
         if refused is None:
             return
@@ -93,9 +96,9 @@ class Pulls:
     def _stream(
         self, name: ImageReference, credential: Credential | None, progress: SharedProgress
     ) -> str | None:
-        """Pull once; the first error's words, None when there was none (A 12.9, C 25).
+        """Pull once; return the first error message, or None on success (A 12.9, C 25).
 
-        Errors: ImagePullError when nothing moves for too long (A 12.11, C 21), or it never ends.
+        Errors: ImagePullError when the pull makes no progress (A 12.11, C 21) or takes too long.
         """
         layers = Layers()
         began_s = moved_s = time.monotonic()
@@ -114,12 +117,12 @@ class Pulls:
                     elif self._stalled(moved_s):
                         break
                     if time.monotonic() - began_s > MOST_S:
-                        ended = f"it takes over {MOST_S:g} s"
+                        ended = f"not done after {MOST_S:g} s"
                         break
                 else:
                     return None
         except EngineUnavailableError:
-            # A silent stream ends by the call's own patience: that is the stall we look for.
+            # The read timeout of a silent stream is a stall, other errors are not.
             if not self._stalled(moved_s):
                 raise
         except ImagePullError as error:
@@ -131,7 +134,7 @@ class Pulls:
 
 
 def _account(credential: Credential | None) -> str:
-    """Tells credentials apart; far too short to try passwords against."""
+    """Return a hash that differs between credentials, too short to test passwords against."""
     if credential is None:
         return ""
     return hashlib.blake2b(credential.header.encode(), digest_size=4).hexdigest()

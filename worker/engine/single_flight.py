@@ -17,6 +17,8 @@ at some point, and the event that cattle sends next finds the image.
 is a short hash of the credential, so that a wrong password of one user fails no other user's pull.
 An error also answers callers that come a few seconds later (C 17). A lost file costs a repetition
 of the work.
+
+Row numbers (C, W) refer to docs/parity.md.
 """
 
 import json

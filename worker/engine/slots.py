@@ -1,7 +1,9 @@
-"""How many calls may change the Engine's containers at once on this host, over all its workers.
+"""Limit the calls that change containers at once on this host, across all its workers.
 
-Engines on devicemapper hang under parallel creates and removals (C 26); others can be spared. A
-slot is a kernel lock, so that one whose holder was killed is free at once.
+Engines on devicemapper hang under parallel creates and removals (C 26); others can be relieved. A
+slot is a kernel lock, which is released when its holder is killed.
+
+Row numbers (C) refer to docs/parity.md.
 """
 
 import threading
@@ -21,14 +23,14 @@ class Slots:
 
     def __init__(self, settings: WorkerSettings, storage_driver: Callable[[], str]) -> None:
         self._locks = Locks(settings.lock_dir, wait_s=settings.lock_wait_s)
-        # Waiting for a turn is part of the call's own patience.
+        # A call waits for a slot as long as for the Engine.
         self._wait_s = settings.engine_timeout_s
         self._storage_driver = storage_driver
         self._asking = threading.Lock()
         self._limit = settings.engine_concurrency or None
 
     def take(self, wanted: str) -> AbstractContextManager[object]:
-        """Hold a slot for one call; nothing is held, and nothing costs, where there is no limit.
+        """Hold a slot for one call; a no-op without a limit.
 
         Errors: LockHeldError when no slot becomes free; EngineUnavailableError when the Engine
         cannot be asked for its storage driver.
@@ -36,12 +38,12 @@ class Slots:
         limit = self._limit if self._limit is not None else self._ask()
         if not limit:
             return nullcontext()
-        reason = f"cannot {wanted}: all {limit} slots for work on containers stay taken"
+        reason = f"cannot {wanted}: all {limit} slots for container changes are in use"
         names = [f"engine-slot:{number}" for number in range(limit)]
         return self._locks.hold_one_of(names, reason, wait_s=self._wait_s)
 
     def _ask(self) -> int:
-        """The limit that the storage driver needs; asked once, since dockerd's data hang on it."""
+        """Return the limit that the storage driver needs; requested once, as it never changes."""
         with self._asking:
             if self._limit is None:
                 serial = self._storage_driver() == _SERIAL_DRIVER

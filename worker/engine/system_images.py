@@ -1,4 +1,7 @@
-"""Which images of this host work for cattle itself: a label on the image says so."""
+"""The system images of this host: images whose label names their role in cattle.
+
+Row numbers (A) refer to docs/parity.md.
+"""
 
 import json
 import threading
@@ -8,19 +11,19 @@ import weakref
 from worker.create.labels import SYSTEM as LABEL
 from worker.engine.client import Call, Engine
 
-#: Such images come with a new version of cattle, not with every container.
+#: System images change with the version of cattle, not with every container.
 REFRESH_S = 60.0
 
 _lock = threading.Lock()
-#: What each Engine said last, and when.
+#: The last answer of each Engine, and its time.
 _known: "weakref.WeakKeyDictionary[Engine, tuple[float, dict[str, str]]]"
 _known = weakref.WeakKeyDictionary()
 
 
 def system_images(engine: Engine, *, timeout_s: float) -> dict[str, str]:
-    """What each image does for cattle, by the names containers are listed with (A 12.19).
+    """Return the role of each system image by the names under which containers list it (A 12.19).
 
-    Asked anew once a minute.
+    The Engine is asked at most once a minute.
     Errors: EngineError.
     """
     with _lock:
@@ -32,7 +35,7 @@ def system_images(engine: Engine, *, timeout_s: float) -> dict[str, str]:
             "GET",
             "/images/json",
             kind="image.list",
-            wanted="list the images that work for cattle",
+            wanted="list the system images",
             params={"filters": json.dumps({"label": [LABEL]})},
             timeout_s=timeout_s,
         )

@@ -1,8 +1,8 @@
-"""Connections to the Engine whose every wait ends with the event that makes the call.
+"""Connections to the Engine whose reads and writes end at the deadline of the event.
 
-A read timeout bounds the silence between two bytes, not a whole answer. So each read here waits no
-longer than the call's read timeout, and no longer than the time that is left for the event
-(`worker.deadline`). Progress may prolong that time while a read waits.
+A read timeout limits the silence between two bytes, not the whole answer. So each read waits at
+most for the read timeout of the call and for the time left for the event (`worker.deadline`).
+Progress reports may extend that time while a read waits.
 """
 
 import http.client
@@ -38,7 +38,7 @@ class _Reader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any writable buffer
-        """Read what comes first; TimeoutError when nothing comes in time."""
+        """Read the next bytes. Errors: TimeoutError when none arrive in time."""
         silence_s = self._sock.gettimeout()
         patience_s = math.inf if silence_s is None else silence_s
         began_s = time.monotonic()
@@ -48,7 +48,7 @@ class _Reader(io.RawIOBase):
                 if left_s <= 0:
                     raise TimeoutError("timed out")
                 self._sock.settimeout(None if left_s == math.inf else left_s)
-                # Progress may have moved the deadline during the wait.
+                # A progress report may have moved the deadline during the wait.
                 with suppress(TimeoutError):
                     return self._sock.recv_into(buffer)
         finally:
@@ -56,7 +56,7 @@ class _Reader(io.RawIOBase):
                 self._sock.settimeout(silence_s)
 
     def close(self) -> None:
-        """Give the socket back to its connection."""
+        """Return the socket to its connection."""
         if not self.closed:
             self._close()
         super().close()
@@ -70,7 +70,7 @@ class _Answer(http.client.HTTPResponse):
 
 
 class _Bounded:
-    """A mix-in for connections: reads and writes end with the event."""
+    """A mix-in for connections: writes end at the deadline of the event."""
 
     sock: socket.socket | None
 
@@ -88,7 +88,7 @@ class _UnixConnection(_Bounded, UnixHTTPConnection):
     response_class = _Answer
 
     def connect(self) -> None:
-        """Connect; the SDK's own would leave the socket of a failed connect open."""
+        """Connect; unlike the SDK's method, close the socket if that fails."""
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.settimeout(self.timeout)
         try:
@@ -134,7 +134,7 @@ class UnixAdapter(UnixHTTPAdapter):
         url: bytes | str,
         proxies: object = None,  # noqa: ARG002 - requests' signature
     ) -> _UnixPool:
-        """Return the pool of the socket; there are no proxies on the way to one."""
+        """Return the pool of the socket; proxies do not apply."""
         with self.pools.lock:
             pool: _UnixPool | None = self.pools.get(url)
             if pool is None:
@@ -153,11 +153,11 @@ class TcpAdapter(HTTPAdapter):
 
 
 def docker_client(settings: WorkerSettings, api_version: str) -> docker.APIClient:
-    """Make the pooled client of one process; nothing connects yet.
+    """Make the pooled client of one process; it does not connect yet.
 
-    `api_version` only keeps the SDK from asking: our urls name the version themselves.
+    `api_version` only keeps the SDK from requesting it: our URLs contain the version.
     """
-    # Every slot of every lane may call at once, and each may wait in a pull besides.
+    # Every slot of every lane may make a call at once, and control slots several.
     slots = settings.concurrency + settings.images_concurrency + settings.control_concurrency * 4
     client = docker.APIClient(
         base_url=settings.docker_host,
@@ -172,14 +172,13 @@ def docker_client(settings: WorkerSettings, api_version: str) -> docker.APIClien
         client.mount("http+docker://", adapter)
     elif client.base_url.startswith("http"):
         client.mount(client.base_url, TcpAdapter(pool_connections=1, pool_maxsize=slots))
-    # No proxy is on the way to the Engine, and .netrc holds nothing for it: not looking saves
-    # reading both at every call.
+    # Proxies and .netrc do not apply to the Engine; this saves reading them at every call.
     client.trust_env = False
     return client
 
 
 def _tls(settings: WorkerSettings) -> TLSConfig | None:
-    """Return TLS as the docker command does it: either variable asks for it, one asks to verify."""
+    """Return the TLS configuration as the docker command does: either variable enables TLS."""
     if not settings.docker_tls_verify and settings.docker_cert_path is None:
         return None
     folder = settings.docker_cert_path or Path.home() / ".docker"

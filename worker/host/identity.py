@@ -2,6 +2,8 @@
 
 A uuid that is not configured is generated once and stored in the state folder. All workers of a
 host share the file, so it is written atomically and the first writer wins.
+
+Row numbers (A, C) refer to docs/parity.md.
 """
 
 import os

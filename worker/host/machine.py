@@ -2,6 +2,8 @@
 
 Their shapes are python-agent's. They are read from /proc and by psutil for each ping. A part that
 cannot be read is `{}`, never an error (A 15.1). Facts that only the Engine knows are parameters.
+
+Row numbers (A, B) refer to docs/parity.md.
 """
 
 import json

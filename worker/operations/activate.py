@@ -3,6 +3,8 @@
 Only the current state of the container decides: a running one is reported, a stopped one is
 started, a missing one is created and started. A try that was killed at any point is completed by
 the next try, which finds the container by its label (A.3, C 13, C 14).
+
+Row numbers (A, C) refer to docs/parity.md.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,7 @@
-"""Build an image from a git URL or a tar file instead of pulling it (A 12.12 to 12.16)."""
+"""Build an image from a git URL or a tar file instead of pulling it (A 12.12 to 12.16).
+
+Row numbers (A) refer to docs/parity.md.
+"""
 
 import hashlib
 from functools import partial

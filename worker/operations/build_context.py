@@ -1,6 +1,8 @@
 """Download the tar file of a build, with limits on size, time and redirects.
 
 The file in `CATTLE_BUILD_DIR` has no name, so that the kernel frees it when the worker is killed.
+
+Row numbers (A) refer to docs/parity.md.
 """
 
 import time

@@ -2,7 +2,10 @@
 
 The URL of a build comes from a user. Only http, https and git's own protocol are allowed, no
 link-local addresses (where clouds serve secrets), and if `WORKER_BUILD_HOSTS` is set only its
-hosts. A host name may resolve to another address after the check; to be sure, set `WORKER_BUILD_HOSTS`.
+hosts. A host name may resolve to another address after the check; `WORKER_BUILD_HOSTS` prevents
+that.
+
+Row numbers (A) refer to docs/parity.md.
 """
 
 import ipaddress

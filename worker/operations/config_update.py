@@ -1,8 +1,10 @@
 """`config.update`: update configuration items of cattle on this host.
 
 The items are files and programs of the server for the old agent, so nothing runs unless the
-operator configured a script. Items that do not run are listed in the reply's `upToDate`, and the bridge
-reports them to cattle before it replies. Otherwise cattle would repeat the event for ever.
+operator configured a script. Items that do not run are listed in the reply's `upToDate`, and the
+bridge reports them to cattle before it replies. Otherwise cattle would repeat the event for ever.
+
+Row numbers (A) refer to docs/parity.md.
 """
 
 import os

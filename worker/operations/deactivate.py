@@ -1,4 +1,7 @@
-"""`compute.instance.deactivate`: stop the container of an instance."""
+"""`compute.instance.deactivate`: stop the container of an instance.
+
+Row numbers (A) refer to docs/parity.md.
+"""
 
 from functools import partial
 from typing import Any

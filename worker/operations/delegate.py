@@ -2,6 +2,8 @@
 
 A script with the name of the inner event runs in the container, with the inner event on its
 standard input. The bridge builds the reply, which contains the reply to the inner event.
+
+Row numbers (A) refer to docs/parity.md.
 """
 
 import json

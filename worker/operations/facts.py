@@ -1,4 +1,7 @@
-"""Look up the facts that the create body of an instance needs, and no others."""
+"""Look up the facts that the create body of an instance needs, and no others.
+
+Row numbers (A) refer to docs/parity.md.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,6 +1,8 @@
 """`compute.instance.force.stop`: stop a running container whose instance cattle has removed.
 
 The event has only a Docker id, no instance, and needs no reply (A 11.8).
+
+Row numbers (A) refer to docs/parity.md.
 """
 
 from typing import Any

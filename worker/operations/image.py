@@ -1,4 +1,7 @@
-"""`storage.image.activate`: pull or build an image."""
+"""`storage.image.activate`: pull or build an image.
+
+Row numbers (A) refer to docs/parity.md.
+"""
 
 from typing import Any
 

@@ -1,4 +1,7 @@
-"""Pull or build an image, for activate, pull and image events."""
+"""Pull or build an image, for activate, pull and image events.
+
+Row numbers (A, C, W) refer to docs/parity.md.
+"""
 
 from typing import Any
 

@@ -1,4 +1,7 @@
-"""`compute.instance.inspect`: the Engine's inspect of one container."""
+"""`compute.instance.inspect`: the Engine's inspect of one container.
+
+Row numbers (A) refer to docs/parity.md.
+"""
 
 from typing import Any
 

@@ -3,6 +3,8 @@
 A ping always gets a quick reply, because cattle considers a host without one dead. Facts that are
 not available in time are left out. The container list is complete and made after the ping arrived,
 or it is left out: cattle destroys instances that are missing from a list (A 14.12).
+
+Row numbers (A, B) refer to docs/parity.md.
 """
 
 import ipaddress

@@ -1,4 +1,7 @@
-"""Protect the containers of cowpoke itself from events of cattle (parity B.6, C 18)."""
+"""Protect the containers of cowpoke itself from events of cattle (parity B.6, C 18).
+
+Row numbers (B, C) refer to docs/parity.md.
+"""
 
 import functools
 import re

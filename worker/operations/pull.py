@@ -2,6 +2,8 @@
 
 The first event pulls the image and adds a temporary second tag, so that an incomplete round leaves
 the old image in use. The second event (`complete`) removes the temporary tag.
+
+Row numbers (A) refer to docs/parity.md.
 """
 
 from dataclasses import replace

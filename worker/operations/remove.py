@@ -1,4 +1,7 @@
-"""`compute.instance.remove`: remove the container of an instance."""
+"""`compute.instance.remove`: remove the container of an instance.
+
+Row numbers (A) refer to docs/parity.md.
+"""
 
 from typing import Any
 

@@ -1,4 +1,7 @@
-"""`storage.volume.activate`, `.deactivate` and `.remove`: volumes in Docker (A.13)."""
+"""`storage.volume.activate`, `.deactivate` and `.remove`: volumes in Docker (A.13).
+
+Row numbers (A, C) refer to docs/parity.md.
+"""
 
 import shutil
 from pathlib import Path

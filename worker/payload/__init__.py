@@ -1,7 +1,7 @@
-"""Frozen views of what cattle sends: an event's `data`, parsed once, refused with a reason.
+"""Frozen models of the events' `data`, parsed once.
 
-Each entry function takes the event's `data` and returns a value or raises `PayloadError`; nothing
-behind them ever indexes cattle's JSON. This package knows neither Docker nor Celery.
+Each `*_of` function takes the `data` of an event and returns a model or raises `PayloadError`. No
+other code reads cattle's JSON. This package depends neither on Docker nor on Celery.
 """
 
 from worker.payload.base import Payload

@@ -1,8 +1,10 @@
-"""How cattle's JSON is read: camelCase, unknown keys ignored, null means absent, types forgiving.
+"""Read cattle's JSON: camelCase, unknown keys are ignored, null means absent, types are lenient.
 
-Forgiving means that what cattle's many versions wrote in different types is read the same (ids and
-ports as text or number, a missing list as null or `{}`); it never means guessing. What cannot be
-read becomes one `PayloadError` that names each field and what was found there.
+Lenient means that the different types of cattle's versions are read alike: ids and ports as text or
+number, a missing list as null or `{}`. Nothing is guessed. All unreadable fields are named in one
+`PayloadError`, each with the value found.
+
+Row numbers (A) refer to docs/parity.md.
 """
 
 import re
@@ -23,7 +25,7 @@ from pydantic_core import ErrorDetails
 from cowpoke.secrets import is_below_secret
 from worker.errors import PayloadError
 
-#: What the Engine can hold in a number.
+#: The largest number of the Engine.
 INT64_MAX = 2**63 - 1
 
 _SHOWN_CHARACTERS = 40
@@ -31,7 +33,7 @@ _WHOLE = re.compile(r"[+-]?[0-9]{1,19}")
 
 
 class Payload(BaseModel):
-    """A frozen view of one JSON object of cattle's."""
+    """A frozen model of one JSON object of cattle."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -61,19 +63,19 @@ def _text_or_empty(value: object) -> object:
 
 
 def _whole(value: object) -> object:
-    """Read 8080 and "8080" the same; blank text is absent; anything else is an error."""
+    """Read 8080 and "8080" alike; blank text is absent; other values are errors."""
     if isinstance(value, str):
         if not value.strip():
             return None
         if not _WHOLE.fullmatch(value.strip()):
-            raise ValueError("wanted a whole number")
+            raise ValueError("must be a whole number")
         value = int(value)
     elif isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | None):
-        raise ValueError("wanted a whole number")  # noqa: TRY004 - pydantic reports ValueError only
+        raise ValueError("must be a whole number")  # noqa: TRY004 - pydantic reports ValueError only
     if value is not None and abs(value) > INT64_MAX:
-        raise ValueError("wanted a number of at most 64 bits")
+        raise ValueError("must be a number of at most 64 bits")
     return value
 
 
@@ -82,7 +84,7 @@ def _only_true(value: object) -> bool:
 
 
 def _listed(value: object) -> object:
-    """Leave nulls out of a list; an empty object is how some servers write an empty list."""
+    """Drop nulls from a list; some servers write an empty list as an empty object."""
     if isinstance(value, Mapping) and not value:
         return ()
     if isinstance(value, list | tuple):
@@ -105,48 +107,48 @@ def _map_or_empty(value: object) -> object:
 
 
 def _words(value: object) -> str | tuple[str, ...]:
-    """Keep a command as it came: text is split or not by the rule that uses it."""
+    """Keep a command as text or as words; the rule that uses it splits the text."""
     if isinstance(value, str):
         return value
     if isinstance(value, list | tuple):
         words = tuple(_text(word) for word in value if word is not None)
         if all(isinstance(word, str) for word in words):
             return tuple(str(word) for word in words)
-    raise ValueError("wanted a text or a list of texts")
+    raise ValueError("must be a text or a list of texts")
 
 
 Text = Annotated[str, BeforeValidator(_text)]
-#: Put before the type of a number that may be absent, where it has bounds.
+#: For the type of an optional number with bounds.
 WHOLE = BeforeValidator(_whole)
-#: A number that may be absent.
+#: An optional number.
 Whole = Annotated[int | None, WHOLE]
-#: A number that must be there.
+#: A required number.
 NeededWhole = Annotated[int, WHOLE]
-#: Only JSON's true is true (A 4.25); None is "cattle did not say".
+#: Only JSON's true is true (A 4.25); None means absent.
 Flag = Annotated[bool | None, BeforeValidator(_only_true)]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(_texts)]
 TextMap = Annotated[
     Mapping[str, Annotated[str, BeforeValidator(_text_or_empty)]], BeforeValidator(_mapped)
 ]
-#: The same where other versions of cattle keep something else under the key.
+#: The same, for keys that have another type in other versions of cattle.
 OptionalTextMap = Annotated[TextMap, BeforeValidator(_map_or_empty)]
-#: A variable of the environment may be null: it is set without a value.
+#: Environment variables; null sets a variable without a value.
 Environment = Annotated[
     Mapping[str, Annotated[str | None, BeforeValidator(_text)]], BeforeValidator(_mapped)
 ]
 Words = Annotated[str | tuple[str, ...] | None, PlainValidator(_words)]
-#: Put before the type of a list of objects.
+#: For the type of a list of objects.
 LISTED = BeforeValidator(_listed)
-#: Put before the type of a map of objects.
+#: For the type of a map of objects.
 MAPPED = BeforeValidator(_mapped)
 
 PayloadT = TypeVar("PayloadT", bound=Payload)
 
 
 def parse(model: type[PayloadT], value: object, where: str) -> PayloadT:
-    """Read one object of cattle's.
+    """Parse one object of cattle.
 
-    Errors: `PayloadError`, one clause per unreadable field, with its path from `where` on.
+    Errors: `PayloadError` with one clause per unreadable field and its path from `where` on.
     """
     try:
         return model.model_validate(value)
@@ -156,9 +158,9 @@ def parse(model: type[PayloadT], value: object, where: str) -> PayloadT:
 
 
 def member(data: object, key: str) -> Mapping[str, Any]:
-    """Take the object called `key` out of an event's `data`.
+    """Return the object `key` of an event's `data`.
 
-    Errors: `PayloadError` with the keys that are there instead.
+    Errors: `PayloadError` with the existing keys.
     """
     if not isinstance(data, Mapping):
         raise PayloadError(f"the event's data must be an object, found {found_word(data)}")
@@ -173,16 +175,16 @@ def member(data: object, key: str) -> Mapping[str, Any]:
 
 
 def only_docker(kind: str | None, where: str) -> None:
-    """Refuse a resource of another driver than Docker's; a missing kind is taken for Docker's.
+    """Refuse a resource whose kind is not `docker`; a missing kind is accepted.
 
-    Source: A 1.12, where python-agent stayed silent and cattle waited in vain.
+    Source: A 1.12; python-agent did not reply, and cattle waited for its timeout.
     """
     if kind is not None and kind != "docker":
         raise PayloadError(f"{where}.kind must be 'docker' for a container event, found {kind!r}")
 
 
 def found_word(value: object) -> str:
-    """Say what a value is without showing it."""
+    """Describe the type of a value without showing the value."""
     match value:
         case None:
             found = "nothing"

@@ -1,4 +1,4 @@
-"""`instance.data.fields`: everything a user may say of a container."""
+"""`instance.data.fields`: the settings of a container by its user."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -28,14 +28,14 @@ class LogConfig(Payload):
 
 
 class RestartPolicy(Payload):
-    """When the Engine starts the container again by itself."""
+    """When the Engine restarts the container."""
 
     name: Text | None = None
     maximum_retry_count: Whole = None
 
 
 class Ulimit(Payload):
-    """One limit of the container's processes."""
+    """One ulimit of the container's processes."""
 
     name: Text = Field(min_length=1)
     soft: NeededWhole
@@ -53,18 +53,18 @@ class DeviceOptions(Payload):
 
 
 class InstanceFields(Payload):
-    """The fields of a container, by cattle's names; the tables in `worker.create` say the units."""
+    """The fields of a container by cattle's names; the tables in `worker.create` have the units."""
 
     image_uuid: Text | None = None
 
-    # What runs in it.
+    # Command and process.
     command: Words = None
-    #: Arguments of a command given as text; older servers only.
+    #: Arguments of a command that is a text; older servers only.
     command_args: Texts = ()
     entry_point: Words = None
     environment: Environment = Field(default_factory=dict)
     labels: TextMap = Field(default_factory=dict)
-    #: Older name of `workingDir`.
+    #: The older name of `workingDir`.
     directory: Text | None = None
     working_dir: Text | None = None
     user: Text | None = None
@@ -82,7 +82,7 @@ class InstanceFields(Payload):
     health_timeout: Whole = None
     health_retries: Whole = None
 
-    # What it may do.
+    # Privileges.
     privileged: Flag = None
     read_only: Flag = None
     cap_add: Texts = ()
@@ -98,7 +98,7 @@ class InstanceFields(Payload):
     cgroup: Text | None = None
     cgroup_parent: Text | None = None
 
-    # What it gets.
+    # Resources.
     memory: Whole = None
     memory_swap: Whole = None
     memory_swappiness: Whole = None
@@ -120,7 +120,7 @@ class InstanceFields(Payload):
     disk_quota: Whole = None
     storage_opt: TextMap = Field(default_factory=dict)
 
-    # What it sees of the network and the disks.
+    # Network and volumes.
     domain_name: Text | None = None
     dns: Texts = ()
     dns_search: Texts = ()
@@ -131,7 +131,7 @@ class InstanceFields(Payload):
     volume_driver: Text | None = None
     tmpfs: TextMap = Field(default_factory=dict)
 
-    #: Names of keys that say something and that nobody here reads, in order.
+    #: Names of non-empty keys that are not read, sorted.
     unread: tuple[str, ...] = Field(default=(), alias="\0unread")
 
     @model_validator(mode="before")

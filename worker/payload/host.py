@@ -1,4 +1,7 @@
-"""The host and the process of an event, and the two requests that name a container directly."""
+"""The host and the process of an event, and the two requests that name a container directly.
+
+Row numbers (A) refer to docs/parity.md.
+"""
 
 from typing import Annotated
 
@@ -8,7 +11,7 @@ from worker.payload.base import WHOLE, Flag, Payload, Text, member, only_docker,
 
 
 class Host(Payload):
-    """The host that cattle means, as it is written in the event."""
+    """The host of the event."""
 
     id: Text | None = None
     uuid: Text | None = None
@@ -17,23 +20,23 @@ class Host(Payload):
 
 
 class Process(Payload):
-    """What cattle's process adds to the resource: options of this one event."""
+    """Options of one event, from cattle's process."""
 
     #: Report only, change nothing in Docker (A 2.13).
     container_no_op_event: Flag = None
-    #: Seconds that a container gets to stop; zero is meant.
+    #: Stop timeout in seconds; zero is valid.
     timeout_s: Annotated[Annotated[int, Field(ge=0)] | None, WHOLE] = Field(
         default=None, alias="timeout"
     )
 
     @property
     def is_no_op(self) -> bool:
-        """Nothing may be changed in Docker: cattle only wants to know how things are."""
+        """Whether the event must not change anything in Docker and only wants a report."""
         return self.container_no_op_event is True
 
 
 class Inspect(Payload):
-    """A container to look at: by id, or by name when there is no id (A 11.11)."""
+    """The container to inspect: by id, or by name without an id (A 11.11)."""
 
     kind: Text | None = None
     id: Text | None = None
@@ -41,27 +44,27 @@ class Inspect(Payload):
 
 
 class ForceStop(Payload):
-    """A container, by its Docker id, that runs though cattle removed it."""
+    """A running container, by its Docker id, whose instance cattle has removed."""
 
     kind: Text | None = None
     id: Text = Field(min_length=1)
 
 
 def process_of(data: object) -> Process:
-    """Read `processData`; an event without it has no options."""
+    """Parse `processData`; an event without it has no options."""
     value = data.get("processData") if isinstance(data, dict) else None
     return parse(Process, {} if value is None else value, "processData")
 
 
 def inspect_of(data: object) -> Inspect:
-    """Read the request of `compute.instance.inspect`."""
+    """Parse the request of `compute.instance.inspect`."""
     request = parse(Inspect, member(data, "instanceInspect"), "instanceInspect")
     only_docker(request.kind, "instanceInspect")
     return request
 
 
 def force_stop_of(data: object) -> ForceStop:
-    """Read the request of `compute.instance.force.stop`."""
+    """Parse the request of `compute.instance.force.stop`."""
     request = parse(ForceStop, member(data, "instanceForceStop"), "instanceForceStop")
     only_docker(request.kind, "instanceForceStop")
     return request

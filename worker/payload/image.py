@@ -1,4 +1,7 @@
-"""Images as cattle describes them: what to pull, with whose credential, or how to build."""
+"""Images: what to pull, with which credential, or how to build.
+
+Row numbers (A, W) refer to docs/parity.md.
+"""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -19,7 +22,7 @@ from worker.payload.image_names import (
 
 
 class DockerImage(Payload):
-    """An image's name, as cattle took it apart; `image_names` says what each version sends."""
+    """The parts of an image's name; `image_names` explains what each version of cattle sends."""
 
     full_name: Text | None = None
     qualified_name: Text | None = None
@@ -46,10 +49,10 @@ class DockerImage(Payload):
 
 
 class RegistryCredential(Payload):
-    """The account that pulls; the secret never shows in a text or an error.
+    """The account for a pull; its secret never appears in texts or errors.
 
-    The registry that cattle keeps with it is not read: a credential is sent to the registry of the
-    image's own name (A 12.5).
+    The registry that cattle stores with the account is not read: a credential is sent to the
+    registry in the image's name (A 12.5).
     """
 
     public_value: Text
@@ -57,7 +60,7 @@ class RegistryCredential(Payload):
 
 
 class UnreadableCredential(Payload):
-    """A credential without an account or a secret; it fails only a pull that would need it."""
+    """A credential without an account or a secret; only a pull that needs it fails."""
 
     reason: str
 
@@ -66,7 +69,7 @@ def _credential(value: object) -> object:
     if value is None or isinstance(value, RegistryCredential | UnreadableCredential):
         return value
     if not isinstance(value, Mapping):
-        # Read as an object, the error would quote it.
+        # The error of pydantic would quote the value.
         reason = f"registryCredential must be an object, found {found_word(value)}"
         return UnreadableCredential(reason=reason)
     try:
@@ -76,11 +79,11 @@ def _credential(value: object) -> object:
 
 
 class Build(Payload):
-    """How to make the image instead of pulling it; other keys of cattle's are not passed on."""
+    """How to build the image instead of pulling it; other keys of cattle are ignored."""
 
-    #: Where a tar file with the context is.
+    #: The URL of a tar file with the build context.
     context: Text | None = None
-    #: A git url, with branch and folder behind `#`.
+    #: A git URL, with branch and folder after `#`.
     remote: Text | None = None
     tag: Text | None = None
     dockerfile: Text | None = None
@@ -89,20 +92,20 @@ class Build(Payload):
 
 
 class ImageFields(Payload):
-    """The part of an image's fields that we use."""
+    """The fields of an image that we use."""
 
     build: Build | None = None
 
 
 class ImageData(Payload):
-    """An image's own data column."""
+    """The data column of an image."""
 
     docker_image: DockerImage = Field(default_factory=DockerImage)
     fields: ImageFields = Field(default_factory=ImageFields)
 
 
 class Image(Payload):
-    """An image that a container or a pool wants."""
+    """An image of a container or a storage pool."""
 
     id: Text | None = None
     uuid: Text | None = None
@@ -114,13 +117,13 @@ class Image(Payload):
 
     @property
     def build(self) -> Build | None:
-        """How to build it; None when it is to be pulled (A 12.12)."""
+        """How to build the image; None if it is pulled (A 12.12)."""
         build = self.data.fields.build
         return build if build is not None and (build.context or build.remote) else None
 
     @property
     def reference(self) -> ImageReference:
-        """The image's name, resolved from every place that has it (A 3.4, W 1).
+        """The name of the image, from all places of the event that name it (A 3.4, W 1).
 
         Errors: PayloadError when no place names an image, one is unreadable, or two contradict.
         """
@@ -133,9 +136,9 @@ class Image(Payload):
         return found
 
     def named_in(self, place: str, also: tuple[NamedImage, ...] = ()) -> ImageReference | None:
-        """Return the image's name, or None when no place names one.
+        """Return the name of the image, or None when no place names one.
 
-        `place` is where the event has this image; `also` are names outside of it.
+        `place` is the path of this image in the event; `also` are names at other paths.
         Errors: PayloadError when a place is unreadable, or two contradict each other.
         """
         others = (
@@ -148,36 +151,36 @@ class Image(Payload):
 
 
 class ImagePull(Payload):
-    """A pull that an operator asked for, on one of many hosts."""
+    """A pull of an image, on one of many hosts."""
 
     kind: Text | None = None
     image: Image
-    #: `all`: pull in any case; `cached`: only where the image already is (A 11.12, A 11.13).
+    #: `all`: pull always; `cached`: only if the host has the image (A 11.12, A 11.13).
     mode: Text = "all"
-    #: The second event of a pull: take the temporary tag away.
+    #: Whether this is the second event of a pull, which removes the temporary tag.
     complete: Flag = None
     #: Appended to the tag of the temporary name.
     tag: Text | None = None
 
     @property
     def is_complete(self) -> bool:
-        """Every host has pulled: the temporary tag may go."""
+        """Whether every host has pulled, so that the temporary tag is removed."""
         return self.complete is True
 
     @property
     def only_if_cached(self) -> bool:
-        """Hosts that do not have the image stay without it."""
+        """Whether hosts without the image skip the pull."""
         return self.mode == "cached"
 
 
 def image_of(data: object) -> Image:
-    """Read the image of an `imageStoragePoolMap` event; any kind of pool will do."""
+    """Parse the image of an `imageStoragePoolMap` event; the kind of the pool does not matter."""
     pool_map = member(data, "imageStoragePoolMap")
     return parse(Image, member(pool_map, "image"), "imageStoragePoolMap.image")
 
 
 def pull_of(data: object) -> ImagePull:
-    """Read the request of `compute.instance.pull`."""
+    """Parse the request of `compute.instance.pull`."""
     pull = parse(ImagePull, member(data, "instancePull"), "instancePull")
     only_docker(pull.kind, "instancePull")
     return pull

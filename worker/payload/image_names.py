@@ -1,4 +1,4 @@
-"""The one name of an image, from every place in which servers of different versions write it.
+"""The name of an image, from all places in which the versions of cattle write it.
 
     image.data.dockerImage            {fullName, server}, since 2016: the registry is in `server`
                                       {fullName, qualifiedName, tag, ...}: older, with the registry
@@ -6,8 +6,8 @@
     image.uuid                        docker:<name> in older servers, else a random uuid
     instance.data.fields.imageUuid    docker:<name> as the user wrote it
 
-All places of an event must agree. An image of another registry, repository or tag than the user
-asked for must never run.
+All places of an event must agree: an image of another registry, repository or tag than the user
+wanted must never run.
 """
 
 from collections.abc import Iterable
@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from worker.errors import PayloadError
 from worker.image_reference import ImageReference, Server
 
-#: Before an image's name, where cattle keeps it as a uuid.
+#: Precedes the name of an image in a uuid.
 SCHEME = "docker:"
 
 
 @dataclass(frozen=True, slots=True)
 class NamedImage:
-    """An image's name and the place in the event that says it."""
+    """The name of an image and its place in the event."""
 
     place: str
     reference: ImageReference
@@ -53,14 +53,14 @@ def agreed(names: Iterable[NamedImage]) -> ImageReference | None:
         merged = first.reference.merged(name.reference)
         if merged is None:
             raise _contradiction(first, name)
-        # The place that added the registry is the one to name in a later contradiction.
+        # A later contradiction names the place that added the registry.
         is_more = first.reference.registry is None and name.reference.registry is not None
         first = NamedImage(name.place if is_more else first.place, merged)
     return first.reference if first is not None else None
 
 
 def named_at(place: str, text: str | None) -> tuple[NamedImage, ...]:
-    """Read a place that holds a whole name; nothing when it is blank.
+    """Read a place with a complete name; return nothing if it is blank.
 
     Errors: PayloadError for a text that is no image name.
     """
@@ -69,12 +69,12 @@ def named_at(place: str, text: str | None) -> tuple[NamedImage, ...]:
 
 
 def named_by_uuid(place: str, uuid: str | None) -> tuple[NamedImage, ...]:
-    """Read an image's uuid where it holds a name; newer servers give images random uuids."""
+    """Read the uuid of an image if it contains a name; newer servers use random uuids."""
     return named_at(place, uuid) if (uuid or "").startswith(SCHEME) else ()
 
 
 def named_by_label(place: str, name: str | None) -> tuple[NamedImage, ...]:
-    """Read an image's name column; a text that is no image name is a title for people."""
+    """Read the name column of an image; a text that is no image name is only a title."""
     try:
         return named_at(place, name)
     except PayloadError:
@@ -84,9 +84,9 @@ def named_by_label(place: str, name: str | None) -> tuple[NamedImage, ...]:
 def named_by_parts(
     place: str, parts: DockerImageParts, others: Iterable[NamedImage]
 ) -> tuple[NamedImage, ...]:
-    """Read `dockerImage`, whose parts must agree; nothing when it names no repository.
+    """Read `dockerImage`, whose parts must agree; return nothing if it names no repository.
 
-    `others` are the names at the event's other places: they decide whether a `fullName` that
+    `others` are the names at other places of the event. They decide whether a `fullName` that
     begins like a registry is a repository of `server`.
     Errors: PayloadError that names the parts which contradict each other.
     """
@@ -111,7 +111,7 @@ def _names_in(place: str, parts: DockerImageParts) -> Iterable[NamedImage]:
     if parts.full_name:
         yield NamedImage(f"{place}.fullName", _read(f"{place}.fullName", parts.full_name))
     if parts.qualified_name:
-        # Old servers cut a digest at its colon: `app@sha256`, and the rest is the tag.
+        # Old servers split a digest at its colon: `app@sha256`, and the rest as the tag.
         text = ":".join(filter(None, (parts.qualified_name, parts.tag)))
         yield NamedImage(f"{place}.qualifiedName", _read(f"{place}.qualifiedName", text))
     elif parts.repository and not parts.full_name:
@@ -135,7 +135,7 @@ def _on_server(
     name, text = found.reference, parts.server or ""
     where = f"{place}.server"
     if name.registry is None and name.path.startswith(f"{text}/"):
-        # Servers before 2016 took the first of three components for a registry.
+        # Servers before 2016 read the first of three components as a registry.
         return found
     try:
         server = Server.parse(text)
@@ -156,10 +156,10 @@ def _on_server(
 def _inside(
     server: Server, parts: DockerImageParts, others: tuple[NamedImage, ...]
 ) -> ImageReference | None:
-    """Return the repository of the server whose own name begins like a registry.
+    """Return a repository of the server whose name begins like a registry, or None.
 
-    A mirror's `docker.io/library/redis` is one. Only another place of the event can tell it from a
-    contradiction.
+    An example is `docker.io/library/redis` on a mirror. Only another place of the event can
+    distinguish it from a contradiction.
     """
     try:
         inner = server.holding(parts.full_name or "")

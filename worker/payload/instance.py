@@ -1,4 +1,7 @@
-"""An instance: the container that an event is about, with the host and the process around it."""
+"""An instance: the container that an event is about, with the host and the process around it.
+
+Row numbers (A, W) refer to docs/parity.md.
+"""
 
 from typing import Annotated, TypeVar
 
@@ -39,35 +42,35 @@ def _if_readable(value: object, read: ValidatorFunctionWrapHandler) -> object:
 
 
 class KnownInstance(Payload):
-    """A container that may be there already: what finding, stopping and reporting it needs.
+    """The fields of an instance that finding, stopping and reporting its container need.
 
-    What only a create needs is not read: a container that another agent once made of odder wishes
-    must still be stopped and removed.
+    Fields that only a create needs are not read: a container that another agent created from
+    unusual fields must still be stopped and removed.
     """
 
     uuid: Text = Field(min_length=1)
-    #: The Docker id, once cattle has heard of it.
+    #: The Docker id, if cattle knows it.
     external_id: Text | None = None
-    #: The user made it with Docker, cattle only watches it.
+    #: Whether a user created it with Docker and cattle only observes it.
     native_container: Flag = None
-    #: For the address that is reported.
+    #: For the reported address.
     nics: Annotated[tuple[Nic, ...], LISTED, WrapValidator(_if_readable)] = ()
     host: Host = Field(default_factory=Host)
     process: Process = Field(default_factory=Process, alias="processData")
 
     @property
     def is_native(self) -> bool:
-        """The user made the container with Docker."""
+        """Whether a user created the container with Docker."""
         return self.native_container is True
 
     @property
     def primary_network(self) -> Network:
-        """The network of the first card; a network of no kind when there is none (A 8.1)."""
+        """The network of the first NIC; a network without kind if there is none (A 8.1)."""
         return self.nics[0].network if self.nics else Network()
 
     @property
     def primary_address(self) -> str | None:
-        """The primary address of the first card with its network's size: `10.42.1.2/16` (A 5.3)."""
+        """The primary address of the first NIC with its prefix length: `10.42.1.2/16` (A 5.3)."""
         for address in self.nics[0].ip_addresses if self.nics else ():
             if (
                 address.role == "primary"
@@ -79,18 +82,18 @@ class KnownInstance(Payload):
 
 
 class Instance(KnownInstance):
-    """The container that cattle wants, as far as cattle knows it."""
+    """An instance of cattle with all fields that a create needs."""
 
     id: Text | None = None
     name: Text | None = None
     kind: Text | None = None
     hostname: Text | None = None
     agent_id: Text | None = None
-    #: What it does for cattle; None for a user's container.
+    #: Its role in cattle; None for a user's container.
     system_container: Text | None = None
-    #: The same in newer servers.
+    #: Whether it is a system container, in newer servers.
     system: Flag = None
-    #: Thousandths of a processor.
+    #: Thousandths of a core.
     milli_cpu_reservation: Whole = None
     #: Bytes.
     memory_reservation: Whole = None
@@ -108,12 +111,12 @@ class Instance(KnownInstance):
 
     @property
     def fields(self) -> InstanceFields:
-        """What the user said of the container."""
+        """The user's settings of the container."""
         return self.data.fields
 
     @property
     def image_reference(self) -> ImageReference | None:
-        """The image to run, resolved from every place that names it; None without any (A 3.4, W 1).
+        """The image to run, from all places that name it; None without any (A 3.4, W 1).
 
         Errors: PayloadError when a place is unreadable, or two contradict each other.
         """
@@ -122,7 +125,7 @@ class Instance(KnownInstance):
 
     @property
     def network_services(self) -> frozenset[str]:
-        """What the network of card 0 does for the container (A 8.18)."""
+        """The kinds of the services in the network of NIC 0 (A 8.18)."""
         return frozenset(
             service.kind
             for nic in self.nics
@@ -133,7 +136,7 @@ class Instance(KnownInstance):
 
     @property
     def mac_address(self) -> str | None:
-        """The hardware address of the card with the lowest number (A 8.6)."""
+        """The MAC address of the NIC with the lowest number (A 8.6)."""
         numbered = [nic for nic in self.nics if nic.device_number is not None] or list(self.nics)
         return (
             min(numbered, key=lambda nic: nic.device_number or 0).mac_address if numbered else None
@@ -141,24 +144,24 @@ class Instance(KnownInstance):
 
     @property
     def is_system(self) -> bool:
-        """The container works for cattle itself; both spellings count."""
+        """Whether it is a system container of cattle, by either field."""
         return bool(self.system_container) or self.system is True
 
     def label(self, name: str) -> str | None:
-        """Look a label up, the user's first, then cattle's."""
+        """Return a label, the user's or else cattle's."""
         return self.fields.labels.get(name, self.labels.get(name))
 
 
 def instance_of(data: object) -> Instance:
-    """Read the instance of an `instanceHostMap` event, with its host and `processData`.
+    """Parse the instance of an `instanceHostMap` event, with its host and `processData`.
 
-    Errors: `PayloadError` when it is unreadable or the host is not one of Docker's.
+    Errors: `PayloadError` when it is unreadable or the host is no Docker host.
     """
     return _of(Instance, data)
 
 
 def known_instance_of(data: object) -> KnownInstance:
-    """Read as much of it as a container that may be there needs; errors as for `instance_of`."""
+    """Parse only the fields of `KnownInstance`; errors as for `instance_of`."""
     return _of(KnownInstance, data)
 
 

@@ -1,4 +1,4 @@
-"""The parts of an instance: its network cards, its ports, its links, other containers."""
+"""The parts of an instance: NICs, ports, links and other containers."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -21,13 +21,13 @@ PublicPortNumber = Annotated[Annotated[int, Field(ge=0, le=65535)] | None, WHOLE
 
 
 class Subnet(Payload):
-    """The network that an address is in."""
+    """The subnet of an address."""
 
     cidr_size: Whole = None
 
 
 class IpAddress(Payload):
-    """One address of a network card."""
+    """One address of a NIC."""
 
     address: Text | None = None
     role: Text | None = None
@@ -35,13 +35,13 @@ class IpAddress(Payload):
 
 
 class NetworkService(Payload):
-    """Something that cattle's network does for its containers."""
+    """A service of a network, such as links or IPsec tunnels."""
 
     kind: Text | None = None
 
 
 class Network(Payload):
-    """A network of cattle's; its kind decides Docker's network mode."""
+    """A network of cattle; its kind decides Docker's network mode."""
 
     name: Text | None = None
     kind: Text | None = None
@@ -49,7 +49,7 @@ class Network(Payload):
 
 
 class Nic(Payload):
-    """One network card."""
+    """One network interface card (NIC)."""
 
     mac_address: Text | None = None
     device_number: Whole = None
@@ -58,19 +58,19 @@ class Nic(Payload):
 
 
 class PortFields(Payload):
-    """The part of a port's fields that we use."""
+    """The fields of a port that we use."""
 
     bind_address: Text | None = None
 
 
 class PortData(Payload):
-    """A port's own data column."""
+    """The data column of a port."""
 
     fields: PortFields = Field(default_factory=PortFields)
 
 
 class Port(Payload):
-    """A port of the container, published on the host where it has a public port."""
+    """A port of the container, published on the host if it has a public port."""
 
     private_port: PortNumber
     public_port: PublicPortNumber = None
@@ -84,25 +84,25 @@ class Port(Payload):
 
 
 class TargetConfig(Payload):
-    """The part of another container's `inspect` that a link copies."""
+    """The part of a linked container's inspect that is copied."""
 
     env: Texts = Field(default=(), alias="Env")
 
 
 class TargetInspect(Payload):
-    """Another container's `inspect`, as cattle keeps it."""
+    """The inspect of a linked container, as cattle stores it."""
 
     config: TargetConfig = Field(default_factory=TargetConfig, alias="Config")
 
 
 class ContainerData(Payload):
-    """Another container's own data column."""
+    """The data column of another container."""
 
     docker_inspect: TargetInspect = Field(default_factory=TargetInspect)
 
 
 class ContainerRef(Payload):
-    """Another container that cattle mentions."""
+    """A reference to another container."""
 
     id: Text | None = None
     uuid: Text | None = None
@@ -112,37 +112,37 @@ class ContainerRef(Payload):
 
     @property
     def key(self) -> str | None:
-        """What facts call it: its uuid, else its Docker id, else its name."""
+        """Its key in `Facts`: its uuid, else its Docker id, else its name."""
         return self.uuid or self.external_id or self.name
 
     @property
     def environment(self) -> tuple[str, ...]:
-        """Its `KEY=value` lines, as far as cattle knows them."""
+        """Its environment as `KEY=value` lines, as far as cattle knows it."""
         return self.data.docker_inspect.config.env
 
 
 class LinkPort(Payload):
-    """A port that a link leads to."""
+    """A port of a link's target."""
 
     private_port: PortNumber
     protocol: Text = "tcp"
 
 
 class LinkFields(Payload):
-    """The part of a link's fields that we use."""
+    """The fields of a link that we use."""
 
     ports: Annotated[tuple[LinkPort, ...], LISTED] = ()
     instance_names: Texts = ()
 
 
 class LinkData(Payload):
-    """A link's own data column."""
+    """The data column of a link."""
 
     fields: LinkFields = Field(default_factory=LinkFields)
 
 
 class Link(Payload):
-    """Another container, by the name under which this one wants to see it."""
+    """A link to another container under a name."""
 
     link_name: Text = Field(min_length=1)
     target_instance_id: Text | None = None
@@ -151,7 +151,7 @@ class Link(Payload):
 
 
 class IpsecPorts(Payload):
-    """The host's ports for the tunnel of a network agent."""
+    """The public ports for the IPsec tunnel of a network agent."""
 
     isakmp: PublicPortNumber = None
     nat: PublicPortNumber = None

@@ -1,4 +1,7 @@
-"""The requests that are not about one resource: configuration items, and events handed on."""
+"""Requests without a resource: configuration items and delegated events.
+
+Row numbers (A) refer to docs/parity.md.
+"""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -15,18 +18,18 @@ class ConfigItem(Payload):
 
 
 class ConfigUpdate(Payload):
-    """The items whose newest version cattle wants on the host."""
+    """The items that the host has to update."""
 
     items: Annotated[tuple[ConfigItem, ...], LISTED] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The items' names, each once, in cattle's order."""
+        """The names of the items in cattle's order, without duplicates."""
         return tuple(dict.fromkeys(item.name for item in self.items))
 
 
 class AgentInstance(Payload):
-    """The container that works for cattle, as the server's row has it."""
+    """The container of an agent, as cattle stores it."""
 
     uuid: Text | None = None
     external_id: Text | None = None
@@ -34,7 +37,7 @@ class AgentInstance(Payload):
 
 
 class InnerEvent(Payload):
-    """The part of a handed on event that says which script is meant."""
+    """The part of a delegated event that names its script."""
 
     name: Text = Field(min_length=1)
 
@@ -45,21 +48,21 @@ class InnerEvent(Payload):
 
 
 class Delegation(Payload):
-    """An event for an agent that lives in a container, and that container."""
+    """An event for an agent in a container, and that container."""
 
     instance_data: AgentInstance
     event: InnerEvent
-    #: The event as it came: the script gets every key of it.
+    #: The whole event, which the script gets.
     content: Mapping[str, Any]
 
 
 def config_update_of(data: object) -> ConfigUpdate:
-    """Read the request of `config.update`; no items is a request for nothing (A 14.17)."""
+    """Parse the request of `config.update`; without items it requests nothing (A 14.17)."""
     return parse(ConfigUpdate, data, "data")
 
 
 def delegation_of(data: object) -> Delegation:
-    """Read the request of `delegate.request`."""
+    """Parse the request of `delegate.request`."""
     event = member(data, "event")
     request = {"instanceData": member(data, "instanceData"), "event": event, "content": event}
     return parse(Delegation, request, "data")

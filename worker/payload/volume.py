@@ -1,4 +1,7 @@
-"""Volumes and the pools that cattle keeps them in."""
+"""Volumes and their storage pools.
+
+Row numbers (A) refer to docs/parity.md.
+"""
 
 from pydantic import Field
 
@@ -7,7 +10,7 @@ from worker.payload.parts import ContainerRef
 
 
 class StoragePool(Payload):
-    """The pool of a volume; its kind is not ours to judge (A 13.12)."""
+    """The storage pool of a volume; any kind is accepted (A 13.12)."""
 
     id: Text | None = None
     uuid: Text | None = None
@@ -16,7 +19,7 @@ class StoragePool(Payload):
 
 
 class VolumeFields(Payload):
-    """The part of a volume's fields that we use."""
+    """The fields of a volume that we use."""
 
     driver: Text | None = None
     driver_opts: TextMap = Field(default_factory=dict)
@@ -24,22 +27,22 @@ class VolumeFields(Payload):
 
 
 class VolumeData(Payload):
-    """A volume's own data column."""
+    """The data column of a volume."""
 
     fields: VolumeFields = Field(default_factory=VolumeFields)
 
 
 class Volume(Payload):
-    """A volume: of a driver, of a container's root, or a path of the host."""
+    """A volume: of a driver, the root of a container, or a path of the host."""
 
     id: Text | None = None
     uuid: Text | None = None
     name: Text | None = None
     uri: Text | None = None
-    #: 0 is a container's root, -1 a volume of its own.
+    #: 0: the root of a container, -1: any other volume.
     device_number: Whole = None
     data: VolumeData = Field(default_factory=VolumeData)
-    #: The container whose volume this is.
+    #: The container of the volume.
     instance: ContainerRef | None = None
     storage_pool: StoragePool | None = None
 
@@ -50,27 +53,27 @@ class Volume(Payload):
 
     @property
     def driver_opts(self) -> dict[str, str]:
-        """The driver's options, all as text."""
+        """The options of the driver, all as text."""
         return dict(self.data.fields.driver_opts)
 
     @property
     def is_managed(self) -> bool:
-        """We create and remove it: it has a driver and a name (A 13.1)."""
+        """Whether the worker creates and removes it: it has a driver and a name (A 13.1)."""
         return bool(self.driver and self.name)
 
     @property
     def is_root(self) -> bool:
-        """It stands for a container's root file system (A 13.7)."""
+        """Whether it is the root file system of a container (A 13.7)."""
         return self.device_number == 0
 
     @property
     def is_host_path(self) -> bool:
-        """It is a folder of the host, which is not ours to remove (A 13.10)."""
+        """Whether it is a folder of the host, which is never removed (A 13.10)."""
         return self.data.fields.is_host_path is True
 
 
 def volume_of(data: object) -> Volume:
-    """Read the volume of a `volumeStoragePoolMap` event, with its pool."""
+    """Parse the volume of a `volumeStoragePoolMap` event, with its storage pool."""
     pool_map = member(data, "volumeStoragePoolMap")
     volume = {**member(pool_map, "volume"), "storagePool": pool_map.get("storagePool")}
     return parse(Volume, volume, "volumeStoragePoolMap.volume")

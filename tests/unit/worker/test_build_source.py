@@ -1,4 +1,7 @@
-"""What a build may come from, read from an event's urls (A 12.13, 12.14)."""
+"""What a build may come from, read from an event's urls (A 12.13, 12.14).
+
+Row numbers (A) refer to docs/parity.md.
+"""
 
 import pytest
 

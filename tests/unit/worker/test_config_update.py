@@ -1,4 +1,7 @@
-"""`config.update`: what is run, what is not, and what the bridge is told of it."""
+"""`config.update`: what is run, what is not, and what the bridge is told of it.
+
+Row numbers (A, C) refer to docs/parity.md.
+"""
 
 import stat
 import time

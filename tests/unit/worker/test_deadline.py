@@ -1,4 +1,7 @@
-"""The time that is left for the work on an event."""
+"""The time that is left for the work on an event.
+
+Row numbers (W) refer to docs/parity.md.
+"""
 
 import math
 

@@ -1,4 +1,7 @@
-"""What the Go agent got wrong, and we do not (B.8)."""
+"""What the Go agent got wrong, and we do not (B.8).
+
+Row numbers (B) refer to docs/parity.md.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 

@@ -1,4 +1,7 @@
-"""The machine's figures, in the shapes that cattle reads."""
+"""The machine's figures, in the shapes that cattle reads.
+
+Row numbers (A) refer to docs/parity.md.
+"""
 
 import json
 

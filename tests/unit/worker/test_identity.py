@@ -1,4 +1,7 @@
-"""Who this host is: uuids given, kept and made."""
+"""Who this host is: uuids given, kept and made.
+
+Row numbers (A, B, C) refer to docs/parity.md.
+"""
 
 import socket
 import uuid

@@ -1,4 +1,7 @@
-"""How references to images are read, normalized and compared."""
+"""How references to images are read, normalized and compared.
+
+Row numbers (A, W) refer to docs/parity.md.
+"""
 
 import base64
 import json

@@ -1,4 +1,7 @@
-"""The Engine's inspect in the form that cattle reads."""
+"""The Engine's inspect in the form that cattle reads.
+
+Row numbers (W) refer to docs/parity.md.
+"""
 
 import pytest
 

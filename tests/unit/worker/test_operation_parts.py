@@ -1,4 +1,7 @@
-"""The parts of operations that need no Engine."""
+"""The parts of operations that need no Engine.
+
+Row numbers (A, B, C, W) refer to docs/parity.md.
+"""
 
 import threading
 import time

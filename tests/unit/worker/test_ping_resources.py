@@ -1,4 +1,7 @@
-"""What a ping says of the host without asking the Engine."""
+"""What a ping says of the host without asking the Engine.
+
+Row numbers (A, B) refer to docs/parity.md.
+"""
 
 import platform
 

@@ -1,4 +1,7 @@
-"""How progress lines of pulls and builds are read, and when progress is reported."""
+"""How progress lines of pulls and builds are read, and when progress is reported.
+
+Row numbers (A, C, W) refer to docs/parity.md.
+"""
 
 import itertools
 import threading

@@ -1,4 +1,7 @@
-"""The reports about containers, images and volumes that are sent to cattle."""
+"""The reports about containers, images and volumes that are sent to cattle.
+
+Row numbers (A, B, W) refer to docs/parity.md.
+"""
 
 import json
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,7 @@
-"""The variables of the worker: old names, better names, empty text, defaults."""
+"""The variables of the worker: old names, better names, empty text, defaults.
+
+Row numbers (A, W) refer to docs/parity.md.
+"""
 
 from pathlib import Path
 

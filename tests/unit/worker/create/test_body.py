@@ -1,4 +1,7 @@
-"""The whole mapping: every field, any order, one owner per key, and the recorded events."""
+"""The whole mapping: every field, any order, one owner per key, and the recorded events.
+
+Row numbers (A) refer to docs/parity.md.
+"""
 
 import json
 import random

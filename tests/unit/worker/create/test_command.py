@@ -1,4 +1,7 @@
-"""What runs, how it is talked to, how its health is asked for."""
+"""What runs, how it is talked to, how its health is asked for.
+
+Row numbers (A, B) refer to docs/parity.md.
+"""
 
 import pytest
 

@@ -1,4 +1,7 @@
-"""Who may set a variable, and who wins."""
+"""Who may set a variable, and who wins.
+
+Row numbers (A, W) refer to docs/parity.md.
+"""
 
 import pytest
 

@@ -1,4 +1,7 @@
-"""Fields that only change their name, and what the scheduler reserved."""
+"""Fields that only change their name, and what the scheduler reserved.
+
+Row numbers (A, B, W) refer to docs/parity.md.
+"""
 
 import pytest
 

@@ -1,4 +1,7 @@
-"""Labels and names: by them the container is found again."""
+"""Labels and names: by them the container is found again.
+
+Row numbers (A, B, W) refer to docs/parity.md.
+"""
 
 import pytest
 

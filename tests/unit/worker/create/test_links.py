@@ -1,4 +1,7 @@
-"""Links: Docker's own, and the variables that tell of them."""
+"""Links: Docker's own, and the variables that tell of them.
+
+Row numbers (A) refer to docs/parity.md.
+"""
 
 import pytest
 

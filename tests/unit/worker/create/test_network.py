@@ -1,4 +1,7 @@
-"""Network modes and what they forbid; DNS search domains; shared memory."""
+"""Network modes and what they forbid; DNS search domains; shared memory.
+
+Row numbers (A, B, W) refer to docs/parity.md.
+"""
 
 import pytest
 

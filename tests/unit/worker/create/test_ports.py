@@ -1,4 +1,7 @@
-"""Ports: which are published, on which address of the host, and which are refused."""
+"""Ports: which are published, on which address of the host, and which are refused.
+
+Row numbers (A, W) refer to docs/parity.md.
+"""
 
 import pytest
 

@@ -1,4 +1,7 @@
-"""Volumes, devices and limits."""
+"""Volumes, devices and limits.
+
+Row numbers (A, B) refer to docs/parity.md.
+"""
 
 import pytest
 

@@ -1,4 +1,7 @@
-"""Fields that the Engine accepts and does not apply."""
+"""Fields that the Engine accepts and does not apply.
+
+Row numbers (A, B, W) refer to docs/parity.md.
+"""
 
 import pytest
 
@@ -37,8 +40,8 @@ def test_nothing_to_warn_of(fields, facts):
 def test_fields_that_docker_dropped_are_warned_of():
     """A 4.19, B.1: each is named, without its value."""
     assert warnings({"lxcConf": {"a": "secret"}, "kernelMemory": 1, "brandNew": 1}) == (
-        "kernelMemory is ignored: Docker no longer has it",
-        "lxcConf is ignored: Docker no longer has it",
+        "kernelMemory is ignored: Docker no longer supports it",
+        "lxcConf is ignored: Docker no longer supports it",
     )
 
 

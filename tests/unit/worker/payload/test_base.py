@@ -1,4 +1,7 @@
-"""How cattle's JSON is read: forgiving about types, never about meaning, silent about secrets."""
+"""How cattle's JSON is read: forgiving about types, never about meaning, silent about secrets.
+
+Row numbers (A) refer to docs/parity.md.
+"""
 
 import pytest
 
@@ -27,7 +30,7 @@ def test_blank_numbers_are_absent(value):
 @pytest.mark.parametrize("value", ["12a", True, 1.5, [], {}, "9" * 30, float("nan")])
 def test_other_numbers_are_refused(value):
     """What is no whole number of 64 bits is refused with the path of the field."""
-    with pytest.raises(PayloadError, match=r"instance\.data\.fields\.memory: wanted"):
+    with pytest.raises(PayloadError, match=r"instance\.data\.fields\.memory: must be"):
         fields_of(memory=value)
 
 
@@ -68,7 +71,7 @@ def test_every_unreadable_field_is_named():
     data = instance_data({"memory": "lots"}, ports=[{"publicPort": 80}])
     with pytest.raises(PayloadError) as caught:
         instance_of(data)
-    assert "data.fields.memory: wanted a whole number, found 'lots'" in caught.value.message
+    assert "data.fields.memory: must be a whole number, found 'lots'" in caught.value.message
     assert "ports.0.privatePort is missing" in caught.value.message
 
 

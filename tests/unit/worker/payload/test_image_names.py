@@ -1,4 +1,7 @@
-"""The one image that the places of an event name, in the forms of servers of all versions."""
+"""The one image that the places of an event name, in the forms of servers of all versions.
+
+Row numbers (A, W) refer to docs/parity.md.
+"""
 
 import pytest
 

@@ -1,4 +1,7 @@
-"""What is read of an instance and of the host and process around it."""
+"""What is read of an instance and of the host and process around it.
+
+Row numbers (A, B, W) refer to docs/parity.md.
+"""
 
 import pytest
 

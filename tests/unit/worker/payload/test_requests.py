@@ -1,4 +1,7 @@
-"""Images, volumes and the requests that name a container directly."""
+"""Images, volumes and the requests that name a container directly.
+
+Row numbers (A, W) refer to docs/parity.md.
+"""
 
 import re
 

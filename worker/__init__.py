@@ -1,14 +1,16 @@
-"""The worker: Celery tasks that do what cattle's events ask, on the host they are for.
+"""The worker: Celery tasks that run the events of cattle on the Docker Engine of their host.
 
-In the order an event meets the modules:
+The packages in the order in which an event passes them:
 
-- `contract`: what bridge and worker agree on (events, queues, ledger, outcomes).
-- `supervisor`, `lane`, `runtime`: one process per lane of this host, each with a lease.
-- `tasks`: take, operate, let Celery store the end; retries and lanes.
-- `operations`: what each event means.
-- `payload`: frozen views of what cattle sends; `create`: instance -> the Engine's create body.
-- `engine`: the Docker edge; `locks`: one at a time per resource.
-- `report`: what the Engine says -> the reply's data.
-- `backend`: Celery's results are outcomes on their way back.
-- `settings`, `identity`, `log`, `errors`: what everything stands on.
+- `process`: one process per lane of the host, and their supervisor, lease and drain.
+- `execution`: claim the event, run its operation, retry or complete it; Celery's result backend.
+- `operations`: what each event does.
+- `payload`: models of cattle's JSON. `create`: the create body of an instance, without I/O.
+- `engine`: all calls to the Docker Engine. `container`: one view of its containers.
+- `report`, `inspected`: the reply's data, made from what the Engine reports.
+- `host`: identity, facts, locks and state folder of the machine.
+- `janitor`: removes what crashes left behind.
+
+`settings`, `errors`, `deadline` and `threads` are used by all of them. The contract with the bridge
+is in the package `cowpoke`.
 """

@@ -131,7 +131,7 @@ def test_a_poison_event_is_answered_and_the_worker_lives(system, scripted):
         wait_lane(system.worker, "compute", after_chars=printed)
     call = system.cattle.wait(event_id, 30)
     assert call.state == "error"
-    assert call.reply["transitioningInternalMessage"].startswith("event-poisonous ")
+    assert call.reply["transitioningInternalMessage"].startswith("event-crashed-workers ")
     assert call.duplicates == []
     instance = new_instance()
     system.assert_answered_once(system.ask(sample.instance_activate(instance)), instance)

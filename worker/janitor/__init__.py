@@ -4,7 +4,7 @@
     containers of ours that never started             a worker that died between create and start
     temporary tags                                     a pull whose second event never came
     volumes                                           a removal while a container used the volume
-    state files of missing containers                  somebody who removed the container himself
+    state files of missing containers                  somebody who removed the container by hand
 
 The janitor removes nothing that is younger than its grace time, that an event is working on (its
 lock is held), or that no record or label of ours names. It touches Docker only while the Engine

@@ -8,8 +8,8 @@ SOURCES := cowpoke bridge worker simulator tests celeryconfig.py
 demo: setup  ## run the main job once on this machine and show it
 	@$(PYTHON_RUN) -m simulator.demo
 
-test: setup  ## run the whole test suite; TESTS=tests/unit runs a part
-	@$(PYTHON_RUN) -m pytest --cov --cov-report=term $(TESTS)
+test: setup  ## run the whole test suite with coverage; TESTS=tests/unit runs a part without it
+	@$(PYTHON_RUN) -m pytest $(if $(strip $(TESTS)),$(TESTS),--cov --cov-report=term)
 
 lint: setup  ## style, types and the direction of imports
 	.venv/bin/ruff check $(SOURCES)

@@ -6,9 +6,9 @@ ledger (`cowpoke/ledger/ledger.py`) knows what was taken by whom. See docs/desig
 
 import sys
 
-from cowpoke.broker import BrokerSettings
 from cowpoke.environment import BadEnvironmentError, read
 from cowpoke.redis_url import check_redis_url
+from cowpoke.settings import BrokerSettings
 
 try:
     _broker = check_redis_url(read(BrokerSettings).redis_url.get_secret_value())

@@ -26,7 +26,7 @@ from pydantic import (
 from pydantic_settings import NoDecode, SettingsConfigDict
 from requests.utils import should_bypass_proxies
 
-from cowpoke.broker import BrokerSettings
+from cowpoke.settings import BrokerSettings
 
 #: An id as cattle shows it, or the number in it.
 _AGENT_ID = r"^(1a)?[0-9]+$"

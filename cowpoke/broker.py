@@ -1,78 +1,17 @@
-"""Where Redis is and what seals the content in it: the settings that bridge and worker share."""
+"""The client for Redis that bridge and worker share."""
 
 from typing import Any
 
 import redis
-from cryptography.fernet import Fernet
-from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.retry import Retry
 
-from cowpoke.redis_url import check_redis_url
-from cowpoke.seal import ClusterKeyring, key_list
+from cowpoke.settings import BrokerSettings
 
 #: Longer than any blocking read of ours, shorter than anybody's patience with a dead connection.
 SOCKET_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 2.0
 PROBE_TIMEOUT_S = 2.0
-
-
-class BrokerSettings(BaseSettings):
-    """The broker's address and the key that seals payloads on it."""
-
-    model_config = SettingsConfigDict(
-        frozen=True, env_ignore_empty=True, extra="ignore", hide_input_in_errors=True
-    )
-
-    redis_url: SecretStr = Field(
-        default=SecretStr("redis://127.0.0.1:6379/0"),
-        validation_alias="REDIS_URL",
-        description="The broker; `rediss://` speaks TLS. Options that redis-py and kombu both know "
-        "(`?socket_timeout=5`) work. A password in it is never printed.",
-    )
-    queue_key: SecretStr | None = Field(
-        default=None,
-        validation_alias="QUEUE_KEY",
-        description=(
-            "The cluster's secret, which seals payloads and results in Redis: a Fernet key, or "
-            "several with commas between; the first one seals. The bridge needs it; a worker needs "
-            "it or the HOST_KEY made from it."
-        ),
-    )
-
-    @field_validator("redis_url")
-    @classmethod
-    def _is_a_redis_url(cls, url: SecretStr) -> SecretStr:
-        check_redis_url(url.get_secret_value())
-        return url
-
-    @field_validator("queue_key")
-    @classmethod
-    def _is_made_of_fernet_keys(cls, key: SecretStr | None) -> SecretStr | None:
-        return checked_keys(key, make_one_with="cowpoke key")
-
-    def cluster_keyring(self) -> ClusterKeyring:
-        """Return the keys made from QUEUE_KEY; without it nothing is sealed."""
-        key = self.queue_key
-        return ClusterKeyring(*(key_list(key.get_secret_value()) if key else ()))
-
-
-def checked_keys(key: SecretStr | None, *, make_one_with: str) -> SecretStr | None:
-    """Return a setting of keys as it is.
-
-    Errors: ValueError when it is not made of Fernet keys.
-    """
-    for part in key_list(key.get_secret_value()) if key else ():
-        try:
-            Fernet(part)
-        except ValueError:
-            msg = (
-                "wanted Fernet keys (32 bytes in url-safe base64) with commas between, found "
-                f"something else (not shown); make one with: {make_one_with}"
-            )
-            raise ValueError(msg) from None
-    return key
 
 
 def connect(

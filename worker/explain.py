@@ -8,11 +8,10 @@ from pydantic import ValidationError
 
 from cowpoke.events import Event
 from cowpoke.log import logger
-from worker.container import UUID_LABEL
 from worker.create import Facts, create_body, create_warnings
-from worker.engine.client import NEWEST_API, OLDEST_API, Engine
+from worker.engine.api_versions import NEWEST_API, OLDEST_API, version_numbers, version_text
 from worker.errors import PayloadError
-from worker.operations.facts import facts_without_engine
+from worker.host.facts import facts_without_engine
 from worker.payload import Instance, KnownInstance, instance_of, known_instance_of
 from worker.settings import WorkerSettings
 
@@ -63,7 +62,7 @@ def _activation(text: str) -> Event:
 
 
 def _steps(instance: KnownInstance, *, stopped: str, missing: str) -> dict[str, Any]:
-    found_by = {"label": f"{UUID_LABEL}={instance.uuid}", "name": instance.uuid}
+    found_by = {"label": f"{UUID}={instance.uuid}", "name": instance.uuid}
     return {
         "foundBy": found_by | ({"id": instance.external_id} if instance.external_id else {}),
         "whenRunning": "reported as it is",
@@ -84,16 +83,15 @@ def _body(instance: Instance, settings: WorkerSettings) -> dict[str, Any]:
 def _facts(instance: Instance, settings: WorkerSettings) -> Facts:
     facts = facts_without_engine(instance, settings)
     if settings.docker_api_version is not None:
-        return replace(facts, api_version=Engine(settings).api_version)
+        return replace(facts, api_version=version_numbers(settings.docker_api_version))
     oldest, newest = (
         create_body(instance, replace(facts, api_version=version))
         for version in (OLDEST_API, NEWEST_API)
     )
     if oldest != newest:
-        major, minor = facts.api_version
         _log.warning(
             "explain.version_assumed",
-            api_version=f"{major}.{minor}",
+            api_version=version_text(facts.api_version),
             advice="the body depends on the API version: set CATTLE_DOCKER_API_VERSION",
         )
     return facts

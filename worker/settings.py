@@ -8,8 +8,8 @@ variable counts as unset, as in python-agent.
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from cowpoke.broker import BrokerSettings, checked_keys
 from cowpoke.seal import HostKeyring, Keyring, key_list
+from cowpoke.settings import BrokerSettings, checked_keys
 from worker.engine.settings import EngineSettings
 from worker.host.proxies import ProxySettings
 from worker.host.settings import AgentSettings, PingSettings, StateSettings

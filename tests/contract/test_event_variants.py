@@ -19,8 +19,8 @@ from tests.faults.scripted_engine import ScriptedEngine
 from tests.hosts import host_on
 from worker.create import container_names, create_body, ignored_fields
 from worker.errors import WorkerError
+from worker.host.facts import facts_without_engine
 from worker.operations import OPERATIONS
-from worker.operations.facts import facts_without_engine
 from worker.payload import (
     config_update_of,
     delegation_of,

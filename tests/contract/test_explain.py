@@ -1,4 +1,7 @@
-"""`python -m worker explain EVENT.json`: the create body of an event, and nothing touched."""
+"""`explain`: the create body of an event, and nothing touched.
+
+The command runs as a process where its output is the point, and in this process elsewhere.
+"""
 
 import json
 import os
@@ -7,56 +10,68 @@ import sys
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
+from cowpoke.environment import read
 from tests import factories
+from worker.errors import EngineError, PayloadError
+from worker.explain import explain_event
+from worker.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[2]
-MISSING_ENGINE = "unix:///nowhere/docker.sock"
+#: Imports that cost a short command most of its start.
+SLOW_IMPORTS = {"celery", "docker", "kombu", "redis", "requests"}
 NO_OP = {"processData": {"containerNoOpEvent": True}}
 NATIVE = {"nativeContainer": True, "externalId": "a" * 64}
 
 
 @pytest.fixture
-def explain(tmp_path):
-    """Run the command on a text, on a host without Docker and Redis.
+def environment(tmp_path):
+    """A host without Docker and Redis, whose folder must stay untouched."""
+    home = tmp_path / "home"
+    yield {
+        "CATTLE_HOME": str(home),
+        "DOCKER_HOST": "unix:///nowhere/docker.sock",
+        "REDIS_URL": "redis://127.0.0.1:9/0",
+    }
+    assert not home.exists(), "it touches nothing"
+
+
+@pytest.fixture
+def command(tmp_path, environment):
+    """Run the command on a text.
 
     The result has the exit code, the standard output and the standard error.
     """
-    home = tmp_path / "home"
 
-    def run(text, **environment):
+    def run(text, *python_options, **variables):
         file = tmp_path / "event.json"
         file.write_text(text, encoding="utf-8")
-        ended = subprocess.run(
-            [sys.executable, "-m", "worker", "explain", str(file)],
+        return subprocess.run(
+            [sys.executable, *python_options, "-m", "worker", "explain", str(file)],
             cwd=ROOT,
-            env={
-                "PATH": os.defpath,
-                "CATTLE_HOME": str(home),
-                "DOCKER_HOST": MISSING_ENGINE,
-                "REDIS_URL": "redis://127.0.0.1:9/0",
-                **environment,
-            },
+            env={"PATH": os.defpath, **environment, **variables},
             capture_output=True,
             text=True,
             timeout=60,
             check=False,
         )
-        assert not home.exists(), "it touches nothing"
-        return ended
 
     return run
 
 
-def explained(ended):
-    """The JSON on standard output of a run that ended well."""
-    assert ended.returncode == 0, ended.stderr
-    return json.loads(ended.stdout)
+@pytest.fixture
+def explain(environment, monkeypatch):
+    """Explain a text; the result is what the command prints, and the names of its log lines."""
 
+    def run(text, **variables):
+        for name, value in {**environment, **variables}.items():
+            monkeypatch.setenv(name, value)
+        with capture_logs() as logs:
+            explained = explain_event(text, read(WorkerSettings))
+        return explained, {line["event"] for line in logs}
 
-def warnings(ended):
-    """The log lines on standard error."""
-    return [json.loads(line) for line in ended.stderr.splitlines()]
+    return run
 
 
 def text_of(fields=None, **changes):
@@ -64,15 +79,16 @@ def text_of(fields=None, **changes):
     return json.dumps(factories.event(data=factories.instance_data(fields, **changes)))
 
 
-def test_it_prints_the_engines_create_body(explain):
+def test_it_prints_the_engines_create_body(command):
     """The body is JSON and the Engine's own, zeros kept; other containers go by cattle's names."""
-    ended = explain(
+    ended = command(
         text_of(
             {"memory": 0, "environment": {"A": "1"}, "dataVolumes": ["/data:/data:ro"]},
             dataVolumesFromContainers=[{"uuid": "another"}],
         )
     )
-    body = explained(ended)
+    assert ended.returncode == 0, ended.stderr
+    body = json.loads(ended.stdout)
     assert body["Image"] == factories.IMAGE
     assert body["Env"] == ["A=1"]
     assert body["HostConfig"]["Memory"] == 0
@@ -90,26 +106,43 @@ def test_it_prints_the_engines_create_body(explain):
     ],
 )
 def test_what_is_no_activate_event_is_refused_in_words(explain, text, words):
+    """The error says what was wanted."""
+    with pytest.raises(PayloadError) as refused:
+        explain(text)
+    assert words in refused.value.message
+
+
+def test_refusal_goes_to_standard_error(command):
     """The file is named, and what was wanted; standard output stays empty."""
-    ended = explain(text)
+    ended = command("nonsense")
     assert ended.returncode == 1
-    assert "event.json: " in ended.stderr
-    assert words in ended.stderr
+    assert "event.json: wanted one of cattle's events as JSON" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert ended.stdout == ""
 
 
-def test_warnings_go_to_standard_error(explain, tmp_path):
+def test_warnings_go_to_standard_error(command, tmp_path):
     """W 25: standard output is JSON whatever there is to warn of."""
     fields = {"dnsSearch": ["a.rancher.internal"], "lxcConf": {"a": "b"}}
     missing = str(tmp_path / "no-resolv.conf")
-    ended = explain(text_of(fields, nics=[factories.nic()]), WORKER_RESOLV_CONF=missing)
-    assert explained(ended)["HostConfig"]["DnsSearch"] == ["a.rancher.internal"]
-    assert {line["event"] for line in warnings(ended)} == {
+    ended = command(text_of(fields, nics=[factories.nic()]), WORKER_RESOLV_CONF=missing)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["HostConfig"]["DnsSearch"] == ["a.rancher.internal"]
+    assert {json.loads(line)["event"] for line in ended.stderr.splitlines()} == {
         "domains.not_read",
         "field.not_applied",
         "explain.version_assumed",
     }
+
+
+def test_it_starts_without_the_libraries_it_does_not_use(command, environment):
+    """An operator waits for it: the clients of Redis and Docker take most of a second to import."""
+    del environment["REDIS_URL"]
+    ended = command(text_of(), "-X", "importtime")
+    assert ended.returncode == 0, ended.stderr
+    imported = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines()}
+    assert "worker.explain" in imported
+    assert imported & SLOW_IMPORTS == set()
 
 
 @pytest.mark.parametrize(
@@ -121,23 +154,21 @@ def test_warnings_go_to_standard_error(explain, tmp_path):
 )
 def test_api_version_of_the_settings_decides(explain, variable, version, place):
     """W 25: the body is the one for that version, and no version is assumed."""
-    ended = explain(text_of(nics=[factories.nic()]), **{variable: version})
-    assert ("MacAddress" in explained(ended)) is (place == "container")
-    assert ("NetworkingConfig" in explained(ended)) is (place == "endpoint")
-    assert ended.stderr == ""
+    body, logged = explain(text_of(nics=[factories.nic()]), **{variable: version})
+    assert ("MacAddress" in body) is (place == "container")
+    assert ("NetworkingConfig" in body) is (place == "endpoint")
+    assert logged == set()
 
 
 def test_unreadable_api_version_is_an_error(explain):
-    """W 25: in words, without a traceback."""
-    ended = explain(text_of(), CATTLE_DOCKER_API_VERSION="new")
-    assert ended.returncode == 1
-    assert "'new'" in ended.stderr
-    assert "Traceback" not in ended.stderr
+    """W 25: it quotes what was found."""
+    with pytest.raises(EngineError, match="'new'"):
+        explain(text_of(), CATTLE_DOCKER_API_VERSION="new")
 
 
 def test_running_or_stopped_native_container_needs_no_create(explain):
     """W 25, A 3.14: it is found and started; the body is for one that is gone."""
-    steps = explained(explain(text_of({"memory": 1}, **NATIVE)))
+    steps, _ = explain(text_of({"memory": 1}, **NATIVE))
     assert steps["foundBy"] == {
         "label": f"io.rancher.container.uuid={factories.UUID}",
         "name": factories.UUID,
@@ -159,7 +190,7 @@ def test_running_or_stopped_native_container_needs_no_create(explain):
 )
 def test_native_container_that_cannot_be_created_is_explained(explain, fields, changes, words):
     """W 25: it is started all the same when it is there."""
-    steps = explained(explain(text_of(fields, **NATIVE, **changes)))
+    steps, _ = explain(text_of(fields, **NATIVE, **changes))
     assert steps["whenStopped"] == "started, then reported"
     assert steps["whenMissing"].startswith("an error: ")
     assert words in steps["whenMissing"]
@@ -169,7 +200,7 @@ def test_native_container_that_cannot_be_created_is_explained(explain, fields, c
 @pytest.mark.parametrize("changes", [NATIVE, {}])
 def test_event_that_only_reports_creates_nothing(explain, changes):
     """W 25, A 2.13: cattle only wants to know, of native containers and of its own."""
-    steps = explained(explain(text_of(**NO_OP, **changes)))
+    steps, _ = explain(text_of(**NO_OP, **changes))
     assert steps["whenStopped"] == "reported as it is"
     assert steps["whenMissing"] == "reported as gone"
     assert "createBody" not in steps
@@ -193,14 +224,15 @@ def test_what_users_sent_is_mapped(explain, fields, ports, expected):
         for number, address in ports
     ]
     key, value = expected
-    assert explained(explain(text_of(fields, ports=published)))["HostConfig"][key] == value
+    body, _ = explain(text_of(fields, ports=published))
+    assert body["HostConfig"][key] == value
 
 
 def test_bind_address_with_a_typo_is_refused(explain):
     """W 16: the port, the field and the text are named."""
     port = {"privatePort": 80, "publicPort": 18085}
     typo = {**port, "data": {"fields": {"bindAddress": "11127.0.0.1"}}}
-    ended = explain(text_of(ports=[typo]))
-    assert ended.returncode == 1
-    assert "port 18085:80/tcp" in ended.stderr
-    assert "bindAddress '11127.0.0.1'" in ended.stderr
+    with pytest.raises(PayloadError) as refused:
+        explain(text_of(ports=[typo]))
+    assert "port 18085:80/tcp" in refused.value.message
+    assert "bindAddress '11127.0.0.1'" in refused.value.message

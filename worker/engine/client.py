@@ -24,16 +24,13 @@ import docker.errors
 import requests
 
 from worker import deadline
+from worker.engine.api_versions import NEWEST_API, OLDEST_API, version_numbers, version_text
 from worker.engine.errors import Refusal, engine_errors
 from worker.engine.slots import Slots
 from worker.engine.transport import docker_client
 from worker.errors import EngineError, EngineUnavailableError
 from worker.settings import WorkerSettings
 
-#: The newest supported API version; newer Engines are called with this one.
-NEWEST_API = (1, 52)
-#: The oldest version with all that `create` needs (Init, health checks, `State` in lists).
-OLDEST_API = (1, 25)
 #: Timeout of inspects and lists, which are quick unless the Engine hangs.
 READ_TIMEOUT_S = 20.0
 _CONNECT_TIMEOUT_S = 5.0
@@ -97,7 +94,7 @@ class Engine:
     @property
     def api_version(self) -> tuple[int, int]:
         """The API version in use; negotiated if it is not known yet."""
-        return _numbers(self._api or self._negotiate())
+        return version_numbers(self._api or self._negotiate())
 
     def version(self, *, timeout_s: float | None = None) -> EngineVersion:
         """Return the version of the Engine; requested once, then kept during outages."""
@@ -195,12 +192,12 @@ class Engine:
 
     def _negotiate(self, timeout_s: float | None = None) -> str:
         offered = self._ask_version(timeout_s or self.read_timeout_s).api_version
-        if _numbers(offered) < OLDEST_API:
+        if version_numbers(offered) < OLDEST_API:
             raise EngineError(
-                f"the Docker Engine of this host speaks API {offered}, but {_text(OLDEST_API)} or "
-                "newer is needed; upgrade Docker"
+                f"the Docker Engine of this host speaks API {offered}, but "
+                f"{version_text(OLDEST_API)} or newer is needed; upgrade Docker"
             )
-        self._api = _text(min(_numbers(offered), NEWEST_API))
+        self._api = version_text(min(version_numbers(offered), NEWEST_API))
         return self._api
 
     def _ask_version(self, timeout_s: float) -> EngineVersion:
@@ -239,7 +236,7 @@ class Engine:
         with self._lock:
             if self._client is None or self._client_pid != os.getpid():
                 with engine_errors(f"reach the Docker Engine at {self._settings.docker_host}"):
-                    self._client = docker_client(self._settings, _text(NEWEST_API))
+                    self._client = docker_client(self._settings, version_text(NEWEST_API))
                 self._client_pid = os.getpid()
             return self._client
 
@@ -263,15 +260,3 @@ def _raise_for_status(response: requests.Response) -> None:
 
 def _is_version_refusal(response: requests.Response) -> bool:
     return response.status_code == _BAD_REQUEST and "client version" in response.text
-
-
-def _numbers(version: str) -> tuple[int, int]:
-    major, _, minor = version.partition(".")
-    try:
-        return int(major), int(minor)
-    except ValueError as error:
-        raise EngineError(f"{version!r} is no Docker API version, such as 1.44") from error
-
-
-def _text(version: tuple[int, int]) -> str:
-    return f"{version[0]}.{version[1]}"

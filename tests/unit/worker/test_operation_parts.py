@@ -13,7 +13,7 @@ from tests.floor import allowed_s
 from tests.hosts import host_on
 from worker.container import UUID_LABEL, Container
 from worker.errors import EngineUnavailableError, PayloadError, ProtectedContainerError
-from worker.operations.facts import facts_without_engine, search_domains
+from worker.host.facts import facts_without_engine, search_domains
 from worker.operations.protection import (
     PART_LABEL,
     is_part,

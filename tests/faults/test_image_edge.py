@@ -12,7 +12,6 @@ from simulator.rig.processes import wait_until
 from tests import factories
 from tests.faults.scripted_engine import Answer, Hang, Held, Pull
 from tests.floor import allowed_s
-from worker.engine.progress import REPEAT_EVERY_S
 from worker.errors import (
     EngineUnavailableError,
     ImageBuildError,
@@ -28,6 +27,14 @@ PULL = "compute.instance.pull"
 IMAGES_CREATE = "/images/create"
 REPLY = {"imageStoragePoolMap": {}}
 REGISTRY = "127.0.0.1:5055"
+#: How often progress is repeated here; the program takes its time.
+REPEAT_EVERY_S = 0.6
+
+
+@pytest.fixture
+def quick_repeats(monkeypatch):
+    """Repeat progress every `REPEAT_EVERY_S`."""
+    monkeypatch.setattr("worker.engine.progress.REPEAT_EVERY_S", REPEAT_EVERY_S)
 
 
 def since_2016(full_name="foo:1", server=REGISTRY, **changes):
@@ -163,7 +170,9 @@ def test_reason_of_a_pull_is_read_wherever_it_is(engine, host, failure):
 # -- progress --------------------------------------------------------------------------------------
 
 
-def test_pull_whose_percentage_stands_still_is_reported_while_bytes_move(engine, make_host):
+def test_pull_whose_percentage_stands_still_is_reported_while_bytes_move(
+    engine, make_host, quick_repeats
+):
     """W 3: by time, to the event that pulls and to those who share the pull."""
     lines = tuple(downloading(round(3 * REPEAT_EVERY_S / 0.05)))
     engine.script("POST", IMAGES_CREATE, Pull(lines, every_s=0.05))
@@ -178,7 +187,7 @@ def test_pull_whose_percentage_stands_still_is_reported_while_bytes_move(engine,
         assert percents.count(100) == 1
 
 
-def test_silent_pull_is_not_reported(engine, make_host):
+def test_silent_pull_is_not_reported(engine, make_host, quick_repeats):
     """W 3: neither before its first line nor after its last, not even to those who share it."""
     held = threading.Event()
     engine.script("POST", IMAGES_CREATE, Pull(tuple(downloading(3)), wait=held, arrives=False))
@@ -214,7 +223,7 @@ def build_event():
     return {"instancePull": {"kind": "docker", "mode": "all", "image": row}}
 
 
-def test_build_that_prints_the_same_is_reported_while_it_prints(engine, make_host):
+def test_build_that_prints_the_same_is_reported_while_it_prints(engine, make_host, quick_repeats):
     """W 3: dots of a long step, to the event that builds and to those who share the build."""
     engine.images.add(f"{REGISTRY}/foo:1")
     dots = [{"stream": "."}] * round(3 * REPEAT_EVERY_S / 0.05)

@@ -1,17 +1,17 @@
 """Celery policy: every setting with its reason. Addresses come from the environment (REDIS_URL).
 
 Delivery does not rest on the broker: a message is acknowledged when a worker accepts it, and the
-ledger (`cowpoke/ledger/ledger.py`) knows what was taken by whom. See docs/design.md.
+ledger (`cowpoke/ledger/`) knows what was claimed by whom. See docs/design.md.
 """
 
 import sys
 
-from cowpoke.environment import BadEnvironmentError, read
+from cowpoke.environment import BadEnvironmentError, kept
 from cowpoke.redis_url import check_redis_url
 from cowpoke.settings import BrokerSettings
 
 try:
-    _broker = check_redis_url(read(BrokerSettings).redis_url.get_secret_value())
+    _broker = check_redis_url(kept(BrokerSettings).redis_url.get_secret_value())
 except BadEnvironmentError as error:
     # A `celery` command reads this file first; a worker has checked its settings before.
     sys.exit(f"celery: the environment is not complete\n{error}\nREADME has the table.")
@@ -31,7 +31,7 @@ result_serializer = "json"
 accept_content = ["json"]
 
 # Acknowledged early: on Redis a late one comes back only after the visibility timeout, and a task
-# longer than that runs twice beside itself. The ledger's leases do it in seconds, and once.
+# longer than that runs twice beside itself. The ledger does it in seconds, and once.
 task_acks_late = False
 # A worker takes from the queue what it has a free slot for; the rest stays for the other workers
 # of the host, and is not lost with this one.

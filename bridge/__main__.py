@@ -34,7 +34,9 @@ def run() -> None:
         sys.exit(f"bridge: the environment is not complete\n{error}\nREADME has the table.")
     log.read_settings(settings, debug=settings.debug)
     if settings.queue_key is None:
-        _log.warning("queue.not_sealed", advice="payloads lie in Redis in clear; set QUEUE_KEY")
+        _log.warning(
+            "payloads.not_sealed", advice="payloads are stored in clear in Redis; set QUEUE_KEY"
+        )
     try:
         asyncio.run(service.run(settings))
     except MetricsPortError as error:

@@ -23,7 +23,7 @@ _POLL_S = 1.0
 _RETRY_S = 0.5
 
 
-class Rung:
+class Announcements:
     """The hosts that announced one kind of change, until somebody looks."""
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Rung:
         self._hosts.add(host_uuid)
         self._some.set()
 
-    def miss(self) -> None:
+    def mark_missed(self) -> None:
         """Note that any host may have announced something that was not heard."""
         self._missed = True
         self._some.set()
@@ -65,8 +65,8 @@ class Doorbell:
         self._redis = client
         self._loop = asyncio.get_running_loop()
         self._over = threading.Event()
-        self.outboxes = Rung()
-        self.leases = Rung()
+        self.outboxes = Announcements()
+        self.leases = Announcements()
 
     def start(self) -> None:
         """Begin to listen."""
@@ -81,7 +81,7 @@ class Doorbell:
             try:
                 self._listen()
             except (redis.RedisError, OSError, ValueError) as problem:
-                _log.debug("doorbell.waits", reason=str(problem))
+                _log.debug("doorbell.blocked", reason=str(problem))
             self._over.wait(_RETRY_S)
 
     def _listen(self) -> None:
@@ -107,8 +107,8 @@ class Doorbell:
             self._call(self.leases.add, host_uuid)
 
     def _miss(self) -> None:
-        self.outboxes.miss()
-        self.leases.miss()
+        self.outboxes.mark_missed()
+        self.leases.mark_missed()
 
     def _call(self, step: Callable[..., None], *args: str) -> None:
         try:

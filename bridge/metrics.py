@@ -1,4 +1,4 @@
-"""What an operator watches: `GET /metrics` in Prometheus' words, counted here or read from Redis.
+"""Prometheus metrics of the bridge, from its counters and from Redis.
 
 Celery's own figures (tasks by name and end, run times) are Flower's, at its `/metrics`.
 """
@@ -56,7 +56,7 @@ class BridgeCollector(Collector):
         self._counts = (
             ("events", "Events and frames by what became of them here", "result", intake),
             ("replies", "Replies to cattle by what became of them", "result", outbox),
-            ("swept", "Events that were found lost, by what was done", "step", swept),
+            ("swept", "Lost events by recovery step", "step", swept),
         )
 
     def collect(self) -> Iterator[Metric]:
@@ -73,7 +73,7 @@ class BridgeCollector(Collector):
         try:
             known = list(self._known())
         except redis.RedisError as problem:
-            _log.warning("metrics.without_redis", reason=str(problem))
+            _log.warning("metrics.incomplete", reason=str(problem))
             up.add_metric([], 0)
             yield up
             return
@@ -102,7 +102,7 @@ class BridgeCollector(Collector):
         )
         orphans = GaugeMetricFamily(
             "cowpoke_orphan_volumes",
-            "Volumes that were in use when cattle had them removed, and are here still",
+            "Volumes whose removal failed because they were in use",
             labels=["host"],
         )
         unreadable = GaugeMetricFamily(
@@ -142,7 +142,7 @@ class BridgeCollector(Collector):
 
     def _known(self) -> Iterator[Metric]:
         waiting = GaugeMetricFamily(
-            "cowpoke_outcomes_waiting", "Outcomes that cattle has not taken yet"
+            "cowpoke_outcomes_waiting", "Outcomes that cattle has not accepted yet"
         )
         waiting.add_metric([], sum(map(self._redis.xlen, keys.OUTCOME_STREAMS)))
         yield waiting

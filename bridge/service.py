@@ -1,4 +1,4 @@
-"""The bridge's parts, wired together, from start to orderly end."""
+"""Wire the parts of the bridge, run them, and shut down gracefully."""
 
 import asyncio
 import os
@@ -100,7 +100,7 @@ async def run(settings: BridgeSettings) -> None:
             concurrency=settings.publish_concurrency,
             memory_bytes=settings.outbox_memory_mb * MEGABYTE,
             bridge_id=bridge_id,
-            rung=doorbell.outboxes,
+            announced=doorbell.outboxes,
         )
         watching = Watching(
             client,
@@ -171,7 +171,7 @@ def _end_in(seconds: float) -> None:
     """
 
     def end() -> None:
-        _log.warning("bridge.left_threads", advice="Redis does not answer; nothing is lost")
+        _log.warning("bridge.threads_abandoned", advice="Redis does not answer; no data is lost")
         flush()
         os._exit(0)
 
@@ -189,7 +189,9 @@ async def _say_ready(settings: BridgeSettings, bridge_id: str, keyring: ClusterK
         except redis.RedisError as problem:
             if not waiting:
                 _log.warning(
-                    "bridge.waiting", reason=str(problem), advice="events wait until Redis answers"
+                    "bridge.redis_unavailable",
+                    reason=str(problem),
+                    advice="events wait until Redis answers",
                 )
             waiting = True
             await asyncio.sleep(RETRY_S)
@@ -224,7 +226,7 @@ async def _finish(intake: Intake, outbox: Outbox, within_s: float) -> None:
             await intake.flush()
             await outbox.drain()
     except TimeoutError:
-        _log.warning("bridge.left_work", advice="the next bridge goes on with it")
+        _log.warning("bridge.drain_timed_out", advice="another bridge sends the remaining outcomes")
 
 
 async def _leave(outbox: Outbox) -> None:
@@ -232,7 +234,7 @@ async def _leave(outbox: Outbox) -> None:
         async with asyncio.timeout(LAST_WORD_S):
             await outbox.leave()
     except (redis.RedisError, TimeoutError) as problem:
-        _log.warning("bridge.lease_not_given_up", reason=str(problem) or "Redis does not answer")
+        _log.warning("bridge.lease_release_failed", reason=str(problem) or "Redis does not answer")
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

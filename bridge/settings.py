@@ -185,8 +185,8 @@ class BridgeSettings(BrokerSettings):
         default=60,
         gt=0,
         validation_alias="BRIDGE_UNASKED_TIMEOUT_S",
-        description="Time without any question of cattle's, which pings every 5 s, before the "
-        "bridge subscribes once more: cattle may have given the agent up.",
+        description="Resubscribe after this long without a ping from cattle, which pings every "
+        "5 s: it may have disconnected the agent.",
     )
     ca_bundle: Annotated[Path | None, AfterValidator(_authorities)] = Field(
         default=None,
@@ -270,7 +270,7 @@ def _read_agents(path: Path) -> tuple[AgentKeys, ...]:
         )
         raise ValueError(f"{path}: {faults}") from None
     if not agents:
-        raise ValueError(f"{path} names no [[agents]]")
+        raise ValueError(f"{path} contains no [[agents]] section")
     nameless = [agent.access_key for agent in agents if agent.host_uuid is None]
     if nameless and len(agents) > 1:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What of an event lies sealed in Redis: the payload, the envelope of its replies, its outcomes.
+"""The sealed objects of an event: payload, envelope and outcomes.
 
 | what | sealed by | opened by | holds |
 |---|---|---|---|
@@ -94,7 +94,7 @@ def opened_envelope(sealer: Sealer, text: str, *, host_uuid: str) -> Envelope:
     """
     content = _opened(sealer, text)
     if content.get("host") != host_uuid:
-        raise SealBrokenError("the envelope is of an event of another host")
+        raise SealBrokenError("the envelope belongs to another host")
     try:
         echo = Event.model_validate({**content["echo"], "data": None})
         return Envelope(
@@ -104,7 +104,7 @@ def opened_envelope(sealer: Sealer, text: str, *, host_uuid: str) -> Envelope:
             deadline_ms=int(content["deadline_ms"]),
         )
     except (KeyError, TypeError, ValueError, ValidationError):
-        raise SealBrokenError("the envelope lacks a part of what a reply needs") from None
+        raise SealBrokenError("the envelope is incomplete") from None
 
 
 def sealed_event(sealer: Sealer, event: Event, host_uuid: str, now_ms: int) -> str:
@@ -131,13 +131,13 @@ def opened_event(sealer: Sealer, text: str, *, event_id: str, host_uuid: str, no
         event = Event.model_validate(content)
         fresh_until_ms = int(content.get("fresh_until_ms") or 0)
     except (TypeError, ValueError):
-        raise SealBrokenError(f"the payload of event {event_id} is no event") from None
+        raise SealBrokenError(f"the payload of event {event_id} is not a valid event") from None
     if event.id != event_id:
-        raise SealBrokenError(f"the payload of event {event_id} is another event's")
+        raise SealBrokenError(f"the payload of event {event_id} belongs to another event")
     if content.get("host") != host_uuid:
         raise SealBrokenError(f"the payload of event {event_id} was sealed for another host")
     if now_ms > fresh_until_ms:
-        raise SealBrokenError(f"the payload of event {event_id} was sealed too long ago")
+        raise SealBrokenError(f"the payload of event {event_id} has expired (replay window)")
     return event
 
 
@@ -181,15 +181,17 @@ def opened_outcome(sealer: Sealer, text: str, *, event_id: str, kind: str) -> Se
     """
     content = _opened(sealer, text)
     if content.get("event_id") != event_id:
-        raise SealBrokenError(f"the outcome of event {event_id} is another event's")
+        raise SealBrokenError(f"the outcome of event {event_id} belongs to another event")
     try:
         outcome = Outcome.from_json(content)
         deadline_ms = int(content.get("deadline_ms") or 0)
         claimed_ms = int(content.get("claimed_ms") or 0)
     except (KeyError, TypeError, ValueError):
-        raise SealBrokenError(f"the outcome of event {event_id} lacks a part") from None
+        raise SealBrokenError(f"the outcome of event {event_id} is incomplete") from None
     if outcome.kind != kind:
-        raise SealBrokenError(f"the outcome of event {event_id} was sealed as {outcome.kind}")
+        raise SealBrokenError(
+            f"the outcome of event {event_id} is sealed as {outcome.kind}, but stored as {kind}"
+        )
     return SealedOutcome(outcome=outcome, deadline_ms=deadline_ms, claimed_ms=claimed_ms)
 
 
@@ -197,9 +199,9 @@ def _opened(sealer: Sealer, text: str) -> dict[str, Any]:
     content = sealer.open(text)
     version = content.get("v")
     if not isinstance(version, int) or version < 1:
-        raise SealBrokenError("wanted a contract version beside the content, found none")
+        raise SealBrokenError("the contract version is missing")
     if version > CONTRACT_VERSION:
         raise UnknownVersionError(
-            f"wanted contract version {CONTRACT_VERSION}, found {version}; update this program"
+            f"contract version {version} is newer than {CONTRACT_VERSION}; update this program"
         )
     return content

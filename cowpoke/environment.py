@@ -30,6 +30,25 @@ def read(settings: type[_Settings]) -> _Settings:
         raise BadEnvironmentError("\n".join(sorted(lines))) from None
 
 
+_known: list[BaseSettings] = []
+
+
+def keep(settings: BaseSettings) -> None:
+    """Make these the settings of this process; see `kept`."""
+    _known[:] = [settings]
+
+
+def kept(settings: type[_Settings]) -> _Settings:
+    """The settings that this process started with; read now where it has none of this kind.
+
+    Errors: BadEnvironmentError, as `read`.
+    """
+    for known in _known:
+        if isinstance(known, settings):
+            return known
+    return read(settings)
+
+
 def _variable(settings: type[BaseSettings], name: str) -> str:
     """The variable that an operator knows: the one of several names that is set, else the first.
 

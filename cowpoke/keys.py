@@ -1,4 +1,4 @@
-"""Every Redis key of ours: what it holds, who writes it, who removes it, and when.
+"""All Redis keys: content, writer and lifetime.
 
 All begin with `cowpoke:` so that a shared Redis shows whose they are. Keys that a worker needs carry
 its host, so that the Redis user of a host can be kept to them. Beside them stand the queues
@@ -38,7 +38,7 @@ from cowpoke.routes import Lane, queue_for
 ANSWERED_TTL_MS = 10 * 60_000
 #: An answered ping keeps no content; it only stops a second frame of the same id.
 ANSWERED_PING_TTL_MS = 30_000
-#: The net under everything: nothing of ours outlives its deadline by more than this.
+#: Upper limit of the lifetime of every key after its deadline.
 OPEN_TTL_MS = 24 * 3_600_000
 
 #: A little more than the longest POST to cattle.

@@ -1,4 +1,4 @@
-"""Who is alive: each worker and each bridge renews a key that expires without it.
+"""Leases of workers and bridges. A lease expires if it is not renewed.
 
 The lease of a worker lists its lanes' processes, the events it knows and the fingerprints of its
 keys. It is sealed with the key of its host, so that a bridge believes only who has that key. The
@@ -118,9 +118,9 @@ def read_lease(text: str, sealer: Sealer, *, host_uuid: str, worker_id: str) -> 
             process=str(content.get("process") or ""),
         )
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
-        raise SealBrokenError("wanted a worker's lease, found something else") from None
+        raise SealBrokenError("not a valid lease") from None
     if (lease.host_uuid, lease.worker_id) != (host_uuid, worker_id):
-        raise SealBrokenError("the lease is of another worker")
+        raise SealBrokenError("the lease belongs to another worker")
     return lease
 
 

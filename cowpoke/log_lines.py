@@ -1,6 +1,6 @@
 """How log lines leave a process: as whole lines of JSON, repeats folded.
 
-    {"event": "redis.away", ..., "timestamp": "..."}                      the first, at once
+    {"event": "redis.unavailable", ..., "timestamp": "..."}                      the first, at once
     {..., "count": 19, "first": "...", "last": "...", "timestamp": "..."} its repeats, once a window
 
 Two lines are the same when all is the same but the time: level, logger, fact, event id, fields. The

@@ -1,4 +1,4 @@
-"""What became of an event: progress on the way, and one final outcome."""
+"""Outcomes of an event: progress reports, then one final success or error."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

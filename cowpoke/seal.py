@@ -1,4 +1,4 @@
-"""Payloads and results lie sealed in Redis: unreadable in a dump, refused when forged.
+"""Encrypt and authenticate the content that is stored in Redis.
 
 `QUEUE_KEY` is the cluster's secret. From it each host has a key of its own (`HOST_KEY`), and the
 bridges have one for themselves. Whoever steals the key of a host opens and forges nothing of
@@ -37,7 +37,7 @@ class Sealer:
     def __init__(self, *keys: str) -> None:
         self._fernet = MultiFernet([Fernet(key) for key in keys]) if keys else None
         self._keys = keys
-        #: What others may know of the keys: the one that seals first.
+        #: Fingerprints of the keys; the first key seals.
         self.fingerprints = tuple(map(fingerprint, keys)) or (NO_KEY,)
 
     def sealing_with(self, known: Sequence[str]) -> "Sealer":
@@ -68,12 +68,11 @@ class Sealer:
             content = json.loads(plain)
         except (InvalidToken, ValueError, RecursionError) as error:
             raise SealBrokenError(
-                "wanted content sealed with our keys, found something else; QUEUE_KEY or HOST_KEY "
-                "of the program that wrote it differs (while keys are changed, both need both), or "
-                "somebody else wrote it"
+                "not sealed with a known key; compare QUEUE_KEY or HOST_KEY of both programs "
+                "(during a rotation both need both keys), or the value was forged"
             ) from error
         if not isinstance(content, dict):
-            raise SealBrokenError("wanted a sealed JSON object, found something else")
+            raise SealBrokenError("sealed content is not a JSON object")
         return content
 
 

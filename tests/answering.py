@@ -10,6 +10,8 @@ from aiohttp import web
 
 #: Makes the answer to one request.
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+#: For clients of plain http: unlike a default context, it reads no certificates of the machine.
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from cowpoke import log
-from cowpoke.environment import BadEnvironmentError, read
+from cowpoke.environment import BadEnvironmentError, keep, read
 from cowpoke.routes import Lane
 from worker.errors import WorkerError
 from worker.settings import WorkerSettings
@@ -68,7 +68,8 @@ def run(lanes: tuple[str, ...] = ()) -> None:
     )
     if not settings.is_sealed:
         _log.warning(
-            "queue.not_sealed", advice="payloads lie in Redis in clear; set QUEUE_KEY or HOST_KEY"
+            "payloads.not_sealed",
+            advice="payloads are stored in clear in Redis; set QUEUE_KEY or HOST_KEY",
         )
     chosen = tuple(Lane(lane) for lane in lanes) or tuple(Lane)
     # One of the lanes watches the Engine for all: a thread of this process would be lost in forks.
@@ -183,6 +184,7 @@ def _settings() -> WorkerSettings:
     """Read the settings; whatever is logged after that holds none of their secrets."""
     try:
         settings = read(WorkerSettings)
+        keep(settings)
     except BadEnvironmentError as error:
         sys.exit(f"worker: the environment is not complete\n{error}\nREADME has the table.")
     log.read_settings(settings, debug=settings.debug)

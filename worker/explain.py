@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from cowpoke.events import Event
 from cowpoke.log import logger
+from worker.container import UUID_LABEL
 from worker.create import Facts, create_body, create_warnings
 from worker.engine.api_versions import NEWEST_API, OLDEST_API, version_numbers, version_text
 from worker.errors import PayloadError
@@ -62,7 +63,7 @@ def _activation(text: str) -> Event:
 
 
 def _steps(instance: KnownInstance, *, stopped: str, missing: str) -> dict[str, Any]:
-    found_by = {"label": f"{UUID}={instance.uuid}", "name": instance.uuid}
+    found_by = {"label": f"{UUID_LABEL}={instance.uuid}", "name": instance.uuid}
     return {
         "foundBy": found_by | ({"id": instance.external_id} if instance.external_id else {}),
         "whenRunning": "reported as it is",

@@ -53,8 +53,8 @@ class Claims:
         host_uuid = content.get("host")
         if content.get("agent") != agent_hash or not keys.is_host_uuid(host_uuid):
             _log.warning(
-                "host.memory_unreadable",
-                advice="the host is learned anew; QUEUE_KEY was changed, or Redis was written to",
+                "host.mapping_unreadable",
+                advice="the host is learned again; QUEUE_KEY or the value was changed",
             )
             return None
         return str(host_uuid)

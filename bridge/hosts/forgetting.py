@@ -24,7 +24,7 @@ async def forget_forever(client: redis.Redis, presence: Presence) -> None:
         try:
             await asyncio.to_thread(forget_gone, client, presence)
         except redis.RedisError as problem:
-            _log.warning("hosts.not_forgotten", reason=str(problem))
+            _log.warning("hosts.cleanup_failed", reason=str(problem))
 
 
 def forget_gone(

@@ -54,7 +54,7 @@ class Sweeping:
                 await self._sweep()
             except redis.RedisError as problem:
                 self._be_patient()
-                _log.debug("sweep.waits", reason=str(problem))
+                _log.debug("sweep.blocked", reason=str(problem))
             try:
                 async with asyncio.timeout(SWEEP_EVERY_S):
                     await self._some.wait()

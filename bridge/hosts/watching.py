@@ -47,20 +47,20 @@ class Watching:
     async def run(self) -> None:
         """Look at what was announced, and at overdue leases, until cancelled."""
         while True:
-            rung, missed = await self._doorbell.leases.take(LOOK_EVERY_S)
+            announced, missed = await self._doorbell.leases.take(LOOK_EVERY_S)
             try:
-                await self._look(rung, missed=missed)
+                await self._look(announced, missed=missed)
             except redis.RedisError as problem:
                 # What was announced is read with everything else when Redis answers.
-                self._doorbell.leases.miss()
-                _log.debug("hosts.wait", reason=str(problem))
+                self._doorbell.leases.mark_missed()
+                _log.debug("hosts.blocked", reason=str(problem))
                 await asyncio.sleep(LOOK_EVERY_S)
 
-    async def _look(self, rung: set[str], *, missed: bool) -> None:
+    async def _look(self, announced: set[str], *, missed: bool) -> None:
         if missed:
             changed = await asyncio.to_thread(self._presence.read_all)
         else:
-            changed = await asyncio.to_thread(self._presence.read, rung) if rung else {}
+            changed = await asyncio.to_thread(self._presence.read, announced) if announced else {}
         while await asyncio.to_thread(self._presence.expire):
             pass
         await self._hosts.look(changed)

@@ -135,7 +135,7 @@ class Intake:
         self, problem: DecodeError, agent: AgentKeys, host_uuid: str
     ) -> None:
         self.counts["undecodable"] += 1
-        _log.warning("event.undecodable", reason=problem.message)
+        _log.warning("frame.rejected", reason=problem.message)
         if problem.partial is not None:
             refusal = error("event-undecodable", problem.message)
             await self._put_refusal(problem.partial, agent, host_uuid, refusal)
@@ -184,7 +184,7 @@ class Intake:
                 await loop.run_in_executor(thread, partial(self._record_once, batch))
             except redis.RedisError as problem:
                 waiting = self._others.count + self._pings.count
-                _log.warning("intake.waits", reason=str(problem), events=waiting)
+                _log.warning("intake.blocked", reason=str(problem), events=waiting)
                 await asyncio.sleep(delay_s)
                 delay_s = min(delay_s * 2, RETRY_MOST_S)
             else:

@@ -14,7 +14,7 @@ MOST_SPREAD_S = 15.0
 
 
 class Pace:
-    """Turns at a steady rate; whoever comes while nobody waits has his at once."""
+    """A rate limiter; a caller passes at once while nobody waits."""
 
     def __init__(self, agents: int) -> None:
         self._every_s = 1 / max(LEAST_PER_S, agents / MOST_SPREAD_S)

@@ -1,6 +1,6 @@
-"""Asks cattle to take back an agent that it has given up, for keys of a service account.
+"""Request a reconnect for an agent that cattle marked as disconnected.
 
-An agent's own keys do so by subscribing; a service account's subscription wakes nobody.
+An agent's own keys do so by subscribing; the subscription of a service account does not.
 """
 
 import json
@@ -15,13 +15,13 @@ from cowpoke.log import logger
 _log = logger(__name__)
 
 TIMEOUT_S = 15.0
-_GIVEN_UP = frozenset({"disconnecting", "disconnected"})
+_DISCONNECTED = frozenset({"disconnecting", "disconnected"})
 
 
-async def wake(
+async def reconnect_agent(
     session: aiohttp.ClientSession, cattle_url: str, agent: AgentKeys, clock: AwakeClock
 ) -> None:
-    """Have the agent reconnected if cattle gave it up; a failure is logged and tried again."""
+    """Request the reconnect if it is needed; a failure is logged, the next subscription retries."""
     if agent.agent_id is None:
         return
     url = f"{cattle_url}/agents/1a{agent.agent_id.removeprefix('1a')}"
@@ -33,7 +33,7 @@ async def wake(
             response.raise_for_status()
             told = json.loads(await read_body(response))
         state = told.get("state") if isinstance(told, dict) else None
-        if state not in _GIVEN_UP:
+        if state not in _DISCONNECTED:
             return
         async with (
             clock.timeout(TIMEOUT_S),
@@ -41,6 +41,6 @@ async def wake(
         ):
             response.raise_for_status()
     except (*UNREACHED, ValueError, RecursionError) as problem:
-        _log.warning("agent.not_woken", agent_id=agent.agent_id, reason=str(problem))
+        _log.warning("agent.reconnect_failed", agent_id=agent.agent_id, reason=str(problem))
     else:
-        _log.info("agent.woken", agent_id=agent.agent_id, state=state)
+        _log.info("agent.reconnect_requested", agent_id=agent.agent_id, state=state)

@@ -20,7 +20,7 @@ from bridge.hosts.choice import Hosts
 from bridge.inbound.decode import MOST_BYTES
 from bridge.inbound.pace import Pace
 from bridge.inbound.reconnect import Ending, ending_of, next_delay
-from bridge.inbound.reconnect_agent import wake
+from bridge.inbound.reconnect_agent import reconnect_agent
 from bridge.inbound.standing import Standing
 from bridge.settings import AgentKeys, BridgeSettings
 from cowpoke.log import logger
@@ -156,7 +156,7 @@ class AgentStream:
         It gave this one up while its pongs did not arrive, and takes it back when it subscribes.
         The old websocket is read on for a moment: what was sent before the new one stood is there.
         """
-        self._log.warning("stream.renewed", reason="cattle has asked nothing for long")
+        self._log.warning("stream.resubscribed", reason="no ping from cattle for long")
         fresh = await self._connect()
         try:
             # Both get everything from now on; what comes twice is accepted once.
@@ -181,7 +181,7 @@ class AgentStream:
 
     async def _close_when_away(self, host_uuid: str) -> None:
         await self._hosts.wait_away(host_uuid)
-        self._log.warning("host.away", host=host_uuid)
+        self._log.warning("stream.host_lost", host=host_uuid)
         await self._socket.close()
 
     async def _connect(self) -> aiohttp.ClientWebSocketResponse:
@@ -210,7 +210,7 @@ class AgentStream:
         if kind is not None:
             await _close(socket)
             raise StreamClosedError(_wrong_account(kind), Ending.WRONG_ACCOUNT)
-        await wake(self._wake_session, self._settings.cattle_url, agent, self._clock)
+        await reconnect_agent(self._wake_session, self._settings.cattle_url, agent, self._clock)
         return socket
 
     def _by_way(self) -> str:

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import redis
 
-from bridge.doorbell import Rung
+from bridge.doorbell import Announcements
 from cowpoke.ledger.outbox import Outboxes
 from cowpoke.log import logger
 
@@ -16,7 +16,7 @@ LOOK_EVERY_S = 10.0
 _RETRY_S = 0.5
 
 
-async def collect_forever(outboxes: Outboxes, rung: Rung) -> None:
+async def collect_forever(outboxes: Outboxes, announced: Announcements) -> None:
     """Collect until cancelled.
 
     A host with many outcomes has one turn, and then every other host that waits has one.
@@ -29,7 +29,7 @@ async def collect_forever(outboxes: Outboxes, rung: Rung) -> None:
     while True:
         is_due = loop.time() - looked_s >= LOOK_EVERY_S
         within_s = 0.0 if waiting or is_due else LOOK_EVERY_S
-        hosts, missed = await rung.take(within_s)
+        hosts, missed = await announced.take(within_s)
         waiting |= hosts
         try:
             if missed or is_due:
@@ -37,8 +37,8 @@ async def collect_forever(outboxes: Outboxes, rung: Rung) -> None:
                 looked_s = loop.time()
             waiting = await loop.run_in_executor(thread, _collect, outboxes, sorted(waiting))
         except redis.RedisError as problem:
-            rung.miss()
-            _log.debug("outboxes.wait", reason=str(problem))
+            announced.mark_missed()
+            _log.debug("outboxes.blocked", reason=str(problem))
             await asyncio.sleep(_RETRY_S)
 
 

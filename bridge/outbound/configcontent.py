@@ -57,7 +57,7 @@ class ConfigContent:
             # Keys of another agent, or of another bridge, may do.
             raise
         except PublishError as problem:
-            _log.warning("config.not_reported", items=items, reason=problem.message)
+            _log.warning("config.report_failed", items=items, reason=problem.message)
             return error("config-not-reported", problem.message)
         return outcome
 

@@ -1,4 +1,4 @@
-"""Holds replies back while cattle takes none, and lets them go again gently.
+"""A circuit breaker for POST /publish: it stops replies while cattle fails, and probes carefully.
 
 While the gate is open, every reply passes. After failures of several different replies in a row it
 closes. Then one reply of each kind at a time may try, after a growing, jittered wait, and the first

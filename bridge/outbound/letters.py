@@ -109,7 +109,7 @@ class Letters:
             # Another bridge's, or one that was taken out of the settings; cattle looks only at the
             # reply's name, so that any agent may send it, and somebody waits for it.
             agent = self._any_agent
-            _log.warning("reply.by_other_agent", event_id=envelope.event_id, agent=envelope.agent)
+            _log.warning("reply.agent_changed", event_id=envelope.event_id, agent=envelope.agent)
         return Letter(
             delivery=delivery,
             envelope=envelope,

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import redis
 
-from bridge.doorbell import Rung
+from bridge.doorbell import Announcements
 from bridge.outbound.collecting import collect_forever
 from bridge.outbound.configcontent import ConfigContent
 from bridge.outbound.publisher import Publisher
@@ -45,7 +45,7 @@ class Outbox:
         concurrency: int,
         memory_bytes: int,
         bridge_id: str,
-        rung: Rung,
+        announced: Announcements,
     ) -> None:
         self._refused_keys = RefusedKeys(len(agents))
         self._sender = Sender(
@@ -59,7 +59,7 @@ class Outbox:
             refused_keys=self._refused_keys,
         )
         self._outboxes = Outboxes(client)
-        self._rung = rung
+        self._rung = announced
         streams = [OutcomeStream(client, bridge_id, key=key) for key in keys.OUTCOME_STREAMS]
         self._readers = [
             OutcomeReader(
@@ -104,12 +104,12 @@ class Outbox:
     async def _give_back_forever(self) -> None:
         """Whenever cattle refuses all keys of this bridge, leave the replies to others and rest."""
         while True:
-            await self._refused_keys.hopeless.wait()
+            await self._refused_keys.all_refused.wait()
             self._refused_keys.resting = True
             pause_s = self._refused_keys.next_pause_s()
             held = sum([await reader.give_back() for reader in self._readers])
             _log.error(
-                "replies.given_back",
+                "replies.handed_over",
                 replies=held,
                 pause_s=pause_s,
                 advice="cattle refuses the keys of this bridge; check CATTLE_ACCESS_KEY and "
@@ -119,5 +119,5 @@ class Outbox:
             with suppress(redis.RedisError):
                 await asyncio.to_thread(self._readers[0].stream.leave)
             await asyncio.sleep(pause_s)
-            self._refused_keys.hopeless.clear()
+            self._refused_keys.all_refused.clear()
             self._refused_keys.resting = False

@@ -132,7 +132,7 @@ class OutcomeReader:
             except redis.RedisError as problem:
                 # A Redis that came back empty has no group either: it is made again.
                 ready = False
-                _log.warning("outbox.waits", reason=str(problem))
+                _log.warning("outbox.blocked", reason=str(problem))
                 await asyncio.sleep(0.5)
                 continue
             if not self._pause.resting:
@@ -156,7 +156,7 @@ class OutcomeReader:
                     self._take_all(await asyncio.to_thread(self._claim))
             except redis.RedisError as problem:
                 self._be_patient()
-                _log.debug("outbox.waits", reason=str(problem))
+                _log.debug("outbox.blocked", reason=str(problem))
             await asyncio.sleep(RENEW_EVERY_S)
 
     def _be_patient(self) -> None:
@@ -254,7 +254,7 @@ class OutcomeReader:
                 await asyncio.to_thread(self.stream.done, ids)
                 self._ids.difference_update(ids)
             except redis.RedisError as problem:
-                _log.warning("outbox.waits", reason=str(problem))
+                _log.warning("outbox.blocked", reason=str(problem))
                 for outcome_id in ids:
                     self._done_ids.put_nowait(outcome_id)
                 await asyncio.sleep(0.5)

@@ -24,7 +24,7 @@ class RefusedKeys:
         self._count = 0
         self._pauses = 0
         #: Set when the bridge should give back what it holds.
-        self.hopeless = asyncio.Event()
+        self.all_refused = asyncio.Event()
         #: True while the bridge reads nothing.
         self.resting = False
 
@@ -39,13 +39,13 @@ class RefusedKeys:
         self._count += 1
         enough = self._count >= FEW and len(self._refused) >= self._agents_needed
         if self.probing or enough:
-            self.hopeless.set()
+            self.all_refused.set()
 
     def succeeded(self) -> None:
         """Forget all refusals: cattle knows some keys of this bridge."""
         self._refused.clear()
         self._count = self._pauses = 0
-        self.hopeless.clear()
+        self.all_refused.clear()
 
     def next_pause_s(self) -> float:
         """Return how long to read nothing now; it doubles from one pause to the next."""

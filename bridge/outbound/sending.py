@@ -101,7 +101,7 @@ class Sender:
             yield
 
     async def _send_progress(self, letter: Letter) -> None:
-        """Once, and only while nothing final is there: late progress is worse than none."""
+        """Send progress once, and only while no final outcome exists: it must not follow one."""
         try:
             # The slot first: a reservation must not run out while its holder waits for one.
             async with self._slot(letter):
@@ -111,7 +111,7 @@ class Sender:
         except (PublishError, redis.RedisError) as problem:
             if isinstance(problem, KeysRefusedError):
                 self._refused_keys.refused(letter.agent)
-            _log.warning("progress.lost", event_id=letter.event_id, reason=str(problem))
+            _log.warning("progress.dropped", event_id=letter.event_id, reason=str(problem))
 
     async def _reserved_progress(self, letter: Letter, answer: dict[str, object]) -> None:
         host_uuid, event_id = letter.envelope.host_uuid, letter.event_id
@@ -197,7 +197,7 @@ class Sender:
 
     async def _pause(self, problem: PublishError, event_id: str, tries: int) -> None:
         self.counts["retried"] += 1
-        _log.warning("reply.waits", event_id=event_id, tries=tries, reason=problem.message)
+        _log.warning("reply.retried", event_id=event_id, tries=tries, reason=problem.message)
         await asyncio.sleep(_pause_s(tries, problem.retry_after_s))
 
     async def _leave_out_old_list(self, letter: Letter, answer: dict[str, object]) -> None:
@@ -216,7 +216,7 @@ class Sender:
             is_current = False
         if not is_current:
             answer["data"] = without_list(data)
-            _log.info("ping.list_left_out", event_id=letter.event_id)
+            _log.info("ping.container_list_dropped", event_id=letter.event_id)
 
     async def _wait_for_other_bridge(self, letter: Letter) -> None:
         """Let progress that another bridge is sending arrive first, but not for long."""

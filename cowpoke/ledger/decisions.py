@@ -1,4 +1,4 @@
-"""What a sweeper does about an event that has no answer yet: a pure decision.
+"""Decide how a sweeper handles an open event. Pure functions.
 
 It depends on the entry, the live processes, the oldest message of its queue and the time. It never
 waits for the broker's visibility timeout: a dead process is known by its lease.
@@ -128,7 +128,7 @@ def _decide_claimed(entry: Entry, seen: Seen) -> Decision:
         return Decision(
             step=Step.FAIL,
             code="event-crashed-workers",
-            message=f"{entry.name} crashed {MOST_DEATHS} workers and is not tried again; see the "
+            message=f"{entry.name} crashed {MOST_DEATHS} workers and is not retried; see the "
             "workers' logs for this event",
         )
     return EXPIRE if seen.now_ms >= entry.deadline_ms else RESEND

@@ -80,7 +80,7 @@ if step == 'complete' then
     redis.call('SET', PREFIX .. 'started:' .. host, now_ms, 'PX', started_ttl_ms)
   end
   if state ~= 'claimed' then
-    -- Its process was taken for dead: the copy sent again must not pile up in a queue.
+    -- Its process was presumed dead and the event resent: remove the duplicate message.
     unqueue(0)
   end
   answer(kind, content, is_ping and ping_ttl_ms or ttl_ms)

@@ -28,10 +28,10 @@ POLL_INTERVAL_S = 0.05
 USAGE_ERROR = 2
 
 
-def run(command: Sequence[str]) -> int:
+def run(command: Sequence[str], *, grace_s: float = GRACE_S) -> int:
     """Run the command, reap every descendant, and return the exit code for the shell.
 
-    Orphans that still run `GRACE_S` after the command are killed and printed to standard error.
+    Orphans that still run `grace_s` after the command are killed and printed to standard error.
     The exit code is then 1 instead of 0.
     """
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
@@ -41,7 +41,7 @@ def run(command: Sequence[str]) -> int:
     main_pid = os.posix_spawnp(command[0], [*command], environment, setsigdef=[signal.SIGINT])
     signal.signal(signal.SIGTERM, lambda *_: _send(main_pid, signal.SIGTERM))
     code = _reap_until(main_pid)
-    left = _end_orphans()
+    left = _end_orphans(grace_s)
     if left:
         sys.stderr.write(f"{command[0]} left processes behind:\n")
         sys.stderr.writelines(f"  {one}\n" for one in left)
@@ -61,17 +61,17 @@ def _reap_until(main_pid: int) -> int:
             return code if code >= 0 else 128 - code
 
 
-def _end_orphans() -> list[str]:
+def _end_orphans(grace_s: float) -> list[str]:
     """Wait for the orphans, kill the remaining ones, and return their command lines."""
     left: list[str] = []
-    deadline_s = time.monotonic() + GRACE_S
+    deadline_s = time.monotonic() + grace_s
     while _reap_ended():
         if time.monotonic() >= deadline_s:
             for orphan in psutil.Process().children(recursive=True):
                 with contextlib.suppress(psutil.Error):
                     left.append(" ".join(orphan.cmdline()) or orphan.name())
                     orphan.kill()
-            deadline_s += GRACE_S
+            deadline_s += grace_s
         time.sleep(POLL_INTERVAL_S)
     return left
 

@@ -239,4 +239,4 @@ def test_redis_lets_nobody_in_without_the_password(stack):
     (address,) = [network["IPAddress"] for network in networks]
     with redis.Redis(address, socket_timeout=5) as client, pytest.raises(redis.AuthenticationError):
         client.ping()
-    assert "queue.not_sealed" not in stack.log("bridge") + stack.log("worker")
+    assert "payloads.not_sealed" not in stack.log("bridge") + stack.log("worker")

@@ -21,7 +21,7 @@ def test_events_of_an_outage_of_redis_are_recorded_afterwards(make_rig, make_red
     rig.wait_subscribed()
     rig.redis.kill()
     ids = send_many(rig, 30)
-    bridge.wait_for_line("intake.waits", 10)
+    bridge.wait_for_line("intake.blocked", 10)
     rig.redis.restart()
     assert states(rig, ids) == {"success"}
     assert sorted(event.data["n"] for event in worker.claimed) == list(range(30))
@@ -124,7 +124,7 @@ def test_a_bad_environment_is_explained_and_ends_the_program(make_program):
 
 def test_a_missing_queue_key_is_warned_of(rig):
     """Payloads in clear are allowed, and said."""
-    rig.start_bridge(QUEUE_KEY="").wait_for_line("queue.not_sealed", 20)
+    rig.start_bridge(QUEUE_KEY="").wait_for_line("payloads.not_sealed", 20)
 
 
 def test_it_makes_keys(make_program):

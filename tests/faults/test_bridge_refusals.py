@@ -74,7 +74,7 @@ def test_reply_of_a_removed_agent_goes_out_with_anothers_keys(make_rig, tmp_path
     )
     bridge = rig.start_bridge(BRIDGE_AGENTS_FILE=str(path))
     bridge.wait_for_line("reply.sent", 20)
-    waited = json.loads(bridge.wait_for_line("reply.waits", 1))
+    waited = json.loads(bridge.wait_for_line("reply.retried", 1))
     assert (waited["event_id"], "does not know the agent" in waited["reason"]) == (event_id, True)
     wait_until(lambda: rig.outcomes_left() == 0, 10, "the end of the outcome")
 
@@ -84,6 +84,6 @@ def test_reply_that_only_the_admin_sent_is_not_counted_as_sent(make_rig):
     rig = make_rig(security_enabled=False)
     rig.leave_outcome()
     bridge = rig.start_bridge(CATTLE_SECRET_KEY="forgotten")
-    wait_until(lambda: bridge.output().count("reply.waits") >= 2, 20, "two attempts")
+    wait_until(lambda: bridge.output().count("reply.retried") >= 2, 20, "two attempts")
     assert "reply.sent" not in bridge.output()
     assert rig.outcomes_left() == 1

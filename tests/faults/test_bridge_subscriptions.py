@@ -142,7 +142,7 @@ def test_an_agent_that_cattle_gave_up_is_won_back(make_rig):
     wait_until(lambda: agent_state(rig, key) == "disconnected", 20, "cattle to give it up")
     rig.cattle.faults_off()
     wait_until(lambda: agent_state(rig, key) == "active", 30, "the agent to be active")
-    assert "stream.renewed" in bridge.output()
+    assert "stream.resubscribed" in bridge.output()
     assert "stream.closed" not in bridge.output()
     rig.wait_subscribed()
 
@@ -154,7 +154,7 @@ def test_an_agent_of_a_service_account_is_woken(make_rig):
     rig.start_worker()
     rig.start_bridge(
         CATTLE_ACCESS_KEY="service", CATTLE_SECRET_KEY="service-secret", CATTLE_AGENT_ID="1a5"
-    ).wait_for_line("agent.woken", 20)
+    ).wait_for_line("agent.reconnect_requested", 20)
     wait_until(lambda: agent_state(rig, AGENT["access_key"]) == "active", 20, "an active agent")
     assert rig.cattle.call(ACTIVATE, {"a": 1}, **EVENT, agent=5).data == {"a": 1}
 

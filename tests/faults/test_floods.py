@@ -158,7 +158,7 @@ def test_memory_is_bounded_while_redis_is_away(one_agent):
     for number in range(EVENTS):
         rig.cattle.frames(big_frame(number))
         memory.look()
-    bridge.wait_for_line("intake.waits", 60)
+    bridge.wait_for_line("intake.blocked", 60)
     rig.redis.restart()
     # What it held is recorded. A websocket that was not read for long may have been cut meanwhile;
     # cattle repeats such calls, and these frames are no calls.

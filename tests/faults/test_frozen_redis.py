@@ -66,7 +66,7 @@ def test_bridge_told_to_stop_with_a_silent_network_leaves_in_time(make_rig, make
         rig.wait_subscribed()
         proxy.black_hole()
         send_many(rig, 20)
-        bridge.wait_for_line("intake.waits", 60)
+        bridge.wait_for_line("intake.blocked", 60)
         assert stop_in_time(bridge) == 0
 
 
@@ -104,12 +104,12 @@ def test_bridge_says_ready_only_after_redis_answered(rig: BridgeRig):
     thaw = frozen_by_signal(rig.redis)
     try:
         bridge = rig.start_bridge()
-        bridge.wait_for_line("bridge.waiting", 60)
+        bridge.wait_for_line("bridge.redis_unavailable", 60)
         assert "bridge.ready" not in bridge.output()
     finally:
         thaw()
     bridge.wait_for_line("bridge.ready", 60)
-    assert bridge.output().count('"bridge.waiting"') == 1
+    assert bridge.output().count('"bridge.redis_unavailable"') == 1
     rig.start_worker()
     rig.wait_subscribed()
     assert rig.cattle.call(ACTIVATE, {"a": 1}, **EVENT).data == {"a": 1}

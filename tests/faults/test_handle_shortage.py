@@ -72,7 +72,7 @@ def test_handles_that_run_out_later_are_waited_for(engine, options):
         for fact in facts(system.worker, "lane.ready"):
             limit_files(fact["pid"], open_files(fact["pid"]) + 30)
         all_answered(system)
-        wait_until(lambda: facts(system.worker, "handles.awaited"), 1, "a shortage to be met")
+        wait_until(lambda: facts(system.worker, "handles.exhausted"), 1, "a shortage to be met")
 
 
 @pytest.mark.parametrize("number", [23, 24])

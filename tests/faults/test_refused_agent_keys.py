@@ -27,10 +27,10 @@ def test_bridge_with_wrong_keys_beside_a_right_one_delays_no_reply(rig):
     for _ in range(30):
         ids = send_many(rig, 30)
         assert states(rig, ids, 15) == {"success"}
-        rounds_after -= bool(facts(stranger, "replies.given_back"))
+        rounds_after -= bool(facts(stranger, "replies.handed_over"))
         if rounds_after < 0:
             break
-    assert facts(stranger, "replies.given_back")
+    assert facts(stranger, "replies.handed_over")
     assert rig.counted("duplicates_other_id") == 0
 
 
@@ -49,7 +49,7 @@ def test_replies_held_by_a_bridge_with_wrong_keys_are_sent_by_the_next(rig):
     stranger = wrong_keys(rig)
     stranger.wait_for_line("bridge.ready", 30)
     done.set()
-    wait_fact(stranger, "replies.given_back", timeout_s=30)
+    wait_fact(stranger, "replies.handed_over", timeout_s=30)
     rig.start_bridge()
     assert states(rig, ids, 20) == {"success"}
     assert stranger.running
@@ -64,7 +64,7 @@ def test_bridge_alone_sends_its_replies_when_its_keys_work_again(make_rig):
     rig.wait_subscribed()
     rig.cattle.faults(publish_status=401)
     ids = send_many(rig, 20)
-    wait_fact(bridge, "replies.given_back", timeout_s=30)
+    wait_fact(bridge, "replies.handed_over", timeout_s=30)
     rig.cattle.faults_off()
     wait_until(lambda: rig.outcomes_left() == 0, 60, "every reply sent")
     assert rig.counted("duplicates_other_id") == 0
@@ -90,6 +90,6 @@ def test_report_of_a_config_update_with_wrong_keys_is_left_to_another_bridge(rig
     stranger = wrong_keys(rig)
     stranger.wait_for_line("bridge.ready", 30)
     done.set()
-    wait_fact(stranger, "replies.given_back", timeout_s=30)
+    wait_fact(stranger, "replies.handed_over", timeout_s=30)
     rig.start_bridge()
     assert rig.cattle.wait(event_id, 20).state == "success"

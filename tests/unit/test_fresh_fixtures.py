@@ -1,7 +1,5 @@
 """A shared part that a failed test used is made anew for the next test."""
 
-from pathlib import Path
-
 import pytest
 
 pytest_plugins = ["pytester"]
@@ -43,14 +41,13 @@ def test_last(system):
 
 
 @pytest.fixture
-def suite(pytester, monkeypatch):
+def suite(pytester):
     """Run a suite of its own with the hook."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     pytester.makeconftest(CONFTEST)
 
     def run(source: str):
         pytester.makepyfile(source)
-        return pytester.runpytest_subprocess("-p", "no:cacheprovider")
+        return pytester.runpytest_inprocess("-p", "no:cacheprovider")
 
     return run
 

@@ -59,19 +59,19 @@ def test_the_first_line_goes_out_at_once_and_its_repeats_as_one(make_log):
     """W 33: with their count, and the times of the first and the last."""
     log, handler, stream = make_log()
     for _ in range(5):
-        log.error(fact("redis.away"))
-    assert stream.facts == [{"event": "redis.away"}]
+        log.error(fact("redis.unavailable"))
+    assert stream.facts == [{"event": "redis.unavailable"}]
     handler.flush()
     first, repeats = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert (repeats["event"], repeats["count"]) == ("redis.away", 4)
+    assert (repeats["event"], repeats["count"]) == ("redis.unavailable", 4)
     assert first["timestamp"] <= repeats["first"] <= repeats["last"] == repeats["timestamp"]
 
 
 def test_repeats_are_written_when_the_window_ends(make_log):
     """W 33: no later line is needed, so that an error is never held back for longer."""
     log, _, stream = make_log(window_s=0.2)
-    log.error(fact("redis.away"))
-    log.error(fact("redis.away"))
+    log.error(fact("redis.unavailable"))
+    log.error(fact("redis.unavailable"))
     wait_until(lambda: len(stream.facts) == 2, 10, "the repeat")
     assert stream.facts[1]["count"] == 1
 
@@ -81,7 +81,7 @@ def test_a_line_that_goes_on_is_written_once_a_window(make_log):
     log, handler, stream = make_log(window_s=0.05)
     sent = 0
     while len(stream.facts) < 4:
-        log.error(fact("redis.away"))
+        log.error(fact("redis.unavailable"))
         sent += 1
     handler.flush()
     assert sum(one.get("count", 1) for one in stream.facts) == sent
@@ -91,14 +91,14 @@ def test_a_new_fact_of_the_same_logger_ends_the_repeats(make_log):
     """W 33: the lines stay in order; another logger's repeats go on."""
     one, two, _, stream = make_log("one", "two")
     for _ in range(2):
-        one.warning(fact("redis.away"))
+        one.warning(fact("redis.unavailable"))
         two.warning(fact("engine.away"))
-    one.warning(fact("redis.back"))
+    one.warning(fact("redis.available"))
     assert [(each["event"], each.get("count")) for each in stream.facts] == [
-        ("redis.away", None),
+        ("redis.unavailable", None),
         ("engine.away", None),
-        ("redis.away", 1),
-        ("redis.back", None),
+        ("redis.unavailable", 1),
+        ("redis.available", None),
     ]
 
 

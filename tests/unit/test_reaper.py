@@ -19,6 +19,12 @@ if pid == 0:
     os._exit(0)
 print(pid, flush=True)
 """
+#: Runs a command under a reaper that waits for orphans for the seconds given.
+WITH_GRACE = """\
+import sys
+from simulator.rig import reaper
+sys.exit(reaper.run(sys.argv[2:], grace_s=float(sys.argv[1])))
+"""
 
 
 @pytest.fixture
@@ -26,9 +32,10 @@ def reaped():
     """Start a command under the reaper; it is killed with the test."""
     started = []
 
-    def start(*command: str) -> subprocess.Popen[str]:
+    def start(*command: str, grace_s: float | None = None) -> subprocess.Popen[str]:
+        reaper = ["-c", WITH_GRACE, str(grace_s)] if grace_s else ["-m", "simulator.rig.reaper"]
         process = subprocess.Popen(
-            [sys.executable, "-m", "simulator.rig.reaper", *command],
+            [sys.executable, *reaper, *command],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -64,7 +71,7 @@ def test_an_orphan_that_ends_is_reaped(reaped):
 
 def test_an_orphan_that_stays_is_killed_and_named(reaped):
     """W 40: a run that leaves a process behind has failed."""
-    process = reaped(sys.executable, "-c", ORPHAN, "600")
+    process = reaped(sys.executable, "-c", ORPHAN, "600", grace_s=0.5)
     pid = int(process.stdout.readline())
     assert process.wait(40) == 1
     assert "left processes behind" in process.stderr.read()

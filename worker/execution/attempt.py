@@ -140,7 +140,7 @@ class Attempt:
                         "all file handles of the worker or of its host are in use; raise the limit "
                         "of open files (ulimit -n)"
                     ) from error
-                _log.warning("handles.awaited", reason=type(error).__name__)
+                _log.warning("handles.exhausted", reason=type(error).__name__)
                 self._runtime.close_idle_connections()
             time.sleep(random.uniform(0.5, 1) * SHORTAGE_WAIT_S)  # noqa: S311 -- spreads load
 
@@ -205,7 +205,7 @@ class Attempt:
             deadline_ms = self._runtime.ledger.progress(self._event_id, progress(message, percent))
         except (redis.RedisError, OSError) as problem:
             # Progress is best effort: work must not stop for it.
-            _log.warning("progress.lost", event_id=self._event_id, reason=str(problem))
+            _log.warning("progress.dropped", event_id=self._event_id, reason=str(problem))
             return
         if deadline_ms:
             self._runtime.deadlines_ms[self._event_id] = deadline_ms
@@ -268,5 +268,5 @@ def until_redis(step: Callable[[], T]) -> T:
         except (redis.RedisError, OSError) as error:
             if not isinstance(error, redis.RedisError) and not is_shortage(error):
                 raise
-            _log.warning("ledger.waits", reason=str(error))
+            _log.warning("ledger.blocked", reason=str(error))
             time.sleep(_REDIS_RETRY_S)

@@ -58,7 +58,7 @@ class OutcomesBackend(BaseBackend):  # type: ignore[misc]  # celery has no types
     ) -> None:
         if getattr(request, "task", None) not in LANES:
             # Only tasks of ours end events: whoever writes to Redis may name any other.
-            _log.error("outcome.of_no_event", event_id=task_id)
+            _log.error("outcome.rejected", event_id=task_id)
             return
         if (
             state == states.FAILURE
@@ -72,7 +72,7 @@ class OutcomesBackend(BaseBackend):  # type: ignore[misc]  # celery has no types
             return
         deadlines_ms = current().deadlines_ms
         if not self._ledger.complete(task_id, outcome, deadline_ms=deadlines_ms.get(task_id, 0)):
-            _log.info("outcome.not_needed", event_id=task_id, outcome=outcome.kind)
+            _log.info("outcome.duplicate", event_id=task_id, outcome=outcome.kind)
         deadlines_ms.pop(task_id, None)
 
     def _run_again(self, task_id: str, problem: Exception) -> None:
@@ -84,7 +84,7 @@ class OutcomesBackend(BaseBackend):  # type: ignore[misc]  # celery has no types
         queue = queue_for(runtime.identity.host_uuid, runtime.lane)
         again = self._ledger.retry(task_id, delay_ms=RERUN_AFTER_MS, lane=runtime.lane, queue=queue)
         if again:
-            _log.warning("event.runs_again", event_id=task_id, reason=type(problem).__name__)
+            _log.warning("event.requeued", event_id=task_id, reason=type(problem).__name__)
 
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:  # noqa: ARG002
         # Celery asks for the state in a few corners (deduplication, Flower); there is none to tell.

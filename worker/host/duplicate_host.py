@@ -37,7 +37,7 @@ def check_duplicate_host(settings: WorkerSettings, identity: Identity) -> None:
         try:
             live = Leases(client).of_host(identity.host_uuid, sealer)
         except redis.RedisError as problem:
-            _log.warning("worker.waits", reason=str(problem))
+            _log.warning("worker.redis_unavailable", reason=str(problem))
             time.sleep(_LOOK_EVERY_S)
             continue
         others = {

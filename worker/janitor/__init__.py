@@ -9,7 +9,8 @@
 The janitor removes nothing that is younger than its grace time, that an event is working on (its
 lock is held), or that no record or label of ours names. It touches Docker only while the Engine
 answers. A dry run shows the same list and changes nothing. State files of pulls and locks need no
-janitor: the next pull deletes the former, the latter leave nothing behind. Row numbers (A, B, C, W) refer to docs/parity.md.
+janitor: the next pull deletes the former, the latter leave nothing behind. Row numbers (A, B, C, W)
+refer to docs/parity.md.
 """
 
 from worker.janitor.cleaning import (

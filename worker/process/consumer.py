@@ -29,7 +29,7 @@ class QuickConsumer(Consumer):  # type: ignore[misc]  # celery has no types
         """Connect, trying for ever at short intervals."""
 
         def waiting(problem: Exception, interval_s: float) -> None:
-            _log.warning("broker.away", reason=str(problem), retry_in_s=interval_s)
+            _log.warning("broker.unavailable", reason=str(problem), retry_in_s=interval_s)
 
         return conn.ensure_connection(
             waiting,

@@ -40,7 +40,7 @@ class Drain(threading.Thread):
             ]
         except redis.RedisError as problem:
             # The supervisor ends this process, and its events are sent again.
-            _log.warning("lane.not_requeued", reason=str(problem))
+            _log.warning("lane.requeue_failed", reason=str(problem))
             return
         _log.info("lane.requeued", lane=runtime.lane, events=requeued)
         log.flush()

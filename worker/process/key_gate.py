@@ -24,7 +24,7 @@ LOOK_EVERY_S = 1.0
 CHECK_EVERY_S = 10.0
 _ADVICE = (
     "give the worker the QUEUE_KEY of the bridges, or the HOST_KEY made from it: cowpoke key host; "
-    "README says how keys are changed"
+    "see docs/security.md for the rotation of keys"
 )
 
 

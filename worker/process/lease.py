@@ -98,11 +98,11 @@ class LeaseKeeper:
             self._renew()
         except redis.RedisError as problem:
             if not self.is_away:
-                _log.warning("redis.away", reason=str(problem))
+                _log.warning("redis.unavailable", reason=str(problem))
             self.is_away, self._written = True, None
         else:
             if self.is_away:
-                _log.info("redis.back")
+                _log.info("redis.available")
             self.is_away = False
 
     def give_up(self) -> None:
@@ -112,7 +112,7 @@ class LeaseKeeper:
         try:
             self._leases.give_up(self._lease.host_uuid, self._lease.worker_id)
         except redis.RedisError as problem:
-            _log.warning("lease.not_given_up", reason=str(problem))
+            _log.warning("lease.release_failed", reason=str(problem))
 
     def _renew(self) -> None:
         lease = self._lease
@@ -136,7 +136,7 @@ class LeaseKeeper:
         is_silent = now_s - speaker.heard_s > SILENT_AFTER_S
         if is_silent != speaker.is_silent:
             level = _log.warning if is_silent else _log.info
-            level("lane.silent" if is_silent else "lane.speaks", lane=speaker.process.lane)
+            level("lane.silent" if is_silent else "lane.responding", lane=speaker.process.lane)
             speaker.is_silent = is_silent
 
     def _orphan_volumes(self) -> int:

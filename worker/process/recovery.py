@@ -21,7 +21,7 @@ def recover(runtime: Runtime, *, starts: int) -> None:
     try:
         _recover(runtime, starts)
     except redis.RedisError as problem:
-        _log.warning("host.not_recovered", reason=str(problem), advice="a bridge does it later")
+        _log.warning("host.recovery_failed", reason=str(problem), advice="a bridge does it later")
 
 
 def _recover(runtime: Runtime, starts: int) -> None:

@@ -12,6 +12,7 @@ import redis
 
 from cowpoke.broker import connect
 from cowpoke.clock import Clock
+from cowpoke.environment import kept
 from cowpoke.ledger.execution import WorkerLedger
 from cowpoke.routes import Lane
 from cowpoke.seal import Keyring
@@ -58,7 +59,7 @@ class _Current:
 def current() -> Runtime:
     """The runtime of this process; made from the environment when nobody started a lane."""
     if _Current.runtime is None:
-        start(WorkerSettings(), Lane.IMAGES)
+        start(kept(WorkerSettings), Lane.IMAGES)
     assert _Current.runtime is not None
     return _Current.runtime
 

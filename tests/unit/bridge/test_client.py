@@ -11,7 +11,7 @@ from multidict import CIMultiDict
 
 from bridge.client import UNREACHED, foreign_kind, open_session
 from simulator.rig.certificates import make_certificate
-from tests.answering import answering
+from tests.answering import NO_TLS, answering
 from tests.forward_proxy import forward_proxy
 
 
@@ -127,7 +127,7 @@ def test_redirect_of_a_websocket_is_refused(status):
     async def scenario():
         async with (
             answering(redirect) as url,
-            open_session(ssl.create_default_context()) as session,
+            open_session(NO_TLS) as session,
         ):
             with pytest.raises(aiohttp.ClientError, match="redirects to /elsewhere"):
                 await session.ws_connect(f"{url}/v1/subscribe")
@@ -147,7 +147,7 @@ def test_cookies_are_not_kept():
     async def scenario():
         async with (
             answering(set_cookie) as url,
-            open_session(ssl.create_default_context()) as session,
+            open_session(NO_TLS) as session,
         ):
             for _ in range(2):
                 async with session.get(url.replace("127.0.0.1", "localhost")):

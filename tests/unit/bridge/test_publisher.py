@@ -1,7 +1,6 @@
 """The POST of one reply, against a server that answers as it likes, or not at all."""
 
 import asyncio
-import ssl
 import time
 from email.utils import formatdate
 
@@ -21,7 +20,7 @@ from bridge.inbound.reconnect import Ending
 from bridge.inbound.standing import Standing
 from bridge.outbound.publisher import Publisher
 from bridge.settings import AgentKeys
-from tests.answering import answering
+from tests.answering import NO_TLS, answering
 
 AGENT = AgentKeys(access_key="key", secret_key="secret")
 PATIENCE_S = 0.6
@@ -50,7 +49,7 @@ def publish(*answers, reply=None, is_unknown=False, timeout_s=PATIENCE_S):
         async with (
             answering(handle) as url,
             AwakeClock() as clock,
-            open_session(ssl.create_default_context()) as session,
+            open_session(NO_TLS) as session,
         ):
             publisher = Publisher(
                 session, f"{url}/v1", clock=clock, standing=standing, timeout_s=timeout_s
@@ -151,8 +150,9 @@ def test_endless_body_is_read_up_to_a_limit(status):
     assert sum(sent) < 100 * MOST_BODY_BYTES
 
 
-def test_taken_reply_is_taken_though_its_answer_never_ends():
+def test_taken_reply_is_taken_though_its_answer_never_ends(monkeypatch):
     """W 30: 201 is the answer; a body that hangs is not waited for as long as for an answer."""
+    monkeypatch.setattr("bridge.client._FINISH_S", 0.3)
 
     async def hanging(request):
         response = web.StreamResponse(status=201, headers={"Content-Length": "10"})

@@ -17,10 +17,10 @@ def test_refusals_of_all_or_many_agents_are_hopeless(count, refusals):
     keys, known = RefusedKeys(count), agents(count)
     for _ in range(20 if count > FEW else 0):
         keys.refused(known[0])
-    assert not keys.hopeless.is_set()
+    assert not keys.all_refused.is_set()
     for agent in [known[n % count] for n in range(refusals)]:
         keys.refused(agent)
-    assert keys.hopeless.is_set()
+    assert keys.all_refused.is_set()
 
 
 def test_pauses_grow_to_a_limit_and_a_success_ends_them():
@@ -31,12 +31,12 @@ def test_pauses_grow_to_a_limit_and_a_success_ends_them():
     pauses = []
     for _ in range(6):
         pauses.append(keys.next_pause_s())
-        keys.hopeless.clear()
+        keys.all_refused.clear()
         keys.refused(agent)
-        assert keys.hopeless.is_set()
+        assert keys.all_refused.is_set()
     assert pauses[0] == PAUSE_FIRST_S
     assert pauses[-1] == PAUSE_MOST_S
     assert pauses == sorted(pauses)
     keys.succeeded()
     keys.refused(agent)
-    assert (keys.probing, keys.hopeless.is_set()) == (False, False)
+    assert (keys.probing, keys.all_refused.is_set()) == (False, False)

@@ -3,22 +3,21 @@
 import asyncio
 import gzip
 import json
-import ssl
 
 import pytest
 from aiohttp import web
 
 from bridge.awake import AwakeClock
 from bridge.client import MOST_BODY_BYTES, open_session
-from bridge.inbound.reconnect_agent import wake
+from bridge.inbound.reconnect_agent import reconnect_agent
 from bridge.settings import AgentKeys
-from tests.answering import answering
+from tests.answering import NO_TLS, answering
 
 AGENT = AgentKeys(access_key="service", secret_key="secret", agent_id="1a5")
 GIVEN_UP = json.dumps({"state": "disconnected"}).encode()
 
 
-def wake_with(**first_answer):
+def reconnect_with(**first_answer):
     """Wake an agent with this answer to the first request; return the requests."""
     asked = []
 
@@ -30,9 +29,9 @@ def wake_with(**first_answer):
         async with (
             answering(answer) as url,
             AwakeClock() as clock,
-            open_session(ssl.create_default_context()) as session,
+            open_session(NO_TLS) as session,
         ):
-            await wake(session, f"{url}/v1", AGENT, clock)
+            await reconnect_agent(session, f"{url}/v1", AGENT, clock)
 
     asyncio.run(asyncio.wait_for(scenario(), 20))
     return asked
@@ -41,7 +40,7 @@ def wake_with(**first_answer):
 def test_agent_that_was_given_up_is_reconnected():
     """A 1.3: one question, one action."""
     wanted = ["GET /v1/agents/1a5", "POST /v1/agents/1a5?action=reconnect"]
-    assert wake_with(body=GIVEN_UP) == wanted
+    assert reconnect_with(body=GIVEN_UP) == wanted
 
 
 @pytest.mark.parametrize(
@@ -60,4 +59,4 @@ def test_agent_that_was_given_up_is_reconnected():
 )
 def test_answer_that_is_no_agent_is_not_acted_on(answer):
     """W 30: no redirect, nothing long, nothing compressed, nothing else; the next time may do."""
-    assert wake_with(**answer) == ["GET /v1/agents/1a5"]
+    assert reconnect_with(**answer) == ["GET /v1/agents/1a5"]

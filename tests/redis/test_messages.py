@@ -7,7 +7,7 @@ from celery import Celery
 from kombu import Connection, Consumer, Exchange, Queue
 
 from cowpoke.messages import task_message
-from tests.ledgers import HOST, accept
+from tests.ledgers import HOST
 
 QUEUE = f"host.{HOST}"
 
@@ -49,9 +49,9 @@ def test_it_is_what_kombu_publishes(redis_url, client):
     assert ours["properties"]["body_encoding"] == theirs["properties"]["body_encoding"]
 
 
-def test_kombu_consumes_it(broker, client, ledger):
+def test_kombu_consumes_it(broker, client, ledgers):
     """A consumer of kombu's gets the event's id as the task's only argument."""
-    event_id = accept(ledger, data={"password": "hunter2"})
+    event_id = ledgers.accept(data={"password": "hunter2"})
     got = []
 
     def take(body, message):
@@ -71,9 +71,9 @@ def test_kombu_consumes_it(broker, client, ledger):
     assert client.exists("unacked") == 0
 
 
-def test_a_message_that_kombu_gives_back_returns_to_its_queue(broker, client, ledger):
+def test_a_message_that_kombu_gives_back_returns_to_its_queue(broker, client, ledgers):
     """A worker that stops returns what it had prefetched to where it came from."""
-    accept(ledger)
+    ledgers.accept()
     queue = Queue(QUEUE, Exchange(QUEUE), routing_key=QUEUE)
     with Consumer(broker, [queue], callbacks=[lambda _, m: m.requeue()], accept=["json"]):
         broker.drain_events(timeout=5)

@@ -4,6 +4,7 @@ from typing import Any
 
 import redis
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.connection import HiredisRespSerializer
 from redis.retry import Retry
 
 from cowpoke.settings import BrokerSettings
@@ -12,6 +13,25 @@ from cowpoke.settings import BrokerSettings
 SOCKET_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 2.0
 PROBE_TIMEOUT_S = 2.0
+
+
+class _BytesAsTheyWere(HiredisRespSerializer):
+    """Writes commands; text that Redis gave us goes back as the bytes it was."""
+
+    def pack(self, *args: Any) -> list[bytes]:  # noqa: ANN401 -- as redis-py calls it
+        """Return the bytes of one command."""
+        packed: list[bytes] = super().pack(*map(_bytes_if_text, args))
+        return packed
+
+
+def _bytes_if_text(value: Any) -> Any:  # noqa: ANN401 -- as redis-py takes it
+    if not isinstance(value, str):
+        return value
+    try:
+        return value.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        # Half a surrogate pair out of somebody's JSON: no key has that name.
+        return value.encode(errors="surrogatepass")
 
 
 def connect(
@@ -30,6 +50,7 @@ def connect(
         settings.redis_url.get_secret_value(),
         decode_responses=True,
         encoding_errors="surrogateescape",
+        command_packer=_BytesAsTheyWere(),
         max_connections=most_connections,
         socket_timeout=socket_timeout_s,
         socket_connect_timeout=min(CONNECT_TIMEOUT_S, socket_timeout_s),

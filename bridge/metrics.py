@@ -23,12 +23,15 @@ from cowpoke.log import logger
 
 _log = logger(__name__)
 
-#: One call for all hosts.
+#: One call for all hosts. A host may have put something else into its key: it has no count then.
 _OPEN_EVENTS = """
 local found = {}
 for _, host in ipairs(redis.call('SMEMBERS', KEYS[1])) do
-  found[#found + 1] = host
-  found[#found + 1] = redis.call('ZCARD', KEYS[2] .. host)
+  local count = redis.pcall('ZCARD', KEYS[2] .. host)
+  if type(count) == 'number' then
+    found[#found + 1] = host
+    found[#found + 1] = count
+  end
 end
 return found
 """

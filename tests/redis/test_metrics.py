@@ -1,20 +1,21 @@
 """What `/metrics` of a bridge tells: its own counts, and what a real Redis knows."""
 
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 from prometheus_client import CollectorRegistry
 
+from bridge.hosts.presence import Presence
 from bridge.inbound.reconnect import Ending
 from bridge.inbound.standing import Standing, Wait
 from bridge.metrics import BridgeCollector
 from bridge.settings import AgentKeys
 from cowpoke.broker import BrokerSettings, connect
-from cowpoke.liveness import Leases
+from cowpoke import keys
 from cowpoke.outcomes import error
+from cowpoke.seal import ClusterKeyring
 from simulator.rig.redis_server import RedisServer
-from tests.ledgers import HOST, accept, start_process
+from tests.ledgers import HOST, lease
 
 AGENTS = (
     AgentKeys(access_key="a", secret_key="secret-of-a", host_uuid="host-a"),
@@ -23,13 +24,21 @@ AGENTS = (
 
 
 @pytest.fixture
-def counts():
+def presence(client, keyring):
+    """The live workers as the bridge knows them."""
+    return Presence(client, keyring)
+
+
+@pytest.fixture
+def counts(presence, keyring):
     """Counts as the bridge's parts keep them."""
     return {
         "intake": Counter(queued=3),
         "outbox": Counter(sent=2),
         "swept": Counter(resend=1),
         "standing": Standing(AGENTS),
+        "presence": presence,
+        "fingerprints": keyring.fingerprints,
     }
 
 
@@ -44,14 +53,19 @@ def scrape(client, counts):
     }
 
 
-def test_a_scrape_shows_counts_hosts_and_what_waits(client, ledger, counts):
+def test_a_scrape_shows_counts_hosts_and_what_waits(client, ledgers, counts, presence, keyring):
     """Events, replies, sweeps; open events, processes and outcomes that cattle has not taken."""
-    for boot, lane in (("b1", "compute"), ("b2", "compute"), ("b3", "control")):
-        start_process(client, boot, lane)
-    done = accept(ledger)
-    accept(ledger)
-    ledger.take(done, "b1")
-    ledger.settle(done, error("a", "b"))
+    key, host_key = keyring.fingerprints[0], keyring.host(HOST).fingerprints[0]
+    for boots in (["w1.compute.1", "w1.control.2"], ["w2.compute.1"]):
+        one = lease(*boots, fingerprints=(host_key,))
+        ledgers.leases.renew(one, keyring.host(HOST))
+    presence.read_all()
+    done = ledgers.accept()
+    ledgers.accept()
+    worker = ledgers.worker("w1.compute.1")
+    worker.claim(done)
+    worker.complete(done, error("a", "b"))
+    ledgers.outboxes.collect(HOST)
     found = scrape(client, counts)
     assert {key: found[key] for key in found if key[0] != "cowpoke_redis_up"} == {
         ("cowpoke_events_total", "queued"): 3,
@@ -62,19 +76,23 @@ def test_a_scrape_shows_counts_hosts_and_what_waits(client, ledger, counts):
         ("cowpoke_replies_total", "sent"): 2,
         ("cowpoke_swept_total", "resend"): 1,
         ("cowpoke_outcomes_waiting",): 1,
+        ("cowpoke_dead_letters",): 0,
         ("cowpoke_open_events", HOST): 1,
         ("cowpoke_worker_processes", HOST, "compute"): 2,
         ("cowpoke_worker_processes", HOST, "control"): 1,
         ("cowpoke_orphan_volumes", HOST): 0,
+        ("cowpoke_unreadable_workers", HOST): 0,
+        ("cowpoke_keys", "bridge", "", "1", key): 1,
+        ("cowpoke_keys", "worker", HOST, "1", host_key): 2,
     }
 
 
-def test_orphaned_volumes_are_counted_once_per_host(client, counts):
+def test_orphaned_volumes_are_counted_once_per_host(client, ledgers, counts, presence, keyring):
     """A 13.8: all workers of a host tell the same number, of one folder."""
-    leases = Leases(client)
-    for boot, orphans in (("b1", 0), ("b2", 2), ("b3", 2)):
-        start_process(client, boot, "images")
-        leases.renew(replace(leases.of_host(HOST)[boot], orphan_volumes=orphans))
+    for worker, orphans in (("w1", 0), ("w2", 2), ("w3", 2)):
+        one = lease(f"{worker}.images.1", orphan_volumes=orphans)
+        ledgers.leases.renew(one, keyring.host(HOST))
+    presence.read_all()
     assert scrape(client, counts)["cowpoke_orphan_volumes", HOST] == 2
 
 
@@ -86,6 +104,24 @@ def test_without_redis_a_scrape_still_shows_the_bridges_own(counts):
         found = scrape(client, counts)
     assert found["cowpoke_redis_up",] == 0
     assert found["cowpoke_events_total", "queued"] == 3
+
+
+def test_workers_with_other_keys_are_counted(client, ledgers, counts, presence):
+    """An operator who changes keys sees which hosts are behind."""
+    stranger = ClusterKeyring("A" * 43 + "=")
+    ledgers.leases.renew(lease("w1.compute.1"), stranger.host(HOST))
+    presence.read_all()
+    found = scrape(client, counts)
+    assert found["cowpoke_unreadable_workers", HOST] == 1
+    assert ("cowpoke_worker_processes", HOST, "compute") not in found
+
+
+def test_key_of_another_type_does_not_hide_the_rest(client, ledgers, counts):
+    """One host may write to its own keys what it likes; a scrape shows the other hosts."""
+    ledgers.accept()
+    ledgers.accept(host="host-2")
+    client.set(keys.open_events("host-2"), "no zset")
+    assert scrape(client, counts)["cowpoke_open_events", HOST] == 1
 
 
 def test_scrape_shows_what_each_agent_waits_for(client, counts):

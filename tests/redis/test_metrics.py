@@ -10,8 +10,8 @@ from bridge.inbound.reconnect import Ending
 from bridge.inbound.standing import Standing, Wait
 from bridge.metrics import BridgeCollector
 from bridge.settings import AgentKeys
-from cowpoke.broker import BrokerSettings, connect
 from cowpoke import keys
+from cowpoke.broker import BrokerSettings, connect
 from cowpoke.outcomes import error
 from cowpoke.seal import ClusterKeyring
 from simulator.rig.redis_server import RedisServer

@@ -6,12 +6,13 @@ restarts, and is opened again when the host comes back.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from bridge.awake import AwakeClock
 from bridge.hosts.claims import Claims
+from bridge.hosts.decision import Choice, choose, why_it_waits
 from bridge.hosts.presence import Change, Presence
 from bridge.inbound.standing import Standing, Wait
 from bridge.settings import AgentKeys
@@ -26,46 +27,6 @@ AWAY_AFTER_S = 120.0
 OUTAGE_AFTER_S = 3.0
 #: How often claims are renewed; a small part of their lifetime.
 CLAIM_EVERY_S = 30.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Choice:
-    """The host of an agent, or what the agent waits for."""
-
-    host_uuid: str | None
-    wait: Wait | None = None
-
-
-def choose(
-    known: str | None,
-    *,
-    alive: AbstractSet[str],
-    of_others: AbstractSet[str],
-    is_gone: bool,
-    neighbors: AbstractSet[str],
-) -> Choice:
-    """Choose the host of an agent whose host is not configured.
-
-    Args:
-        known: The host that was learned before, if any.
-        alive: All hosts with live workers.
-        of_others: Those of them that other agents have.
-        is_gone: Whether the known host has had no worker for longer than any restart takes.
-        neighbors: Hosts that lived beside the known one: those are not its replacement.
-    """
-    if known in alive:
-        return Choice(host_uuid=known)
-    if known is not None and not is_gone:
-        return Choice(host_uuid=known, wait=Wait.HOST_AWAY)
-    free = alive - of_others - (neighbors if known is not None else set())
-    if len(free) == 1:
-        (found,) = free
-        return Choice(host_uuid=found)
-    if len(free) > 1:
-        return Choice(host_uuid=known, wait=Wait.SEVERAL_HOSTS)
-    if known is not None:
-        return Choice(host_uuid=known, wait=Wait.HOST_AWAY)
-    return Choice(host_uuid=None, wait=Wait.OTHER_AGENTS_HOST if alive else Wait.NO_WORKER)
 
 
 @dataclass(slots=True)
@@ -131,8 +92,12 @@ class Hosts:
         self._learned = asyncio.Condition()
         #: What was logged last of each agent.
         self._reasons: dict[AgentKeys, str] = {}
-        for host_uuid in self._agents_of:
-            self._note_agents(host_uuid)
+        #: Hosts that are looked at again though nothing changed: nothing is known of them yet, or
+        #: their absence is not logged yet.
+        self._unnoted = set(self._agents_of)
+        for of_host in self._agents_of.values():
+            for agent in of_host:
+                standing.waits_for_host(agent, Wait.HOST_AWAY)
 
     def is_ours(self, host_uuid: str) -> bool:
         """Whether this bridge may serve the host."""
@@ -148,12 +113,19 @@ class Hosts:
         for host_uuid, change in changed.items():
             if host_uuid in self._states or change.is_alive:
                 self._state(host_uuid).set(is_alive=change.is_alive, now_s=now_s)
+        unnoted, self._unnoted = self._unnoted, set()
+        for host_uuid in unnoted | set(changed):
             self._note_agents(host_uuid)
         for learner in self._learners:
             await self._learn(learner)
         if now_s - self._claimed_s >= CLAIM_EVERY_S:
             await asyncio.to_thread(self._claim)
             self._claimed_s = now_s
+        else:
+            # At once: an agent whose host is to be learned must not take it.
+            came = [host for host, one in changed.items() if one.is_alive and not one.was_alive]
+            if ours := self._served(came):
+                await asyncio.to_thread(self._claims.renew, ours)
 
     def _skip_outage(self, now_s: float) -> None:
         """Do not count a time without Redis as absence of hosts: their leases expired in it."""
@@ -170,6 +142,17 @@ class Hosts:
         for agent in self._agents_of.get(host_uuid, ()):
             wait = None if self.is_alive(host_uuid) else Wait.HOST_AWAY
             self._note(agent, Choice(host_uuid=host_uuid, wait=wait))
+            if wait is not None and self._standing.is_open(agent):
+                self._unnoted.add(host_uuid)
+
+    def _served(self, hosts: Iterable[str]) -> dict[str, str]:
+        """Return the agents' hashes of those of the hosts that the settings give to agents."""
+        return {
+            host_uuid: agent.hash
+            for host_uuid in hosts
+            for agent in self._agents_of.get(host_uuid, ())
+            if not self._standing.is_refused(agent)
+        }
 
     async def _learn(self, learner: _Learner) -> None:
         agent = learner.agent
@@ -212,31 +195,12 @@ class Hosts:
         The host of an agent with an open websocket has a grace time, so it is not logged yet.
         """
         self._standing.waits_for_host(agent, choice.wait)
-        reason = self._reason(agent, choice, free) if choice.wait is not None else ""
+        reason = why_it_waits(agent, choice, free, away_after_s=self._away_after_s)
         if reason == self._reasons.get(agent, "") or self._standing.is_open(agent):
             return
         self._reasons[agent] = reason
         if reason:
             _log.warning("host.unknown", agent=agent.label, wait=choice.wait, reason=reason)
-
-    def _reason(self, agent: AgentKeys, choice: Choice, free: AbstractSet[str]) -> str:
-        if choice.wait is Wait.NO_WORKER:
-            return "no worker is registered; start one with: python -m worker"
-        if choice.wait is Wait.SEVERAL_HOSTS:
-            named = ", ".join(sorted(free)[:10])
-            return (
-                f"several hosts have workers ({named}) and none is assigned to this agent; set "
-                "host_uuid in BRIDGE_AGENTS_FILE"
-            )
-        if choice.wait is Wait.OTHER_AGENTS_HOST:
-            return (
-                "every host with a worker belongs to another agent; start a worker on this agent's "
-                "host, or set host_uuid in BRIDGE_AGENTS_FILE"
-            )
-        text = f"host {choice.host_uuid} has no worker; start one there with: python -m worker"
-        if agent.host_uuid is None:
-            text += f"; a new host replaces it {self._away_after_s:g} s after its last lease"
-        return text
 
     def _claim(self) -> None:
         """Renew claims and memories; keys that cattle does not know hold no host back."""

@@ -62,21 +62,19 @@ def why_it_waits(
         case None:
             return ""
         case Wait.NO_WORKER:
-            return "no worker has announced itself; start one with: python -m worker"
+            return "no worker is registered; start one with: python -m worker"
         case Wait.SEVERAL_HOSTS:
             named = ", ".join(sorted(free)[:10])
             return (
-                f"several hosts have workers ({named}), and none of them is known to be this "
-                "agent's; set host_uuid in BRIDGE_AGENTS_FILE"
+                f"several hosts have workers ({named}) and none is assigned to this agent; set "
+                "host_uuid in BRIDGE_AGENTS_FILE"
             )
         case Wait.OTHER_AGENTS_HOST:
             return (
-                "all hosts with workers are served for other agents; start a worker of this "
-                "agent's host, or set host_uuid in BRIDGE_AGENTS_FILE"
+                "every host with a worker belongs to another agent; start a worker on this agent's "
+                "host, or set host_uuid in BRIDGE_AGENTS_FILE"
             )
     text = f"host {choice.host_uuid} has no worker; start one there with: python -m worker"
     if agent.host_uuid is None:
-        text += (
-            f"; a host that appears now replaces it {away_after_s:g} s after its last sign of life"
-        )
+        text += f"; a new host replaces it {away_after_s:g} s after its last lease"
     return text

@@ -13,20 +13,25 @@ from dataclasses import dataclass
 import redis
 
 from cowpoke import keys
-from cowpoke.liveness import LEASE_CHANGED, HostLeases, Lease, Leases
+from cowpoke.broker import concerns_one_key
+from cowpoke.liveness import LEASE_CHANGED, LEASE_TTL_MS, HostLeases, Lease, Leases
 from cowpoke.seal import ClusterKeyring
 
 #: Hosts or workers that one call looks at; Redis does nothing else meanwhile.
 AT_ONCE = 1_000
 
+# A lease without an end is looked at again and again: it may have got one, or be removed.
 _EXPIRE = """
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+local found = redis.call('TYPE', KEYS[1]).ok
+if found ~= 'none' and found ~= 'zset' then redis.call('DEL', KEYS[1]) end
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now_ms, 'LIMIT', 0, ARGV[1])
 for _, member in ipairs(due) do
   local host, worker = string.match(member, '^(%S+) (%S+)$')
   local left_ms = host and redis.call('PTTL', KEYS[2] .. host .. ':' .. worker) or -2
-  if left_ms > 0 then
+  if left_ms == -1 then left_ms = ARGV[3] end
+  if tonumber(left_ms) > 0 then
     redis.call('ZADD', KEYS[1], now_ms + left_ms, member)
   else
     redis.call('ZREM', KEYS[1], member)
@@ -57,6 +62,8 @@ class Presence:
         self._expire = client.register_script(_EXPIRE)
         #: Only hosts with a lease; replaced whole for each host, so that threads may read it.
         self._hosts: dict[str, HostLeases] = {}
+        #: Changes that no caller has got yet: Redis failed after they were found.
+        self._found: dict[str, Change] = {}
 
     def alive(self) -> set[str]:
         """The hosts that have a worker with a lane."""
@@ -99,9 +106,8 @@ class Presence:
     def read(self, hosts: Iterable[str]) -> dict[str, Change]:
         """Read the leases of some hosts.
 
-        Errors: redis.RedisError.
+        Errors: redis.RedisError; what was found until then is returned by the next call.
         """
-        changes: dict[str, Change] = {}
         for some in _in_parts(sorted(hosts)):
             found = self._leases.of_hosts({host: self._keyring.host(host) for host in some})
             index = {
@@ -109,16 +115,26 @@ class Presence:
                 for host_uuid, read in found.items()
                 for worker_id in (*read.leases, *read.unreadable)
             }
-            if index:
-                # Due at once: the next call of `expire` finds when each lease ends.
-                self._redis.zadd(keys.ALIVE, index)
+            # Due at once: the next call of `expire` finds when each lease ends.
+            self._add(keys.ALIVE, index)
             for host_uuid, read in found.items():
-                changes[host_uuid] = self._replace(host_uuid, read)
+                self._replace(host_uuid, read)
             now_s = round(time.time())
-            seen = {host_uuid: now_s for host_uuid in some if self.is_alive(host_uuid)}
-            if seen:
-                self._redis.zadd(keys.SEEN, seen)
+            self._add(keys.SEEN, {host: now_s for host in some if self.is_alive(host)})
+        changes, self._found = self._found, {}
         return changes
+
+    def _add(self, key: str, scores: Mapping[str, int]) -> None:
+        if not scores:
+            return
+        try:
+            self._redis.zadd(key, dict(scores))
+        except redis.ResponseError as problem:
+            if not concerns_one_key(problem):
+                raise
+            # Something else lies in the key, and would stop this for ever.
+            self._redis.delete(key)
+            self._redis.zadd(key, dict(scores))
 
     def expire(self) -> bool:
         """Announce the hosts whose workers have no lease any more; whether there may be more.
@@ -127,23 +143,24 @@ class Presence:
         """
         looked_at = self._expire(
             keys=[keys.ALIVE, keys.LEASE_PREFIX, keys.DOORBELL_PREFIX],
-            args=[AT_ONCE, LEASE_CHANGED],
+            args=[AT_ONCE, LEASE_CHANGED, LEASE_TTL_MS],
         )
         return int(looked_at) == AT_ONCE
 
-    def _replace(self, host_uuid: str, read: HostLeases) -> Change:
+    def _replace(self, host_uuid: str, read: HostLeases) -> None:
         before = self._hosts.get(host_uuid, HostLeases())
-        was_alive = self.is_alive(host_uuid)
+        earlier = self._found.get(host_uuid)
+        was_alive = self.is_alive(host_uuid) if earlier is None else earlier.was_alive
         if read.leases or read.unreadable:
             self._hosts[host_uuid] = read
         else:
             self._hosts.pop(host_uuid, None)
         gone = _boot_ids(before) - _boot_ids(read)
         came = _boot_ids(read, consuming=True) - _boot_ids(before, consuming=True)
-        return Change(
+        self._found[host_uuid] = Change(
             is_alive=self.is_alive(host_uuid),
             was_alive=was_alive,
-            needs_sweep=bool(gone or came),
+            needs_sweep=bool(gone or came) or (earlier is not None and earlier.needs_sweep),
         )
 
 

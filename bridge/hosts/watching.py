@@ -61,10 +61,11 @@ class Watching:
             changed = await asyncio.to_thread(self._presence.read_all)
         else:
             changed = await asyncio.to_thread(self._presence.read, announced) if announced else {}
+        # First: what is found is found once.
+        self._sweep(host_uuid for host_uuid, change in changed.items() if change.needs_sweep)
         while await asyncio.to_thread(self._presence.expire):
             pass
         await self._hosts.look(changed)
-        self._sweep(host_uuid for host_uuid, change in changed.items() if change.needs_sweep)
         noted = list(changed)
         if time.monotonic() - self._noted_s > NOTES_EVERY_S:
             self._noted_s = time.monotonic()

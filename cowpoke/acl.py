@@ -1,0 +1,254 @@
+"""Redis ACL rules: the least rights with which a bridge, the workers of a host and Flower work.
+
+A rule set is data. `Rules.words()` returns the arguments of `ACL SETUSER`, `Rules.line()` returns a
+line of an ACL file. Redis 7.0 or later is needed, because read-only keys (`%R~`) and selectors do not
+exist before. `cowpoke/keys.py` lists the keys.
+
+What the user of one host can still do to others:
+
+- Ring `cowpoke:doorbell`: a bridge checks one host in vain.
+- Publish false Celery events: Flower shows them.
+- Send false replies to `celery inspect`.
+- Block the server with an endless script, or fill its memory and connections. No ACL prevents that.
+
+Only Flower's user can publish remote-control commands, and workers obey inspection only.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cowpoke import keys
+from cowpoke.routes import Lane, queue_for
+
+#: Redis before this has no `CLIENT SETINFO`, and refuses a rule that names it. redis-py sends it.
+_SETINFO_SINCE = (7, 2)
+LEAST_REDIS = (7, 0)
+
+#: `host.<uuid>` with such an end is a queue of another host, or looks like a mailbox of Celery's.
+_RESERVED_ENDS = (*(f".{lane}" for lane in Lane), ".celery.pidbox")
+
+_CONNECT = ("auth", "client|id", "client|setname", "hello", "ping", "select")
+_SCRIPTS = ("eval", "evalsha", "script|exists", "script|load")
+_TRANSACTIONS = ("discard", "exec", "multi", "unwatch", "watch")
+_SUBSCRIBE = ("psubscribe", "punsubscribe", "subscribe", "unsubscribe")
+
+#: What the ledger's scripts and `cowpoke` itself call, for bridges and workers alike.
+_LEDGER = (
+    *("info", "time", "publish"),
+    *("del", "exists", "expire", "get", "mget", "pexpire", "pttl", "set"),
+    *("hdel", "hget", "hgetall", "hincrby", "hkeys", "hlen", "hmget", "hset", "hsetnx"),
+    *("lindex", "llen", "lpop", "lpush", "lrange", "lrem", "ltrim", "rpush"),
+    *("sadd", "scard", "smembers", "srem"),
+    *("zadd", "zcard", "zrange", "zrangebyscore", "zrem", "zscore"),
+    *("xadd", "xlen"),
+)
+_STREAMS = (
+    *("xack", "xautoclaim", "xclaim", "xdel", "xgroup|create", "xgroup|createconsumer"),
+    *("xgroup|delconsumer", "xinfo|consumers", "xinfo|groups", "xinfo|stream", "xpending"),
+    *("xrange", "xread", "xreadgroup", "xtrim"),
+)
+#: What kombu calls to consume a queue. redis-py's lock is SET NX and a script.
+_CONSUME = ("brpop", "rpop", "sismember", "zrevrangebyscore")
+
+#: The names of kombu's keys, see kombu/transport/redis.py.
+_BINDING = "_kombu.binding"
+_PERMANENT_BINDING = "_kombu.binding_permanent"
+_DEADLINES = "_kombu.binding_deadlines"
+_PIDBOX = "celery.pidbox"
+_EVENTS = "celeryev"
+_REPLIES = f"reply.{_PIDBOX}"
+#: The reply queue of an inspection, named by a uuid. No key of ours has a name of this form.
+_REPLY_QUEUE = f"????????-????-????-????-????????????.{_REPLIES}"
+#: The mailbox of a worker process. kombu deletes a list of this name, but stores nothing in it.
+_MAILBOX = f"*@*.{_PIDBOX}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Grant:
+    """A set of commands, and the keys and channels on which they are allowed."""
+
+    commands: tuple[str, ...]
+    #: Patterns for reading and writing.
+    keys: tuple[str, ...] = ()
+    readable_keys: tuple[str, ...] = ()
+    writable_keys: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+
+    def words(self) -> tuple[str, ...]:
+        """Return the words of Redis's ACL language."""
+        return (
+            *(f"~{key}" for key in self.keys),
+            *(f"%R~{key}" for key in self.readable_keys),
+            *(f"%W~{key}" for key in self.writable_keys),
+            *(f"&{channel}" for channel in self.channels),
+            "-@all",
+            *(f"+{command}" for command in self.commands),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rules:
+    """Everything that one Redis user may do."""
+
+    user: str
+    grant: Grant
+    #: Further grants. A command is allowed when one grant alone covers all of it.
+    selectors: tuple[Grant, ...] = ()
+
+    def words(self) -> tuple[str, ...]:
+        """Return the rules as arguments of `ACL SETUSER`; they replace the rules the user had.
+
+        They contain no password and keep the one the user has. A new user cannot log in without one.
+        """
+        selectors = (f"({' '.join(selector.words())})" for selector in self.selectors)
+        # `reset` would also take the password away.
+        return (
+            "on",
+            "resetkeys",
+            "resetchannels",
+            "clearselectors",
+            *self.grant.words(),
+            *selectors,
+        )
+
+    def line(self, *, password: str | None = None) -> str:
+        """Return the line of an ACL file, with the SHA-256 of the password."""
+        return " ".join(("user", self.user, *password_words(password), *self.words()))
+
+
+def password_words(password: str | None) -> tuple[str, ...]:
+    """Return the word that adds a password, as its SHA-256; nothing without one."""
+    return () if password is None else (f"#{hashlib.sha256(password.encode()).hexdigest()}",)
+
+
+def bridge_rules(*, user: str = "cowpoke-bridge", redis: tuple[int, int] = LEAST_REDIS) -> Rules:
+    """Return the rules for bridges, `cowpoke status` and `cowpoke dead-letters`."""
+    host_bindings = (f"{prefix}.host.*" for prefix in (_BINDING, _PERMANENT_BINDING))
+    return Rules(
+        user=user,
+        grant=Grant(
+            commands=_sorted(
+                _connect(redis), _SCRIPTS, _TRANSACTIONS, _LEDGER, _STREAMS, _SUBSCRIBE
+            ),
+            # A bridge removes hosts that are gone for good, and kombu's keys of these hosts.
+            keys=("cowpoke:*", "host.*", "unacked.*", *host_bindings),
+            channels=(keys.DOORBELL,),
+        ),
+    )
+
+
+def host_rules(
+    host_uuid: str,
+    *,
+    user: str | None = None,
+    database: int = 0,
+    redis: tuple[int, int] = LEAST_REDIS,
+) -> Rules:
+    """Return the rules for the workers of one host; `database` is the number in REDIS_URL.
+
+    The workers must use `unacked_options` and `control_queue_expires = None`: with an expiry, kombu
+    writes to `_kombu.binding_deadlines`, through which one host could delete tables of another.
+
+    Errors: ValueError when no key pattern can tell the uuid from that of another host.
+    """
+    _check_host_uuid(host_uuid)
+    queues = [queue_for(host_uuid, lane) for lane in Lane]
+    tables = [*queues, _PIDBOX]
+    ours = (
+        keys.event(host_uuid, "*"),
+        keys.open_events(host_uuid),
+        keys.fifo(host_uuid, "*"),
+        keys.outbox(host_uuid),
+        keys.lease(host_uuid, "*"),
+        keys.workers(host_uuid),
+        keys.started(host_uuid),
+        keys.dead_letters(host_uuid),
+    )
+    kombu = (
+        *unacked_options(host_uuid).values(),
+        *(f"{_BINDING}.{table}" for table in tables),
+        *(f"{_PERMANENT_BINDING}.{table}" for table in tables),
+        _MAILBOX,
+    )
+    return Rules(
+        user=user or f"cowpoke-host-{host_uuid}",
+        grant=Grant(
+            commands=_sorted(_connect(redis), _SCRIPTS, _TRANSACTIONS, _LEDGER, _CONSUME),
+            keys=(*ours, *queues, *kombu),
+            readable_keys=(keys.host_keys(host_uuid), keys.bridge("*"), f"{_BINDING}.{_REPLIES}"),
+            writable_keys=(_REPLY_QUEUE,),
+            channels=(keys.DOORBELL, f"/{database}.{_EVENTS}/*"),
+        ),
+        # Apart from PUBLISH: a worker receives remote-control commands and must not send any.
+        selectors=(Grant(commands=_SUBSCRIBE, channels=(f"/{database}.{_PIDBOX}",)),),
+    )
+
+
+def flower_rules(
+    *, user: str = "cowpoke-flower", database: int = 0, redis: tuple[int, int] = LEAST_REDIS
+) -> Rules:
+    """Return the rules for Flower and `celery inspect`: ask workers, and read the queues."""
+    tables = (_PIDBOX, _REPLIES, _EVENTS)
+    return Rules(
+        user=user,
+        grant=Grant(
+            commands=_sorted(
+                _connect(redis),
+                _SCRIPTS,
+                _TRANSACTIONS,
+                _SUBSCRIBE,
+                _CONSUME,
+                ("publish", "time"),
+                ("del", "exists", "get", "set", "pexpire", "llen", "lpush", "rpush", "info"),
+                ("hdel", "hget", "hset", "sadd", "smembers", "srem"),
+                ("zadd", "zrange", "zrangebyscore", "zrem"),
+            ),
+            keys=(
+                *(f"{_BINDING}.{table}" for table in tables),
+                *(f"{_PERMANENT_BINDING}.{table}" for table in tables),
+                *(_DEADLINES, _REPLY_QUEUE, f"{_EVENTS}.*"),
+                *("unacked", "unacked_index", "unacked_mutex"),
+            ),
+            readable_keys=("host.*",),
+            channels=(f"/{database}.{_PIDBOX}", f"/{database}.{_EVENTS}/*"),
+        ),
+    )
+
+
+def unacked_options(host_uuid: str) -> dict[str, str]:
+    """Return kombu's transport options that give a host its own keys for messages in transit.
+
+    No host uuid contains a colon, so no key of one host is named like a key of another.
+    """
+    return {
+        "unacked_key": f"unacked.{host_uuid}",
+        "unacked_index_key": f"unacked.{host_uuid}:index",
+        "unacked_mutex_key": f"unacked.{host_uuid}:mutex",
+    }
+
+
+def _check_host_uuid(host_uuid: str) -> None:
+    if not keys.is_host_uuid(host_uuid):
+        raise ValueError(
+            "a host uuid has 1 to 255 letters, digits, dots, underscores and hyphens; other "
+            "characters have a meaning in Redis key patterns"
+        )
+    if host_uuid.endswith(_RESERVED_ENDS):
+        raise ValueError(
+            f"a host uuid must not end with {', '.join(_RESERVED_ENDS)}: it would name a queue of "
+            "another host; set another one with CATTLE_DOCKER_UUID"
+        )
+
+
+def _connect(redis: tuple[int, int]) -> tuple[str, ...]:
+    if redis < LEAST_REDIS:
+        raise ValueError(
+            f"Redis {redis[0]}.{redis[1]} has no read-only keys and no selectors; Redis "
+            f"{LEAST_REDIS[0]}.{LEAST_REDIS[1]} or later is needed"
+        )
+    return (*_CONNECT, "client|setinfo") if redis >= _SETINFO_SINCE else _CONNECT
+
+
+def _sorted(*groups: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted({command for group in groups for command in group}))

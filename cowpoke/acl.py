@@ -1,8 +1,8 @@
 """Redis ACL rules: the least rights with which a bridge, the workers of a host and Flower work.
 
-A rule set is data. `Rules.words()` returns the arguments of `ACL SETUSER`, `Rules.line()` returns a
-line of an ACL file. Redis 7.0 or later is needed, because read-only keys (`%R~`) and selectors do not
-exist before. `cowpoke/keys.py` lists the keys.
+A rule set is data. `Rules.words()` returns the arguments of `ACL SETUSER`, `Rules.line()` returns
+a line of an ACL file. Redis 7.0 or later is needed: earlier versions have no read-only keys (`%R~`)
+and no selectors. `cowpoke/keys.py` lists the keys.
 
 What the user of one host can still do to others:
 
@@ -99,7 +99,8 @@ class Rules:
     def words(self) -> tuple[str, ...]:
         """Return the rules as arguments of `ACL SETUSER`; they replace the rules the user had.
 
-        They contain no password and keep the one the user has. A new user cannot log in without one.
+        They contain no password and keep the one the user has. A new user has none: it cannot log
+        in.
         """
         selectors = (f"({' '.join(selector.words())})" for selector in self.selectors)
         # `reset` would also take the password away.

@@ -1,6 +1,7 @@
 """Reads settings from the environment, or says everything that is wrong with it at once."""
 
 import os
+import sys
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -47,6 +48,19 @@ def kept(settings: type[_Settings]) -> _Settings:
         if isinstance(known, settings):
             return known
     return read(settings)
+
+
+def read_or_exit(settings: type[_Settings], program: str) -> _Settings:
+    """Return the settings from the environment, and keep them for this process.
+
+    Ends the program with a text for people when they are bad.
+    """
+    try:
+        found = read(settings)
+    except BadEnvironmentError as error:
+        sys.exit(f"{program}: the environment is not complete\n{error}\nREADME has the table.")
+    keep(found)
+    return found
 
 
 def _variable(settings: type[BaseSettings], name: str) -> str:

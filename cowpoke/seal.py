@@ -113,6 +113,11 @@ class HostKeyring:
         return self._sealer
 
 
+def new_key() -> str:
+    """Return a new QUEUE_KEY."""
+    return Fernet.generate_key().decode()
+
+
 def host_key(cluster_key: str, host_uuid: str) -> str:
     """Return the HOST_KEY of a host, derived from one QUEUE_KEY."""
     return derived_key(cluster_key, f"host/{host_uuid}")

@@ -1,11 +1,8 @@
-"""The version of the programs, and of what they say to each other through Redis."""
+"""The version of the programs, and the version of the contract between them."""
 
-from importlib.metadata import PackageNotFoundError, version
+from cowpoke import distribution
 
-try:
-    VERSION = version("cowpoke")
-except PackageNotFoundError:  # run from a checkout that is not installed
-    VERSION = "0.2.0"
+VERSION = distribution.version()
 
 #: Stands in every message, ledger entry, payload, envelope, outcome and lease. It grows when a
 #: reader of the version before would misunderstand something; a key that readers may ignore does

@@ -7,7 +7,6 @@ import pytest
 
 from cowpoke.acl import bridge_rules, flower_rules, host_rules, unacked_options
 
-
 NO_UUIDS = (
     *("", "*", "a*", "a?", "[ab]", "a b", "a:b", "a\\", "a\n", "ä", "x" * 256),
     *("a.control", "a.images", "a.compute", "x.reply.celery.pidbox"),

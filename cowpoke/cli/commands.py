@@ -1,0 +1,186 @@
+"""The arguments of the subcommands that belong to no program.
+
+Imports stand in the commands that need them: `cowpoke --help` loads this module.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from cowpoke.acl import Rules
+
+
+@click.group(invoke_without_command=True, short_help="Make keys, and show fingerprints.")
+@click.pass_context
+def key(context: click.Context) -> None:
+    """Print a new key for QUEUE_KEY, or what is made of the one there is."""
+    from cowpoke.seal import new_key  # noqa: PLC0415
+
+    if context.invoked_subcommand is None:
+        click.echo(new_key())
+
+
+@key.command("host")
+@click.argument("host_uuid", metavar="UUID")
+def key_host(host_uuid: str) -> None:
+    """Print the HOST_KEY of a host, derived from QUEUE_KEY.
+
+    Of several keys in QUEUE_KEY, it has one for each, in their order.
+    """
+    from cowpoke.keys import is_host_uuid  # noqa: PLC0415
+    from cowpoke.seal import host_key  # noqa: PLC0415
+
+    if not is_host_uuid(host_uuid):
+        raise click.BadParameter("not a host uuid: letters, digits and . _ - only")
+    click.echo(",".join(host_key(one, host_uuid) for one in _cluster_keys("cowpoke key host")))
+
+
+@key.command("fingerprints")
+@click.argument("host_uuids", metavar="[UUID]...", nargs=-1)
+def key_fingerprints(host_uuids: tuple[str, ...]) -> None:
+    """Print the fingerprints of the keys made of QUEUE_KEY, as logs and metrics name them.
+
+    One line for the bridges and one for each host; the key that seals comes first.
+    """
+    from cowpoke.seal import ClusterKeyring  # noqa: PLC0415
+
+    keyring = ClusterKeyring(*_cluster_keys("cowpoke key fingerprints"))
+    click.echo(f"bridge {' '.join(keyring.bridge.fingerprints)}")
+    for host_uuid in host_uuids:
+        click.echo(f"host {host_uuid} {' '.join(keyring.host(host_uuid).fingerprints)}")
+
+
+def _cluster_keys(command: str) -> tuple[str, ...]:
+    from cowpoke.broker import BrokerSettings  # noqa: PLC0415
+    from cowpoke.environment import read_or_exit  # noqa: PLC0415
+    from cowpoke.seal import key_list  # noqa: PLC0415
+
+    queue_key = read_or_exit(BrokerSettings, command).queue_key
+    if queue_key is None:
+        sys.exit(f"{command}: QUEUE_KEY is not set; make a key with: cowpoke key")
+    return key_list(queue_key.get_secret_value())
+
+
+@click.group(short_help="Print Redis ACL rules.")
+def acl() -> None:
+    """Print Redis ACL rules: a line for the server's ACL file.
+
+    Without a password file the line has no password, and the user cannot log in with it.
+    """
+
+
+def _rule_options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in (
+        click.option("--user", metavar="NAME", help="The user's name, if another one is wanted."),
+        click.option(
+            "--password-file",
+            type=click.File(encoding="utf-8"),
+            help="A file with the password, - is standard input; the line has its SHA-256.",
+        ),
+        click.option(
+            "--redis-version",
+            "redis",
+            default="7.0",
+            metavar="MAJOR.MINOR",
+            callback=_redis_version,
+            show_default=True,
+            help="The server's version: Redis refuses rules that it does not know.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+_database = click.option(
+    "--database", default=0, show_default=True, help="The number of the database in REDIS_URL."
+)
+
+
+def _redis_version(_: click.Context, __: click.Parameter, text: str) -> tuple[int, int]:
+    try:
+        major, minor = (int(part) for part in text.split(".")[:2])
+    except ValueError:
+        raise click.BadParameter("must be two numbers, such as 7.2") from None
+    return major, minor
+
+
+@acl.command("bridge")
+@_rule_options
+def acl_bridge(**options: Any) -> None:  # noqa: ANN401 -- click passes the options
+    """Print the rules for bridges, `cowpoke status` and `cowpoke dead-letters`."""
+    from cowpoke.acl import bridge_rules  # noqa: PLC0415
+
+    _print_rules(bridge_rules, **options)
+
+
+@acl.command("host")
+@click.argument("host_uuid", metavar="UUID")
+@_database
+@_rule_options
+def acl_host(host_uuid: str, **options: Any) -> None:  # noqa: ANN401
+    """Print the rules for the workers of one host."""
+    from cowpoke.acl import host_rules  # noqa: PLC0415
+
+    _print_rules(host_rules, host_uuid, **options)
+
+
+@acl.command("flower")
+@_database
+@_rule_options
+def acl_flower(**options: Any) -> None:  # noqa: ANN401
+    """Print the rules for Flower and `celery inspect`."""
+    from cowpoke.acl import flower_rules  # noqa: PLC0415
+
+    _print_rules(flower_rules, **options)
+
+
+def _print_rules(
+    make: Callable[..., "Rules"],
+    *arguments: str,
+    user: str | None,
+    password_file: Any,  # noqa: ANN401 -- an open file
+    **options: Any,  # noqa: ANN401
+) -> None:
+    password = None if password_file is None else password_file.read().rstrip("\r\n")
+    if password == "":
+        raise click.BadParameter("the password file is empty")
+    try:
+        rules = make(*arguments, **options, **({} if user is None else {"user": user}))
+        click.echo(rules.line(password=password))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+@click.command("dead-letters", short_help="Show what nobody could read.")
+@click.argument("host_uuid", metavar="[HOST]", required=False)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, nothing shortened.")
+@click.option("--clear", is_flag=True, help="Remove what was shown.")
+def dead_letters(host_uuid: str | None, *, as_json: bool, clear: bool) -> None:
+    """Show messages and outcomes that nobody could read, the newest first.
+
+    Without a host: those of the bridges and of all hosts.
+    """
+    from cowpoke.cli.dead_letters import show  # noqa: PLC0415
+    from cowpoke.cli.redis_session import redis_session  # noqa: PLC0415
+
+    with redis_session("cowpoke dead-letters") as (client, _):
+        show(client, host_uuid, as_json=as_json, clear=clear)
+
+
+@click.command(short_help="Show hosts, workers, bridges and queues.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object with everything.")
+def status(*, as_json: bool) -> None:
+    """Show hosts, workers, bridges, queues and open events of one Redis.
+
+    It changes nothing. QUEUE_KEY is needed to read what workers say of themselves.
+    """
+    from cowpoke.cli.redis_session import redis_session  # noqa: PLC0415
+    from cowpoke.cli.status import read_status  # noqa: PLC0415
+    from cowpoke.cli.status_text import as_json_text, as_text  # noqa: PLC0415
+
+    with redis_session("cowpoke status") as (client, settings):
+        found = read_status(client, settings.cluster_keyring())
+    click.echo(as_json_text(found) if as_json else as_text(found), nl=False)

@@ -12,6 +12,8 @@ RUN python3 -m venv /opt/venv \
     && /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps \
         --require-hashes -r /opt/cowpoke/requirements-runtime.lock
 
+# Version and subcommands stand in pyproject.toml.
+COPY pyproject.toml /opt/cowpoke/
 COPY celeryconfig.py /opt/cowpoke/
 COPY cowpoke /opt/cowpoke/cowpoke
 COPY worker /opt/cowpoke/worker
@@ -19,7 +21,10 @@ COPY bridge /opt/cowpoke/bridge
 COPY simulator /opt/cowpoke/simulator
 RUN /opt/venv/bin/python -m compileall -q /opt/cowpoke \
     && groupadd --system --gid 10001 cowpoke \
-    && useradd --system --uid 10001 --gid cowpoke --no-create-home --home-dir /nonexistent cowpoke
+    && useradd --system --uid 10001 --gid cowpoke --no-create-home --home-dir /nonexistent cowpoke \
+    && printf '%s\n' '#!/bin/sh' 'PYTHONPATH=/opt/cowpoke exec /opt/venv/bin/python -m cowpoke "$@"' \
+        >/opt/venv/bin/cowpoke \
+    && chmod 755 /opt/venv/bin/cowpoke
 
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1
 WORKDIR /opt/cowpoke

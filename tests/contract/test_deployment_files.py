@@ -34,5 +34,6 @@ def test_the_image_holds_what_the_programs_import():
     """Every package of ours is copied into the image and let into the build."""
     copied = set(re.findall(r"(?m)^COPY (\S+) ", read("Dockerfile")))
     let_in = set(re.findall(r"(?m)^!(\S+)", read(".dockerignore")))
-    assert {"cowpoke", "worker", "bridge", "simulator", "celeryconfig.py"} <= copied
+    programs = {"cowpoke", "worker", "bridge", "simulator", "celeryconfig.py"}
+    assert programs | {"pyproject.toml"} <= copied
     assert copied == let_in

@@ -232,6 +232,11 @@ def test_flower_lists_the_three_workers_of_the_host(stack):
     assert len({name for name in queues if name.startswith("host.")}) == 3
 
 
+def test_the_image_has_the_command_for_operators(stack):
+    """`cowpoke` is on the path, whatever the folder."""
+    stack._compose("exec", "-T", "--workdir", "/", "bridge", "cowpoke", "--version")
+
+
 def test_redis_lets_nobody_in_without_the_password(stack):
     """Any process of the host reaches its address: it refuses them, and the parts have a key."""
     (container,) = stack.containers("redis")

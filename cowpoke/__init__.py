@@ -15,4 +15,5 @@ In the order an event meets them:
 - `outcomes`: what became of an event, on its way back to cattle.
 - `secrets`: which keys of cattle's JSON are secret; `urls`: which parts of an url.
 - `scrubbing`: takes secret values out of every text that leaves an event.
+- `cli`: the command `cowpoke`; `distribution`: version and subcommands; `acl`: Redis ACL rules.
 """

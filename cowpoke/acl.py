@@ -6,7 +6,6 @@ and no selectors. `cowpoke/keys.py` lists the keys.
 
 What the user of one host can still do to others:
 
-- Ring `cowpoke:doorbell`: a bridge checks one host in vain.
 - Publish false Celery events: Flower shows them.
 - Send false replies to `celery inspect`.
 - Block the server with an endless script, or fill its memory and connections. No ACL prevents that.
@@ -36,9 +35,9 @@ _SUBSCRIBE = ("psubscribe", "punsubscribe", "subscribe", "unsubscribe")
 #: What the ledger's scripts and `cowpoke` itself call, for bridges and workers alike.
 _LEDGER = (
     *("info", "time", "publish"),
-    *("del", "exists", "expire", "get", "mget", "pexpire", "pttl", "set"),
+    *("del", "exists", "expire", "get", "mget", "pexpire", "pttl", "set", "type"),
     *("hdel", "hget", "hgetall", "hincrby", "hkeys", "hlen", "hmget", "hset", "hsetnx"),
-    *("lindex", "llen", "lpop", "lpush", "lrange", "lrem", "ltrim", "rpush"),
+    *("lindex", "llen", "lpop", "lpos", "lpush", "lrange", "lrem", "ltrim", "rpush"),
     *("sadd", "scard", "smembers", "srem"),
     *("zadd", "zcard", "zrange", "zrangebyscore", "zrem", "zscore"),
     *("xadd", "xlen"),
@@ -48,6 +47,8 @@ _STREAMS = (
     *("xgroup|delconsumer", "xinfo|consumers", "xinfo|groups", "xinfo|stream", "xpending"),
     *("xrange", "xread", "xreadgroup", "xtrim"),
 )
+#: A bridge that starts looks for all leases. SCAN shows the names of other keys too.
+_BRIDGE_ONLY = ("scan",)
 #: What kombu calls to consume a queue. redis-py's lock is SET NX and a script.
 _CONSUME = ("brpop", "rpop", "sismember", "zrevrangebyscore")
 
@@ -130,11 +131,12 @@ def bridge_rules(*, user: str = "cowpoke-bridge", redis: tuple[int, int] = LEAST
         user=user,
         grant=Grant(
             commands=_sorted(
-                _connect(redis), _SCRIPTS, _TRANSACTIONS, _LEDGER, _STREAMS, _SUBSCRIBE
+                *(_connect(redis), _SCRIPTS, _TRANSACTIONS, _LEDGER, _STREAMS, _SUBSCRIBE),
+                _BRIDGE_ONLY,
             ),
             # A bridge removes hosts that are gone for good, and kombu's keys of these hosts.
             keys=("cowpoke:*", "host.*", "unacked.*", *host_bindings),
-            channels=(keys.DOORBELL,),
+            channels=(f"{keys.DOORBELL_PREFIX}*",),
         ),
     )
 
@@ -179,7 +181,7 @@ def host_rules(
             keys=(*ours, *queues, *kombu),
             readable_keys=(keys.host_keys(host_uuid), keys.bridge("*"), f"{_BINDING}.{_REPLIES}"),
             writable_keys=(_REPLY_QUEUE,),
-            channels=(keys.DOORBELL, f"/{database}.{_EVENTS}/*"),
+            channels=(keys.doorbell(host_uuid), f"/{database}.{_EVENTS}/*"),
         ),
         # Apart from PUBLISH: a worker receives remote-control commands and must not send any.
         selectors=(Grant(commands=_SUBSCRIBE, channels=(f"/{database}.{_PIDBOX}",)),),

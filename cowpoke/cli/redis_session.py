@@ -7,9 +7,10 @@ from contextlib import contextmanager
 import redis
 
 from cowpoke import log, scrubbing
-from cowpoke.broker import BrokerSettings, connect
+from cowpoke.broker import connect
 from cowpoke.cli.shown import shown
 from cowpoke.environment import read_or_exit
+from cowpoke.settings import BrokerSettings
 
 
 @contextmanager

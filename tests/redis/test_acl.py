@@ -3,11 +3,14 @@
 import pytest
 import redis
 
+from bridge.hosts.forgetting import forget_gone
+from bridge.hosts.presence import Presence
 from cowpoke import keys
 from cowpoke.acl import bridge_rules, flower_rules, host_rules, unacked_options
 from cowpoke.clock import Clock
 from cowpoke.events import Event
-from cowpoke.host_keys import check_keys, forget_dead, leave_note
+from cowpoke.host_keys import check_keys, leave_notes
+from cowpoke.ledger.due import BridgeSweeper
 from cowpoke.ledger.execution import WorkerLedger
 from cowpoke.ledger.intake import Arrival, IntakeLedger
 from cowpoke.ledger.outbox import Outboxes
@@ -42,7 +45,7 @@ def keys_of(host):
 
 
 BRIDGE_KEYS = [
-    *(*keys.OUTCOME_STREAMS, keys.DUE, keys.HOSTS, keys.SEEN, keys.BRIDGE_DEAD_LETTERS),
+    *(*keys.OUTCOME_STREAMS, keys.DUE, keys.HOSTS, keys.ALIVE, keys.SEEN, keys.BRIDGE_DEAD_LETTERS),
     *(keys.agent("a"), keys.served(OWN), keys.posting("e-1"), "_kombu.binding_deadlines"),
 ]
 
@@ -134,13 +137,14 @@ def test_a_host_only_reads_what_bridges_say_of_themselves(host, redis_client):
 
 def test_a_host_hears_remote_control_and_gives_none(host):
     """PUBLISH to the channel of commands would reach every host."""
-    assert not refused(host, f"PUBLISH {keys.DOORBELL} outbox")
+    assert not refused(host, f"PUBLISH {keys.doorbell(OWN)} outbox")
+    assert refused(host, f"PUBLISH {keys.doorbell(OTHER)} outbox")
     assert not refused(host, "PUBLISH /0.celeryev/worker.heartbeat x")
     assert refused(host, "PUBLISH /0.celery.pidbox shutdown")
     assert refused(host, "PUBLISH /0.reply.celery.pidbox x")
     assert refused(host, "PSUBSCRIBE /0.celeryev/*")
     assert refused(host, "PSUBSCRIBE *")
-    assert refused(host, f"SUBSCRIBE {keys.DOORBELL}")
+    assert refused(host, f"SUBSCRIBE {keys.doorbell(OWN)}")
     with host.pubsub() as pubsub:
         pubsub.psubscribe("/0.celery.pidbox")
         assert pubsub.get_message(timeout=5)["type"] == "psubscribe"
@@ -165,7 +169,7 @@ def test_nobody_may_administer_the_server(as_user, part):
     allowed = [
         command
         for command in (
-            *("FLUSHALL", "FLUSHDB", "KEYS *", "SCAN 0", "RANDOMKEY", "CONFIG GET *", "MONITOR"),
+            *("FLUSHALL", "FLUSHDB", "KEYS *", "RANDOMKEY", "CONFIG GET *", "MONITOR"),
             *(
                 "CLIENT LIST",
                 "CLIENT KILL TYPE normal",
@@ -187,6 +191,7 @@ def test_nobody_may_administer_the_server(as_user, part):
         if not refused(client, command)
     ]
     assert allowed == []
+    assert refused(client, "SCAN 0") == (part != "bridge")
 
 
 def test_flower_asks_workers_and_changes_no_work(as_user, redis_client):
@@ -213,8 +218,8 @@ def test_a_bridge_uses_all_that_is_ours_and_nothing_else(as_user):
         assert refused(bridge, f"EXISTS {key}")
     assert refused(bridge, "PUBLISH /0.celery.pidbox shutdown")
     with bridge.pubsub() as pubsub:
-        pubsub.subscribe(keys.DOORBELL)
-        assert pubsub.get_message(timeout=5)["type"] == "subscribe"
+        pubsub.psubscribe(f"{keys.DOORBELL_PREFIX}*")
+        assert pubsub.get_message(timeout=5)["type"] == "psubscribe"
 
 
 def test_a_whole_event_needs_no_more_rights(as_user, redis_client):
@@ -223,26 +228,21 @@ def test_a_whole_event_needs_no_more_rights(as_user, redis_client):
     keyring = ClusterKeyring()
     sealer = keyring.host(OWN)
     Leases(bridge).renew_bridge("b-1")
-    leave_note(bridge, "b-1", OWN, sealer)
-    forget_dead(bridge, OWN)
+    leave_notes(bridge, "b-1", {OWN: sealer})
     assert check_keys(host, OWN, sealer).mismatch is None
     lane = LaneProcess(lane=Lane.COMPUTE, boot_id="w-1.compute.1")
     leases = Leases(host)
     leases.renew(Lease(worker_id="w-1", host_uuid=OWN, lanes=(lane,)), sealer)
     assert leases.prolong(OWN, "w-1")
     assert list(leases.of_host(OWN, sealer)) == ["w-1"]
+    presence = Presence(bridge, keyring)
+    presence.read_all()
+    presence.expire()
+    assert presence.alive() == {OWN}
 
     worker = WorkerLedger(host, sealer, Clock(host), host_uuid=OWN, boot_id="w-1.compute.1")
-    intake = IntakeLedger(bridge, keyring, Clock(bridge))
     for event_id in ("e-1", "e-2"):
-        event = Event.model_validate(
-            {"id": event_id, "name": "compute.instance.activate", "replyTo": "reply.1", "data": {}}
-            | {"resourceType": "instance", "resourceId": "7", "timeoutMillis": 60_000}
-        )
-        arrival = Arrival(
-            event=event, agent="a", host_uuid=OWN, lane=Lane.COMPUTE, remaining_ms=60_000
-        )
-        assert intake.accept([arrival])[0] in {Accepted.QUEUED, Accepted.RECORDED}
+        accept(bridge, keyring, event_id)
     for event_id in ("e-1", "e-2"):
         assert worker.claim(event_id).verdict is Verdict.CLAIMED
         assert worker.reject(event_id, delay_ms=1)
@@ -253,12 +253,25 @@ def test_a_whole_event_needs_no_more_rights(as_user, redis_client):
         if event_id == "e-1":
             assert worker.complete(event_id, success({}))
     Sweeper(host, keyring, Clock(host)).sweep_host(OWN)
-    sweeper = Sweeper(bridge, keyring, Clock(bridge))
     leases.give_up(OWN, "w-1")
+    sweeper = BridgeSweeper(bridge, keyring, Clock(bridge))
     sweeper.sweep_host(OWN)
     sweeper.sweep_due()
     outboxes = Outboxes(bridge)
-    assert outboxes.filled([OWN]) == [OWN]
+    assert outboxes.filled() == [OWN]
     assert not outboxes.collect(OWN)
     assert bridge.xlen(keys.OUTCOMES) == 3
+    presence.read_all()
+    forget_gone(bridge, presence, gone_after_s=-1)
     assert redis_client.acl_log() == []
+
+
+def accept(client, keyring, event_id):
+    """Record and queue an activate of one instance."""
+    event = Event.model_validate(
+        {"id": event_id, "name": "compute.instance.activate", "replyTo": "reply.1", "data": {}}
+        | {"resourceType": "instance", "resourceId": "7", "timeoutMillis": 60_000}
+    )
+    arrival = Arrival(event=event, agent="a", host_uuid=OWN, lane=Lane.COMPUTE, remaining_ms=60_000)
+    (accepted,) = IntakeLedger(client, keyring, Clock(client)).accept([arrival])
+    assert accepted in {Accepted.QUEUED, Accepted.RECORDED}

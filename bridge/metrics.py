@@ -7,7 +7,7 @@ import asyncio
 import errno
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import redis
 from aiohttp import web
@@ -20,6 +20,7 @@ from bridge.hosts.presence import Presence
 from bridge.inbound.standing import Standing
 from cowpoke import keys
 from cowpoke.log import logger
+from cowpoke.seal import ClusterKeyring
 
 _log = logger(__name__)
 
@@ -49,12 +50,12 @@ class BridgeCollector(Collector):
         swept: Mapping[str, int],
         standing: Standing,
         presence: Presence,
-        fingerprints: Sequence[str],
+        keyring: ClusterKeyring,
     ) -> None:
         self._redis = client
         self._standing = standing
         self._presence = presence
-        self._fingerprints = fingerprints
+        self._keyring = keyring
         self._open_events = client.register_script(_OPEN_EVENTS)
         self._counts = (
             ("events", "Events and frames by what became of them here", "result", intake),
@@ -131,9 +132,12 @@ class BridgeCollector(Collector):
             "Programs that have a key, by its fingerprint; position 1 seals, the others only open",
             labels=["holder", "host", "position", "fingerprint"],
         )
-        for position, name in enumerate(self._fingerprints, start=1):
+        for position, name in enumerate(self._keyring.fingerprints, start=1):
             held.add_metric(["bridge", "", str(position), name], 1)
         for host_uuid, found in self._presence.by_host():
+            # Beside those of its workers, to be compared with them.
+            for position, name in enumerate(self._keyring.host(host_uuid).fingerprints, start=1):
+                held.add_metric(["bridge", host_uuid, str(position), name], 1)
             counts = Counter(
                 (position, name)
                 for lease in found.leases.values()

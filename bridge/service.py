@@ -28,12 +28,14 @@ from bridge.metrics import BridgeCollector, serve
 from bridge.outbound.configcontent import ConfigContent
 from bridge.outbound.outbox import Outbox
 from bridge.outbound.publisher import Publisher
+from bridge.resealing import reseal_forever
 from bridge.settings import BridgeSettings
 from cowpoke.broker import connect, probe
 from cowpoke.clock import Clock
 from cowpoke.ledger.due import BridgeSweeper
 from cowpoke.ledger.intake import IntakeLedger
 from cowpoke.ledger.replies import ReplyLedger
+from cowpoke.ledger.resealing import Resealing
 from cowpoke.log import flush, logger
 from cowpoke.seal import ClusterKeyring
 
@@ -120,7 +122,7 @@ async def run(settings: BridgeSettings) -> None:
                 swept=sweeping.counts,
                 standing=standing,
                 presence=presence,
-                fingerprints=keyring.fingerprints,
+                keyring=keyring,
             )
             runner = await serve(collector, settings.metrics_host, settings.metrics_port)
             stack.push_async_callback(runner.cleanup)
@@ -148,6 +150,7 @@ async def run(settings: BridgeSettings) -> None:
             asyncio.create_task(watching.run()),
             asyncio.create_task(sweeping.run()),
             asyncio.create_task(forget_forever(client, presence)),
+            asyncio.create_task(reseal_forever(Resealing(client, keyring))),
         ]
         saying = asyncio.create_task(_say_ready(settings, bridge_id, keyring))
         await _until(stop, [*listening, *background])

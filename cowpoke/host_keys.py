@@ -3,9 +3,11 @@
 A bridge leaves each host a note that is sealed with the host's key and lists the keys the bridge
 opens. A worker that opens the note of a bridge has the right key, and knows with which of its keys
 to seal. A note that somebody forged opens for nobody, and is ignored beside a true one.
+
+The lease of a bridge says the same to people: `cowpoke key usage` shows who has which keys.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +16,7 @@ import redis
 from cowpoke import keys
 from cowpoke.broker import answers
 from cowpoke.liveness import Leases
-from cowpoke.seal import SealBrokenError, Sealer
+from cowpoke.seal import ClusterKeyring, SealBrokenError, Sealer
 from cowpoke.version import CONTRACT_VERSION
 
 
@@ -24,7 +26,8 @@ class KeyCheck:
 
     #: Why it must not take events; None when it may.
     mismatch: str | None = None
-    #: Fingerprints of the keys that all bridges open whose notes it can open; empty without any.
+    #: Fingerprints of its keys that the bridges open whose notes it can open: those that all of
+    #: them open, else those that one of them opens. Empty without any bridge.
     opened_by_bridges: tuple[str, ...] = ()
     #: Bridges whose notes it cannot open; they have other keys, or the notes are forged.
     unreadable: tuple[str, ...] = ()
@@ -87,14 +90,41 @@ def check_keys(client: "redis.Redis", host_uuid: str, sealer: Sealer) -> KeyChec
             mismatch="this worker's key opens nothing that a bridge sealed for this host",
             unreadable=unreadable,
         )
-    common = set.intersection(*map(set, readable.values()))
-    usable = tuple(one for one in sealer.fingerprints if one in common)
+    # Without a common one, a note is of a bridge that skipped a round of a key rotation, or was put
+    # back by somebody: a bridge that cannot open an outcome leaves it to the one that can.
+    theirs = list(map(set, readable.values()))
+    usable = _listed(sealer, set.intersection(*theirs)) or _listed(sealer, set().union(*theirs))
     if not usable:
         return KeyCheck(
             mismatch="no bridge opens what this worker seals with its first key",
             unreadable=unreadable,
         )
     return KeyCheck(opened_by_bridges=usable, unreadable=unreadable)
+
+
+def _listed(sealer: Sealer, fingerprints: Collection[str]) -> tuple[str, ...]:
+    return tuple(one for one in sealer.fingerprints if one in fingerprints)
+
+
+def bridge_lease_text(bridge_id: str, keyring: ClusterKeyring) -> str:
+    """The lease of a bridge: which keys it has, sealed for bridges."""
+    return keyring.bridge.seal(
+        {"v": CONTRACT_VERSION, "bridge": bridge_id, "fingerprints": keyring.fingerprints}
+    )
+
+
+def read_bridge_lease(
+    text: str, keyring: ClusterKeyring, *, bridge_id: str
+) -> tuple[str, ...] | None:
+    """The fingerprints of a bridge's keys; None when our keys do not open its lease."""
+    try:
+        content = keyring.bridge.open(text)
+    except SealBrokenError:
+        return None
+    fingerprints = content.get("fingerprints")
+    if content.get("bridge") != bridge_id or not isinstance(fingerprints, list):
+        return None
+    return tuple(map(str, fingerprints))
 
 
 def _opened(note: str, sealer: Sealer, bridge_id: str, host_uuid: str) -> tuple[str, ...] | None:

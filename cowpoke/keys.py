@@ -22,7 +22,7 @@ Celery's own keys (`unacked.<host uuid>*`, `_kombu.*`, `*.pidbox`).
 | `cowpoke:alive` | zset, `<host uuid> <worker id>` by the time its lease may end | bridge | a bridge removes workers without a lease |
 | `cowpoke:seen` | zset, host uuid by Unix time in s | bridge | a bridge removes a host that is gone for good |
 | `cowpoke:posting:<event id>` | set of bridge ids | bridge, sending progress | that bridge leaves it, else `POSTING_TTL_MS` |
-| `cowpoke:bridge:<bridge id>` | string | bridge | expires when not renewed |
+| `cowpoke:bridge:<bridge id>` | string, sealed JSON: the fingerprints of its keys | bridge | expires when not renewed |
 | `cowpoke:agent:<hash of an agent's keys>` | string, sealed JSON: its host's uuid | bridge that learned the host | `AGENT_TTL_MS` after a bridge last served the agent |
 | `cowpoke:served:<host uuid>` | string, the hash of the agent that a bridge serves for the host | bridge | expires when not renewed (`SERVED_TTL_MS`) |
 | `cowpoke:dead` | list, JSON | bridge, for outcomes it cannot read | as above |
@@ -56,6 +56,7 @@ SERVED_TTL_MS = 120_000
 DEAD_MOST = 100
 DEAD_TTL_MS = 7 * 24 * 3_600_000
 
+PREFIX = "cowpoke:"
 OUTCOMES = "cowpoke:outcomes"
 #: A pong must not wait behind thousands of other outcomes.
 CONTROL_OUTCOMES = "cowpoke:outcomes.control"
@@ -68,6 +69,9 @@ DOORBELL_PREFIX = "cowpoke:doorbell:"
 BRIDGE_DEAD_LETTERS = "cowpoke:dead"
 EVENT_PREFIX = "cowpoke:event:"
 LEASE_PREFIX = "cowpoke:lease:"
+OUTBOX_PREFIX = "cowpoke:outbox:"
+BRIDGE_PREFIX = "cowpoke:bridge:"
+AGENT_PREFIX = "cowpoke:agent:"
 
 
 def event(host_uuid: str, event_id: str) -> str:
@@ -103,7 +107,7 @@ def is_queue_of(host_uuid: str, name: str) -> bool:
 
 def outbox(host_uuid: str) -> str:
     """The outcomes of a host that no bridge has collected yet."""
-    return f"cowpoke:outbox:{host_uuid}"
+    return f"{OUTBOX_PREFIX}{host_uuid}"
 
 
 def member(host_uuid: str, name: str) -> str:
@@ -138,7 +142,7 @@ def dead_letters(host_uuid: str) -> str:
 
 def bridge(bridge_id: str) -> str:
     """The sign of life of one bridge."""
-    return f"cowpoke:bridge:{bridge_id}"
+    return f"{BRIDGE_PREFIX}{bridge_id}"
 
 
 def started(host_uuid: str) -> str:
@@ -153,7 +157,7 @@ def posting(event_id: str) -> str:
 
 def agent(agent_hash: str) -> str:
     """The host that a bridge learned for an agent."""
-    return f"cowpoke:agent:{agent_hash}"
+    return f"{AGENT_PREFIX}{agent_hash}"
 
 
 def served(host_uuid: str) -> str:

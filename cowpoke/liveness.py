@@ -6,7 +6,6 @@ boot ids of its processes are beside it in clear: the ledger's scripts look them
 """
 
 import json
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -276,9 +275,9 @@ class Leases:
             own = keys.workers(host_uuid), keys.lease(host_uuid, "")
             self._forget_dead(keys=own, args=worker_ids)
 
-    def renew_bridge(self, bridge_id: str) -> None:
-        """Say that the bridge lives."""
-        self._redis.set(keys.bridge(bridge_id), int(time.time()), px=LEASE_TTL_MS)
+    def renew_bridge(self, bridge_id: str, text: str = "") -> None:
+        """Say that the bridge lives; `text` is what it says of its keys, see `host_keys.py`."""
+        self._redis.set(keys.bridge(bridge_id), text, px=LEASE_TTL_MS)
 
     def live_bridges(self, bridge_ids: Iterable[str]) -> set[str]:
         """Those of the bridges that live."""

@@ -35,7 +35,8 @@ class Sealer:
     """Turns JSON objects into sealed text and back, with the keys of one purpose."""
 
     def __init__(self, *keys: str) -> None:
-        self._fernet = MultiFernet([Fernet(key) for key in keys]) if keys else None
+        self._fernets = tuple(map(Fernet, keys))
+        self._fernet = MultiFernet(self._fernets) if keys else None
         self._keys = keys
         #: Fingerprints of the keys; the first key seals.
         self.fingerprints = tuple(map(fingerprint, keys)) or (NO_KEY,)
@@ -74,6 +75,30 @@ class Sealer:
         if not isinstance(content, dict):
             raise SealBrokenError("sealed content is not a JSON object")
         return content
+
+    def position_of(self, text: str) -> int | None:
+        """Which of our keys a text was sealed with, 0 is the one that seals; None for none."""
+        if self._fernet is None:
+            return 0
+        for position, fernet in enumerate(self._fernets):
+            if _plain(fernet, text) is not None:
+                return position
+        return None
+
+    def resealed(self, text: str) -> str | None:
+        """The same content, sealed with the first key; None when it is, or when no key opens it."""
+        for position, fernet in enumerate(self._fernets):
+            plain = _plain(fernet, text)
+            if plain is not None:
+                return self._fernets[0].encrypt(plain).decode() if position else None
+        return None
+
+
+def _plain(fernet: Fernet, text: str) -> bytes | None:
+    try:
+        return fernet.decrypt(text.encode("ascii"))
+    except (InvalidToken, ValueError):
+        return None
 
 
 class Keyring(Protocol):

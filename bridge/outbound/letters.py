@@ -13,7 +13,7 @@ from cowpoke.envelopes import (
 from cowpoke.ledger.outcome_stream import Delivery
 from cowpoke.log import logger
 from cowpoke.outcomes import Outcome
-from cowpoke.routes import Lane
+from cowpoke.routes import LANES, Lane, base_name
 from cowpoke.seal import ClusterKeyring, SealBrokenError, Sealer
 
 _log = logger(__name__)
@@ -46,7 +46,8 @@ class Letter:
     @property
     def is_pong(self) -> bool:
         """Whether it answers a ping or another event of that lane."""
-        return self.delivery.lane == Lane.CONTROL
+        # The sealed name decides: the lane beside it anybody could write who writes to Redis.
+        return LANES.get(base_name(str(self.envelope.echo["name"]))) is Lane.CONTROL
 
     def outcome(self) -> Outcome:
         """The outcome, opened now.

@@ -20,6 +20,7 @@ from bridge.outbound.sending import Sender
 from bridge.settings import AgentKeys
 from cowpoke import keys
 from cowpoke.clock import Clock
+from cowpoke.host_keys import bridge_lease_text
 from cowpoke.ledger.outbox import Outboxes
 from cowpoke.ledger.outcome_stream import OutcomeStream
 from cowpoke.ledger.replies import ReplyLedger
@@ -59,8 +60,12 @@ class Outbox:
             refused_keys=self._refused_keys,
         )
         self._outboxes = Outboxes(client)
-        self._rung = announced
-        streams = [OutcomeStream(client, bridge_id, key=key) for key in keys.OUTCOME_STREAMS]
+        self._announced = announced
+        lease_text = bridge_lease_text(bridge_id, keyring)
+        streams = [
+            OutcomeStream(client, bridge_id, key=key, lease_text=lease_text)
+            for key in keys.OUTCOME_STREAMS
+        ]
         self._readers = [
             OutcomeReader(
                 stream,
@@ -89,7 +94,7 @@ class Outbox:
             for reader in self._readers:
                 group.create_task(reader.run())
             group.create_task(self._give_back_forever())
-            group.create_task(collect_forever(self._outboxes, self._rung))
+            group.create_task(collect_forever(self._outboxes, self._announced))
 
     async def drain(self) -> None:
         """Read no more, and return when everything in hand is sent; the caller bounds the time."""

@@ -13,6 +13,7 @@ from cryptography.fernet import Fernet
 from cowpoke import keys
 from cowpoke.broker import BrokerSettings, connect
 from cowpoke.clock import Clock
+from cowpoke.envelopes import UnknownVersionError
 from cowpoke.events import Event
 from cowpoke.ledger.execution import WorkerLedger
 from cowpoke.ledger.states import Verdict
@@ -20,6 +21,7 @@ from cowpoke.liveness import LaneProcess, Lease, Leases
 from cowpoke.messages import event_id_of
 from cowpoke.outcomes import Outcome, success
 from cowpoke.routes import LANES, Lane, queue_for
+from cowpoke.seal import SealBrokenError
 from simulator.client import Cattle
 from simulator.rig.processes import Program, wait_until
 from simulator.rig.redis_server import RedisServer
@@ -48,6 +50,8 @@ class ScriptedWorker:
         self.script = script
         #: Every event claimed, in order.
         self.claimed: list[Event] = []
+        #: The ids of events that it could not read, once for each try.
+        self.rejected: list[str] = []
         self._leases = Leases(self.redis)
         self._host = host
         self._worker_id = uuid.uuid4().hex[:8]
@@ -114,7 +118,13 @@ class ScriptedWorker:
         claim = ledger.claim(event_id)
         if claim.verdict is not Verdict.CLAIMED:
             return
-        event = ledger.open_event(event_id, claim)
+        try:
+            event = ledger.open_event(event_id, claim)
+        except (SealBrokenError, UnknownVersionError):
+            # As a real worker does.
+            self.rejected.append(event_id)
+            ledger.reject(event_id, delay_ms=1000)
+            return
         self.claimed.append(event)
         outcome = self.script(event, lambda step: ledger.progress(event_id, step))
         if outcome is not None:

@@ -34,6 +34,8 @@ PATIENCE_S = LEASE_TTL_MS / 1000
 _RESTING_POLL_S = 0.1
 #: How long an outcome waits for a bridge that can read it.
 UNREADABLE_FOR_S = 60.0
+#: After this it is another bridge's for certain.
+UNREADABLE_FORGOTTEN_S = 3 * UNREADABLE_FOR_S
 
 #: Sends an outcome's reply; returns when it may leave the stream.
 Deliver = Callable[[Delivery], Awaitable[None]]
@@ -167,8 +169,16 @@ class OutcomeReader:
             return self.stream.claim_missed(frozenset(self._ids), 1)
         claimed = self.stream.claim_missed(frozenset(self._ids), CLAIM_AT_ONCE)
         if time.monotonic() >= self._patient_until_s:
-            since_s = time.monotonic() - UNREADABLE_FOR_S
-            tried = {one for one, at_s in tuple(self._unreadable.items()) if at_s > since_s}
+            now_s = time.monotonic()
+            for one, at_s in tuple(self._unreadable.items()):
+                if at_s < now_s - UNREADABLE_FORGOTTEN_S:
+                    # Another bridge could read it.
+                    self._unreadable.pop(one, None)
+            tried = {
+                one
+                for one, at_s in tuple(self._unreadable.items())
+                if at_s > now_s - UNREADABLE_FOR_S
+            }
             claimed += self.stream.claim_from_dead(CLAIM_AT_ONCE, but=tried)
         return claimed
 
@@ -180,7 +190,8 @@ class OutcomeReader:
         if delivery.outcome_id in self._ids:
             return
         self._ids.add(delivery.outcome_id)
-        if delivery.claimed and delivery.kind == Kind.PROGRESS:
+        is_tried = delivery.outcome_id in self._unreadable
+        if delivery.claimed and delivery.kind == Kind.PROGRESS and not is_tried:
             # Its final reply may be out already, sent by the bridge that had both.
             self._done_ids.put_nowait(delivery.outcome_id)
             return
@@ -221,7 +232,8 @@ class OutcomeReader:
             await asyncio.to_thread(self.stream.leave_to_others, outcome_id)
             return
         await asyncio.to_thread(self.stream.put_aside, delivery, str(problem))
-        del self._unreadable[outcome_id]
+        self._unreadable.pop(outcome_id, None)
+        self._ids.discard(outcome_id)
 
     def _over(self, delivery: Delivery, task: asyncio.Task[None]) -> None:
         event_id = delivery.event_id

@@ -54,9 +54,9 @@ def key_fingerprints(host_uuids: tuple[str, ...]) -> None:
 
 
 def _cluster_keys(command: str) -> tuple[str, ...]:
-    from cowpoke.settings import BrokerSettings  # noqa: PLC0415
     from cowpoke.environment import read_or_exit  # noqa: PLC0415
     from cowpoke.seal import key_list  # noqa: PLC0415
+    from cowpoke.settings import BrokerSettings  # noqa: PLC0415
 
     queue_key = read_or_exit(BrokerSettings, command).queue_key
     if queue_key is None:

@@ -71,6 +71,8 @@ class Seen:
     oldest_queued_ms: dict[str, int | None]
     #: FIFO -> the event at its head.
     fifo_heads: dict[str, str | None]
+    #: Rejected events whose payload was sealed with none of our keys, or for something else.
+    forged: Collection[str] = ()
 
     @property
     def is_young(self) -> bool:
@@ -153,12 +155,7 @@ def _decide_queued(entry: Entry, seen: Seen) -> Decision:
     if entry.lane not in seen.lanes:
         return _decide_offline(entry, seen)
     if entry.rejected_ms and seen.now_ms >= _patient_until_ms(entry):
-        return Decision(
-            step=Step.FAIL,
-            code="event-unreadable",
-            message=f"no worker of this host can read {entry.name}: its payload was sealed with "
-            "another key or by a later version, or changed in Redis; see the workers' logs",
-        )
+        return _decide_unreadable(entry, seen)
     since_ms = max(entry.queued_ms, entry.retry_at_ms)
     oldest_ms = seen.oldest_queued_ms.get(entry.queue)
     still_queued = oldest_ms is not None and entry.queued_ms >= oldest_ms
@@ -174,6 +171,18 @@ def _decide_queued(entry: Entry, seen: Seen) -> Decision:
             "it; see the workers' logs",
         )
     return RESEND
+
+
+def _decide_unreadable(entry: Entry, seen: Seen) -> Decision:
+    if entry.event_id in seen.forged:
+        # No forgery ends an event: cattle's own copy comes with its next send.
+        return EXPIRE if seen.now_ms >= entry.deadline_ms else WAIT
+    return Decision(
+        step=Step.FAIL,
+        code="event-unreadable",
+        message=f"no worker of this host can read {entry.name}: its payload was sealed by a later "
+        "version, or with a key that they lack; see the workers' logs",
+    )
 
 
 def _patient_until_ms(entry: Entry) -> int:

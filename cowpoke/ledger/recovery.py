@@ -14,7 +14,7 @@ import redis
 from cowpoke import keys
 from cowpoke.broker import answers, concerns_one_key
 from cowpoke.clock import Clock
-from cowpoke.envelopes import sealed_outcome
+from cowpoke.envelopes import UnknownVersionError, opened_event, sealed_outcome
 from cowpoke.ledger.decisions import Decision, Seen, Step, decide, in_present_time, next_check_ms
 from cowpoke.ledger.entries import FIELDS, OPEN_STATES, Entry, entry_of
 from cowpoke.ledger.script import Script
@@ -23,7 +23,7 @@ from cowpoke.liveness import Lease, Leases
 from cowpoke.log import logger
 from cowpoke.messages import event_id_of
 from cowpoke.outcomes import Outcome, error
-from cowpoke.seal import Keyring
+from cowpoke.seal import Keyring, SealBrokenError
 
 _log = logger(__name__)
 
@@ -206,6 +206,7 @@ class Sweeper:
         processes = [process for lease in leases.values() for process in lease.lanes]
         return Seen(
             now_ms=now_ms,
+            forged=self._forged(host_uuid, entries, now_ms),
             redis_up_ms=self._up_ms(server),
             boots={process.boot_id for process in processes},
             known_dead=known_dead,
@@ -220,6 +221,27 @@ class Sweeper:
                 for fifo, event_id in heads.items()
             },
         )
+
+    def _forged(self, host_uuid: str, entries: Sequence[Entry], now_ms: int) -> set[str]:
+        """Return the rejected events whose payload a worker with our keys cannot read either."""
+        ids = [entry.event_id for entry in entries if entry.rejected_ms]
+        if not ids:
+            return set()
+        with self._redis.pipeline(transaction=False) as pipe:
+            for event_id in ids:
+                pipe.hget(keys.event(host_uuid, event_id), "payload")
+            texts = _readable(pipe)
+        sealer, forged = self._keyring.host(host_uuid), set()
+        for event_id, text in zip(ids, texts, strict=True):
+            try:
+                opened_event(
+                    sealer, text or "", event_id=event_id, host_uuid=host_uuid, now_ms=now_ms
+                )
+            except SealBrokenError:
+                forged.add(event_id)
+            except UnknownVersionError:
+                continue
+        return forged
 
     def _up_ms(self, server: Mapping[str, Any]) -> int:
         """Return how long Redis is up."""

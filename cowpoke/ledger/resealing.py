@@ -85,7 +85,7 @@ class Resealing:
         names = list(map(str, found))
         events = [name for name in names if name.startswith(keys.EVENT_PREFIX)]
         agents = [name for name in names if name.startswith(keys.AGENT_PREFIX)]
-        resealed = Counter(event=self._events(events), agent=self._agents(agents))
+        resealed = Counter(texts=self._events(events), remembered_hosts=self._agents(agents))
         return int(cursor), +resealed
 
     def _events(self, names: Sequence[str]) -> int:

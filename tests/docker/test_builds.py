@@ -1,7 +1,4 @@
-"""Images built on a real Engine, from git servers and tar files on loopback (A 12.12-12.16).
-
-Row numbers (A, C, W) refer to docs/parity.md.
-"""
+"""Builds from git servers and tar files; row numbers (A 12.12) refer to docs/parity.md."""
 
 import contextlib
 import io

@@ -109,4 +109,4 @@ def test_a_delegated_event_without_a_container_is_an_error_reply(system):
     missing = sample.Instance(uuid=str(uuid.uuid4()), name="none", image="none")
     call = delegate(system, missing, "agent.ask")
     assert call.state == "error"
-    assert "there is none on this host" in call.message
+    assert "no container on this host belongs to" in call.message

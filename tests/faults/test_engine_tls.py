@@ -125,7 +125,7 @@ def test_hung_call_over_tls_ends_with_its_event(tmp_path, files, front, version_
     began_s = time.monotonic()
     with (
         deadline.bound(Deadline(remaining_s=1.0, timeout_s=0.0)),
-        pytest.raises(EngineUnavailableError, match="did not answer in time"),
+        pytest.raises(EngineUnavailableError, match="did not answer within"),
     ):
         version_of(folder)
     assert time.monotonic() - began_s < 5

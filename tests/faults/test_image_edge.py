@@ -261,7 +261,7 @@ def test_stop_within_its_own_timeout_is_reported(engine, host):
         stop.let_go()
         assert run.result(30)["instanceHostMap"]["instance"]["externalId"] == "a" * 64
     assert {text for text, _ in host.told} == {
-        f"stopping container {'a' * 12}, which may take 60 s"
+        f"stopping container {'a' * 12}, may take 60 s"
     }
 
 

@@ -22,7 +22,7 @@ from structlog.typing import Processor
 from cowpoke import scrubbing
 from cowpoke.log_lines import FoldingHandler, Printed
 
-_FACT = re.compile(r"[a-z]+\.[a-z_-]+")
+_FACT = re.compile(r"[a-z_]+\.[a-z_-]+")
 _OUR_FIELDS = frozenset({"level", "logger", "code", "lane", "outcome", "ending", "event_name"})
 
 

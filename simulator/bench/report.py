@@ -6,8 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from simulator.bench.figures import Compared, Figures
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 BEGIN = "<!-- figures: written by `python -m simulator.bench --write-docs` -->"
@@ -17,7 +21,7 @@ MIB = 1024 * 1024
 Row = Sequence[str]
 
 
-def write_json(figures: Figures, path: Path) -> None:
+def write_json(figures: DataclassInstance, path: Path) -> None:
     """Write all figures as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(asdict(figures), indent=2)
@@ -29,12 +33,20 @@ def write_docs(figures: Figures, path: Path = DOCS) -> None:
 
     Errors: ValueError if the document has no marks.
     """
+    replace_between(BEGIN, END, tables(figures), path)
+
+
+def replace_between(begin_mark: str, end_mark: str, text: str, path: Path) -> None:
+    """Replace the text between two marks in a document.
+
+    Errors: ValueError if the document has no such marks.
+    """
     document = path.read_text(encoding="utf-8")
-    before, begin, rest = document.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = document.partition(begin_mark)
+    _, end, after = rest.partition(end_mark)
     if not begin or not end:
-        raise ValueError(f"wanted the marks {BEGIN!r} and {END!r} in {path}, found none")
-    path.write_text(f"{before}{BEGIN}\n\n{tables(figures)}\n{END}{after}", encoding="utf-8")
+        raise ValueError(f"no marks {begin_mark!r} and {end_mark!r} in {path}")
+    path.write_text(f"{before}{begin}\n\n{text}\n{end}{after}", encoding="utf-8")
 
 
 def tables(figures: Figures) -> str:
@@ -50,7 +62,7 @@ def tables(figures: Figures) -> str:
 
 def _targets(figures: Figures) -> str:
     rows = [(wanted, found, "yes" if met else "**no**") for wanted, found, met in figures.targets()]
-    return _table(("wanted", "found", "met"), rows)
+    return table(("wanted", "found", "met"), rows)
 
 
 def _activates(compared: Sequence[Compared]) -> str:
@@ -65,13 +77,13 @@ def _activates(compared: Sequence[Compared]) -> str:
         )
         for one in compared
     ]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _pings(figures: Figures) -> str:
     found = figures.pings.round_trip
     row = (str(found.times), _ms(found.p50_ms), _ms(found.p95_ms))
-    return _table(("times", "p50", "p95"), [row])
+    return table(("times", "p50", "p95"), [row])
 
 
 def _stages(figures: Figures) -> str:
@@ -82,7 +94,7 @@ def _stages(figures: Figures) -> str:
     }
     head = ("event", *figures.pings.stages_ms)
     rows = [(name, *map(_ms, stages.values())) for name, stages in shown.items()]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _calls(calls: Mapping[int, Mapping[str, Mapping[str, int]]]) -> str:
@@ -96,7 +108,7 @@ def _calls(calls: Mapping[int, Mapping[str, Mapping[str, int]]]) -> str:
         )
         for operation, kinds in calls[levels[-1]].items()
     ]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _footprints(figures: Figures) -> str:
@@ -109,14 +121,15 @@ def _footprints(figures: Figures) -> str:
         )
         for one in figures.footprints
     ]
-    return _table(("process", "RSS", "PSS", "CPU"), rows)
+    return table(("process", "RSS", "PSS", "CPU"), rows)
 
 
 def _ms(value_ms: float) -> str:
     return f"{value_ms:.1f} ms" if value_ms < 100 else f"{value_ms:.0f} ms"  # noqa: PLR2004
 
 
-def _table(head: Row, rows: Sequence[Row]) -> str:
+def table(head: Row, rows: Sequence[Row]) -> str:
+    """Return a Markdown table with columns of equal width."""
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     lines = [_line(head, widths), _line(["-" * width for width in widths], widths)]
     return "\n".join([*lines, *(_line(row, widths) for row in rows)])

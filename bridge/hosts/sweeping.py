@@ -1,7 +1,7 @@
 """Finds events that got lost on their way, and sends them again.
 
-It looks at the events whose check is due, and at all events of hosts whose workers changed. Every
-bridge does it; the steps are compare-and-set, so several do no harm.
+It looks at the events whose check is due; when the workers of a host changed, those are all of the
+host. Every bridge does it; the steps are compare-and-set, so several do no harm.
 """
 
 import asyncio
@@ -11,7 +11,6 @@ from collections.abc import Iterable
 
 import redis
 
-from cowpoke.broker import concerns_one_key
 from cowpoke.ledger.decisions import Step
 from cowpoke.ledger.due import BridgeSweeper
 from cowpoke.liveness import LEASE_TTL_MS
@@ -22,8 +21,8 @@ _log = logger(__name__)
 SWEEP_EVERY_S = 1.0
 #: After an absence of Redis a live worker needs this long at most to renew its lease.
 PATIENCE_S = LEASE_TTL_MS / 1000
-#: All hosts with open events, in case an announcement or a part of the index was lost.
-SWEEP_ALL_EVERY_S = 60.0
+#: How often the index of next checks is compared with the open events: a part may be lost.
+CHECK_INDEX_EVERY_S = 60.0
 
 
 class Sweeping:
@@ -37,7 +36,9 @@ class Sweeping:
         self._hosts: set[str] = set()
         self._some = asyncio.Event()
         self._patient_until_s = 0.0
-        self._all_s = time.monotonic()
+        self._index_s = float("-inf")
+        #: Whether the times in the index may be wrong: what happened before the start is unknown.
+        self._are_all_due = True
         #: By step.
         self.counts: Counter[str] = Counter()
 
@@ -67,39 +68,31 @@ class Sweeping:
         self._patient_until_s = time.monotonic() + PATIENCE_S
 
     async def _sweep(self) -> None:
+        sweeper = self._sweeper
         began_s = time.monotonic()
-        await asyncio.to_thread(self._sweeper.clock.measure)
+        await asyncio.to_thread(sweeper.clock.measure)
+        has_jumped = sweeper.clock.jumped_within(PATIENCE_S)
+        self._are_all_due |= has_jumped
         # Leases ran out by an outage or by a jump of the server's clock, and nobody is dead.
-        if time.monotonic() - began_s > SWEEP_EVERY_S or self._sweeper.clock.jumped_within(
-            PATIENCE_S
-        ):
+        if time.monotonic() - began_s > SWEEP_EVERY_S or has_jumped:
             self._be_patient()
         if time.monotonic() < self._patient_until_s:
             return
         hosts, self._hosts = self._hosts, set()
         self._some.clear()
         try:
-            if time.monotonic() - self._all_s > SWEEP_ALL_EVERY_S:
-                hosts |= set(await asyncio.to_thread(self._sweeper.hosts_with_open_events))
-                self._all_s = time.monotonic()
-            await asyncio.to_thread(self._sweep_hosts, sorted(hosts))
+            await asyncio.to_thread(sweeper.hasten, sorted(hosts))
+            if self._are_all_due or time.monotonic() - self._index_s > CHECK_INDEX_EVERY_S:
+                await asyncio.to_thread(sweeper.check_index, are_all_due=self._are_all_due)
+                self._index_s, self._are_all_due = time.monotonic(), False
         except redis.RedisError:
             self.add(hosts)
             raise
         more = True
         while more:
-            steps, more = await asyncio.to_thread(self._sweeper.sweep_due)
+            steps, more = await asyncio.to_thread(sweeper.sweep_due)
             for host_uuid, counts in steps.items():
                 self._count(host_uuid, counts)
-
-    def _sweep_hosts(self, hosts: list[str]) -> None:
-        for host_uuid in hosts:
-            try:
-                self._count(host_uuid, self._sweeper.sweep_host(host_uuid))
-            except redis.ResponseError as problem:
-                if not concerns_one_key(problem):
-                    raise
-                _log.error("host.unreadable", host=host_uuid, reason=str(problem))
 
     def _count(self, host_uuid: str, counts: Counter[Step]) -> None:
         taken = {str(step): number for step, number in counts.items() if number}

@@ -10,10 +10,14 @@ from cowpoke import keys
 _FOLDER = Path(__file__).parent
 
 
+def text_of(name: str) -> str:
+    """Return the text of one Lua file."""
+    return (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")
+
+
 def source(name: str) -> str:
     """Return the text of a script: what all have in common, then its own steps."""
-    texts = (_FOLDER / file for file in ("common.lua", f"{name}.lua"))
-    return "\n".join(text.read_text(encoding="utf-8") for text in texts)
+    return f"{text_of('common')}\n{text_of(name)}"
 
 
 class Script:

@@ -161,9 +161,8 @@ class Scale:
             say(f"{size.dead} dead hosts")
             noticed_s = measures.notice_dead(self._client, fleet, self._hosts[-size.dead :])
         say("sweeps")
-        sweeps = [
-            self._sweep(due, lost=lost) for lost in (False, True) for due in size.due if due or not lost
-        ]
+        sweeps = [self._sweep(due, lost=False) for due in size.due]
+        sweeps += [self._sweep(due, lost=True) for due in size.due if due]
         say("errors for the events of one queue")
         failing = [
             measures.fail_queued(

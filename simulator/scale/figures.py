@@ -104,9 +104,7 @@ class Figures:
 
     def _growth(self, order: str) -> float:
         costs = sorted(
-            (one.events, one.bridge_ms + one.redis_ms)
-            for one in self.failing
-            if one.order == order
+            (one.events, one.bridge_ms + one.redis_ms) for one in self.failing if one.order == order
         )
         return costs[-1][1] / costs[0][1]
 

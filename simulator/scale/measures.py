@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import redis
 
@@ -14,7 +15,6 @@ from cowpoke.ledger.execution import WorkerLedger
 from cowpoke.ledger.outbox import Outboxes
 from cowpoke.ledger.recovery import RecoveryLedger
 from cowpoke.outcomes import error, success
-from cowpoke.routes import Lane
 from cowpoke.seal import ClusterKeyring
 from simulator.rig.processes import wait_until
 from simulator.scale.figures import Failing, Share, Sweep, cpu_s, median
@@ -27,9 +27,7 @@ _POLL_S = 0.02
 PING_BYTES = 161 * 1024
 
 
-def shares(
-    situation: str, pids: Mapping[str, int], *, interval_s: float, intervals: int
-) -> Share:
+def shares(situation: str, pids: Mapping[str, int], *, interval_s: float, intervals: int) -> Share:
     """Measure the CPU time of bridge and Redis while nothing happens."""
     found: dict[str, list[float]] = {name: [] for name in pids}
     for _ in range(intervals):
@@ -54,7 +52,7 @@ def notice_dead(client: redis.Redis, fleet: Fleet, hosts: Sequence[str]) -> list
         fleet.kill(host_uuid)
         began_s = time.monotonic()
         wait_until(
-            lambda key=key: client.hget(key, "state") == "queued",
+            partial(_is_queued, client, key),
             NOTICE_TIMEOUT_S,
             f"the event of {host_uuid} to be sent again",
             interval_s=_POLL_S,
@@ -63,7 +61,11 @@ def notice_dead(client: redis.Redis, fleet: Fleet, hosts: Sequence[str]) -> list
     return found
 
 
-def sweep(
+def _is_queued(client: redis.Redis, key: str) -> bool:
+    return bool(client.hget(key, "state") == "queued")
+
+
+def sweep(  # noqa: PLR0913 -- called once
     client: redis.Redis,
     keyring: ClusterKeyring,
     redis_pid: int,
@@ -113,9 +115,7 @@ def fail_queued(
     ledger = RecoveryLedger(client, keyring)
     refusal = error("host-offline", "no worker of this host is running")
     before_redis_s, before_s = cpu_s(redis_pid), time.thread_time()
-    failed = sum(
-        ledger.fail(host_uuid, entry, refusal) for entry in ledger.open_entries(host_uuid)
-    )
+    failed = sum(ledger.fail(host_uuid, entry, refusal) for entry in ledger.open_entries(host_uuid))
     bridge_ms = (time.thread_time() - before_s) * 1000
     redis_ms = (cpu_s(redis_pid) - before_redis_s) * 1000
     if failed != events:
@@ -135,8 +135,3 @@ def kept_of_ping(client: redis.Redis, keyring: ClusterKeyring) -> int:
     worker.complete(ping, success({"resources": "x" * PING_BYTES}))
     Outboxes(client).collect(host_uuid)
     return int(client.memory_usage(keys.event(host_uuid, ping)) or 0)
-
-
-def lanes() -> list[Lane]:
-    """Return all lanes of a worker."""
-    return list(Lane)

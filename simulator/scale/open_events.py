@@ -63,7 +63,7 @@ def event_id(host_uuid: str, number: int) -> str:
     return f"{host_uuid}-event-{number}"
 
 
-def fill(
+def fill(  # noqa: PLR0913 -- called once
     client: redis.Redis,
     keyring: ClusterKeyring,
     fleet: Fleet,
@@ -80,7 +80,8 @@ def fill(
         with client.pipeline(transaction=False) as pipe:
             for host_uuid in hosts[start : start + _HOSTS_AT_ONCE]:
                 boot = fleet.boot_id(host_uuid, Lane.COMPUTE)
-                args = [host_uuid, boot, per_host, template_id, check_within_ms]
+                args: list[str | int] = [host_uuid, boot, per_host, template_id]
+                args.append(check_within_ms)
                 copy(keys=[template], args=args, client=pipe)
             pipe.execute()
     member = keys.member(_TEMPLATE_HOST, template_id)
@@ -89,7 +90,7 @@ def fill(
     client.delete(template, keys.open_events(_TEMPLATE_HOST), *keys.queues(_TEMPLATE_HOST))
 
 
-def accept(
+def accept(  # noqa: PLR0913 -- each test of time has its own events
     client: redis.Redis,
     keyring: ClusterKeyring,
     host_uuid: str,

@@ -19,10 +19,8 @@ def tables(figures: Figures) -> str:
     parts += [f"### Redis commands of a worker at rest, over {figures.rest_s:g} s"]
     parts += [_commands(figures)]
     if figures.lost_leases:
-        parts += [
-            f"The machine was too busy: {figures.lost_leases} leases expired before they were "
-            "renewed. The figures are too high."
-        ]
+        lost = f"{figures.lost_leases} leases expired before they were renewed"
+        parts += [f"The machine was too busy: {lost}. The figures are too high."]
     return "\n\n".join(parts) + "\n"
 
 

@@ -93,7 +93,7 @@ async def run(settings: WatcherSettings) -> None:
             asyncio.create_task(collect_forever(Outboxes(client), doorbell.outboxes)),
             asyncio.create_task(forget_forever(client, presence)),
         ]
-        while len(presence.alive()) < settings.hosts and not stop.is_set():
+        while len(presence.alive()) < settings.hosts and not stop.is_set():  # noqa: ASYNC110
             await asyncio.sleep(_POLL_S)
         _log.info("watcher.ready", hosts=settings.hosts)
         await stop.wait()

@@ -219,9 +219,10 @@ class BridgeRig:
         wait_until(lambda: self.counted(name) >= least, timeout_s, f"{least} {name}")
 
     def outcomes_left(self) -> int:
-        """How many outcomes wait in the stream."""
+        """How many outcomes wait in the streams, and in the outboxes of the hosts."""
         with self.redis.client() as client:
-            return sum(int(client.xlen(key)) for key in keys.OUTCOME_STREAMS)
+            outboxes = map(bytes.decode, client.scan_iter(match=f"{keys.outbox('')}*"))
+            return sum(int(client.xlen(key)) for key in (*keys.OUTCOME_STREAMS, *outboxes))
 
 
 def send_many(rig: BridgeRig, count: int) -> list[str]:

@@ -87,11 +87,20 @@ local function push(a_key)
   return true
 end
 
--- Take copies of the event's message out of its queue; how many there were. `copies` as LREM has it.
-local function unqueue(copies)
+-- Take all copies of the event's message out of its queue; how many there were.
+local function unqueue_all()
   local queue, message = own_queue(field('queue')), field('message')
   if not queue or not message then return 0 end
-  return redis.call('LREM', typed(queue, 'list'), copies, message)
+  return redis.call('LREM', typed(queue, 'list'), 0, message)
+end
+
+-- Take the event's message out of its queue; how many there were. Sweepers go by deadlines, so the
+-- message is near one end of the queue as a rule: nothing between is looked at then.
+local function unqueue()
+  local queue, message = own_queue(field('queue')), field('message')
+  if not queue or not message then return 0 end
+  local newest = redis.call('LPOS', typed(queue, 'list'), message, 'MAXLEN', 100)
+  return redis.call('LREM', queue, newest and 1 or -1, message)
 end
 
 local function is_open(a_state)
@@ -137,16 +146,33 @@ local function report(kind, content)
   redis.call('PUBLISH', DOORBELL, 'outbox')
 end
 
+-- A ping that comes again is asked anew: a list of containers is large, and old at once. Redis packs
+-- a small hash, but never one that was large before.
+local function keep_times(ttl_ms)
+  local names = {'v', 'name', 'lane', 'state', 'kind', 'received_ms', 'claimed_ms', 'answered_ms',
+    'deadline_ms', 'timeout_ms', 'attempts', 'sends', 'deaths'}
+  local kept = {}
+  for i, value in ipairs(redis.call('HMGET', key, unpack(names))) do
+    if value then
+      kept[#kept + 1] = names[i]
+      kept[#kept + 1] = value
+    end
+  end
+  redis.call('DEL', key)
+  redis.call('HSET', key, unpack(kept))
+  redis.call('PEXPIRE', key, ttl_ms)
+end
+
 local function answer(kind, content, ttl_ms)
   redis.call('HSET', key, 'state', 'answered', 'answered_ms', now_ms, 'kind', kind, 'boot', '')
   report(kind, content)
   if field('lane') == 'control' then
-    -- A ping that comes again is asked anew: a list of containers is large, and old at once.
-    redis.call('HDEL', key, 'envelope')
+    leave(ttl_ms)
+    keep_times(ttl_ms)
   else
     redis.call('HSET', key, 'final', content)
+    leave(ttl_ms)
   end
-  leave(ttl_ms)
 end
 
 -- `where`: where the event was: recorded (in its FIFO), queue, transit (neither queued nor claimed),

@@ -81,7 +81,7 @@ if step == 'complete' then
   end
   if state ~= 'claimed' then
     -- Its process was presumed dead and the event resent: remove the duplicate message.
-    unqueue(0)
+    unqueue_all()
   end
   answer(kind, content, is_ping and ping_ttl_ms or ttl_ms)
   return 1

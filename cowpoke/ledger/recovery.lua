@@ -13,9 +13,8 @@ end
 if step == 'fail' then
   local seen_state, seen_boot, seen_queued_ms, content, ttl_ms = unpack(ARGV, 4, 8)
   if not is_as_seen(seen_state, seen_boot, seen_queued_ms) then return 0 end
-  -- Its message must not pile up in a queue nobody reads. The newest messages are at the head, and a
-  -- sweeper goes from the oldest to the newest, so this looks from the tail.
-  if state ~= 'recorded' then unqueue(-1) end
+  -- Its message must not pile up in a queue nobody reads.
+  if state ~= 'recorded' then unqueue() end
   answer('error', content, ttl_ms)
   return 1
 end
@@ -25,7 +24,7 @@ if step == 'expire' then
   local seen_state, seen_boot, seen_queued_ms, seen_deadline_ms, ttl_ms = unpack(ARGV, 4, 8)
   if not is_as_seen(seen_state, seen_boot, seen_queued_ms) then return 0 end
   if count('deadline_ms') ~= tonumber(seen_deadline_ms) then return 0 end
-  local was_queued = state ~= 'recorded' and unqueue(-1) > 0
+  local was_queued = state ~= 'recorded' and unqueue() > 0
   expire(ttl_ms, was_queued and 'queue' or state == 'queued' and 'transit' or state)
   return 1
 end

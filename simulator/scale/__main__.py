@@ -19,7 +19,8 @@ from typing import Any
 import click
 from cryptography.fernet import Fernet
 
-from cowpoke.broker import BrokerSettings, connect
+from cowpoke.broker import connect
+from cowpoke.settings import BrokerSettings
 from simulator.bench.report import DOCS, replace_between, write_json
 from simulator.rig.processes import Program, ProgramEndedError, wait_until
 from simulator.rig.redis_server import RedisMissingError, RedisServer
@@ -52,6 +53,7 @@ class Size:
     due: tuple[int, ...] = (0, 100, 1_000)
     sweeps: int = 5
     failing: tuple[int, ...] = (1_250, 5_000)
+    failings: int = 3
     rest_s: float = 60.0
 
 
@@ -166,7 +168,12 @@ class Scale:
         say("errors for the events of one queue")
         failing = [
             measures.fail_queued(
-                self._client, self._keyring, self._server.pid, events, falling=falling
+                self._client,
+                self._keyring,
+                self._server.pid,
+                events,
+                falling=falling,
+                times=size.failings,
             )
             for falling in (False, True)
             for events in size.failing

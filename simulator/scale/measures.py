@@ -103,14 +103,33 @@ end
 """
 
 
-def fail_queued(
-    client: redis.Redis, keyring: ClusterKeyring, redis_pid: int, events: int, *, falling: bool
+def fail_queued(  # noqa: PLR0913 -- called once
+    client: redis.Redis,
+    keyring: ClusterKeyring,
+    redis_pid: int,
+    events: int,
+    *,
+    falling: bool,
+    times: int,
 ) -> Failing:
     """Measure the time to answer all events of one queue with errors, as a sweeper does.
 
-    `falling`: the event that was queued last has the earliest deadline, and is answered first.
+    `falling`: the event that was queued last has the earliest deadline, and is answered first. The
+    least of several times says what the work costs; other load on the machine only adds to it.
     """
-    host_uuid = f"scale-failing-{events}-{'falling' if falling else 'rising'}"
+    costs = [
+        _fail_queued(client, keyring, redis_pid, events, falling=falling) for _ in range(times)
+    ]
+    bridge_ms, redis_ms = min(costs, key=sum)
+    order = "last queued first" if falling else "first queued first"
+    return Failing(events=events, order=order, bridge_ms=bridge_ms, redis_ms=redis_ms)
+
+
+def _fail_queued(
+    client: redis.Redis, keyring: ClusterKeyring, redis_pid: int, events: int, *, falling: bool
+) -> tuple[float, float]:
+    """Return the CPU time of the bridge and of Redis (ms)."""
+    host_uuid = "scale-failing"
     accept(client, keyring, host_uuid, events, timeouts_fall=falling)
     ledger = RecoveryLedger(client, keyring)
     refusal = error("host-offline", "no worker of this host is running")
@@ -120,8 +139,10 @@ def fail_queued(
     redis_ms = (cpu_s(redis_pid) - before_redis_s) * 1000
     if failed != events:
         raise AssertionError(f"wanted {events} events to be answered, found {failed}")
-    order = "last queued first" if falling else "first queued first"
-    return Failing(events=events, order=order, bridge_ms=bridge_ms, redis_ms=redis_ms)
+    client.delete(keys.outbox(host_uuid), *keys.queues(host_uuid))
+    # The same ids come again.
+    client.delete(*client.scan_iter(match=keys.event(host_uuid, "*"), count=10_000))
+    return bridge_ms, redis_ms
 
 
 def kept_of_ping(client: redis.Redis, keyring: ClusterKeyring) -> int:

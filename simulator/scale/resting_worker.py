@@ -8,9 +8,10 @@ from collections.abc import Mapping
 
 import redis
 
-from cowpoke.broker import BrokerSettings, connect
+from cowpoke.broker import connect
 from cowpoke.host_keys import leave_notes
 from cowpoke.liveness import Leases
+from cowpoke.settings import BrokerSettings
 from simulator.rig.processes import Program, wait_until
 from simulator.rig.redis_server import RedisServer
 

@@ -29,11 +29,12 @@ from bridge.outbound.collecting import collect_forever
 from bridge.service import REDIS_THREADS
 from bridge.settings import AgentKeys
 from cowpoke import log
-from cowpoke.broker import BrokerSettings, connect
+from cowpoke.broker import connect
 from cowpoke.clock import Clock
 from cowpoke.environment import read
 from cowpoke.ledger.due import BridgeSweeper
 from cowpoke.ledger.outbox import Outboxes
+from cowpoke.settings import BrokerSettings
 from simulator.scale.fleet import host_name
 
 _log = log.logger(__name__)

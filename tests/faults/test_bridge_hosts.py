@@ -65,7 +65,7 @@ def test_bridge_between_two_unknown_hosts_says_what_it_waits_for(rig):
     for host in ("host-1", "host-2"):
         rig.start_worker(host=host)
     with rig.redis.client() as client:
-        wait_until(lambda: client.scard("cowpoke:hosts") == 2, 10, "two hosts")
+        wait_until(lambda: len(client.keys("cowpoke:lease:*")) == 2, 10, "two hosts")
     bridge = start_for(rig, AGENT)
     line = json.loads(bridge.wait_for_line("several hosts have workers", 20))
     assert "host-1, host-2" in line["reason"]

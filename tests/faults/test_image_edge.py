@@ -260,9 +260,7 @@ def test_stop_within_its_own_timeout_is_reported(engine, host):
         wait_until(lambda: len(host.told) >= 2, 30, "two reports of the stop")
         stop.let_go()
         assert run.result(30)["instanceHostMap"]["instance"]["externalId"] == "a" * 64
-    assert {text for text, _ in host.told} == {
-        f"stopping container {'a' * 12}, may take 60 s"
-    }
+    assert {text for text, _ in host.told} == {f"stopping container {'a' * 12}, may take 60 s"}
 
 
 # -- sharing, second tries, stalls -----------------------------------------------------------------

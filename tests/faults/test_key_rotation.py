@@ -1,4 +1,4 @@
-"""Keys are changed in rounds, under load: parts restart in any order, nothing is lost or doubled."""
+"""Keys are changed in rounds under load: whatever the order, nothing is lost or doubled."""
 
 import itertools
 import threading
@@ -54,7 +54,7 @@ class RotatingSystem(FaultySystem):
         return ",".join(host_key(one, self.host_uuid) for one in cluster_keys.split(","))
 
     def restart(self, part: str, cluster_keys: str) -> None:
-        """Stop a part as an operator does and start it with other keys; returns when it is ready."""
+        """Stop a part as an operator does and start it with other keys, until it is ready."""
         program = self.parts[part]
         assert program.terminate() == 0, program.output()[-9000:]
         printed = len(program.output())

@@ -41,15 +41,19 @@ worker_disable_prefetch = True
 broker_connection_retry_on_startup = True
 # For ever: a worker that gave up on Redis would be a host that is silently gone.
 broker_connection_max_retries = None
+# What Redis refuses (such as a key of a wrong type) must not end the process either.
+broker_channel_error_retry = True
+# The lanes use a transport of their own (`worker/process/transport.py`), whose waits and checks are
+# set there; `celery inspect` and Flower use kombu's.
 broker_transport_options = {
-    # Far above any task: redelivery is the ledger's business (see task_acks_late).
-    "visibility_timeout": 24 * 3600,
+    # A message that gets lost on the way is redelivered by the ledger (see task_acks_late).
+    "ack_emulation": False,
     # One list per queue; priorities are lanes here.
     "priority_steps": [0],
     "socket_keepalive": True,
-    "health_check_interval": 10,
-    # How long an idle BRPOP blocks: also how long an idle worker takes to stop.
-    "polling_interval": 1,
+    "socket_connect_timeout": 5.0,
+    # A ping on a subscription that is silent so long, and before a command after such a pause.
+    "health_check_interval": 15,
     # Options in the query of REDIS_URL, which kombu does not read by itself.
     **_broker.transport_options,
 }

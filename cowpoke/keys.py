@@ -3,7 +3,8 @@
 All begin with `cowpoke:` so that a shared Redis shows whose they are. Keys that a worker needs carry
 its host, so that the Redis user of a host can be kept to them. Beside them stand the queues
 `host.<uuid>[.control|.images]` (lists; Celery consumes them, the ledger pushes to them) and
-Celery's own keys (`unacked.<host uuid>*`, `_kombu.*`, `*.pidbox`).
+`host.<uuid>.wake.*` (lists, which end the wait of a lane that stops; seconds), and the answers to
+remote control `*.reply.celery.pidbox` (lists; a minute). Lanes use no other key of kombu's.
 
 | key | type | written by | lifetime |
 |---|---|---|---|

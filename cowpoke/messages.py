@@ -8,6 +8,8 @@ no secret, and a message forged or repeated by anybody finds no entry to run.
 import base64
 import json
 import uuid
+from datetime import datetime
+from typing import Any
 
 from celery import Celery
 
@@ -21,27 +23,46 @@ def task_message(*, event_id: str, task_name: str, queue: str, resource: str) ->
     Built by hand so that the ledger can record and queue an event in one step (a send through
     kombu would leave a window between the two). A test holds it against a message of kombu's own.
     """
+    return json.dumps(
+        task_fields(event_id=event_id, task_name=task_name, queue=queue, argsrepr=f"({resource},)")
+    )
+
+
+def task_fields(  # noqa: PLR0913 -- a message has as many fields
+    *,
+    event_id: str,
+    task_name: str,
+    queue: str,
+    argsrepr: str,
+    retries: int = 0,
+    eta: datetime | None = None,
+) -> dict[str, Any]:
+    """Return the message as a JSON object: all that Celery is ever given of an event."""
     task = _AMQP.as_task_v2(
-        event_id, task_name, args=(event_id,), argsrepr=f"({resource},)", kwargsrepr="{}"
+        event_id,
+        task_name,
+        args=(event_id,),
+        argsrepr=argsrepr,
+        kwargsrepr="{}",
+        retries=retries,
+        eta=eta,
     )
     body = json.dumps(task.body).encode()
-    return json.dumps(
-        {
-            "body": base64.b64encode(body).decode(),
-            "content-encoding": "utf-8",
-            "content-type": "application/json",
-            "headers": task.headers,
-            "properties": {
-                **task.properties,
-                "delivery_mode": 2,
-                # The exchange has the queue's name: a retry is published to where it came from.
-                "delivery_info": {"exchange": queue, "routing_key": queue},
-                "priority": 0,
-                "body_encoding": "base64",
-                "delivery_tag": str(uuid.uuid4()),
-            },
-        }
-    )
+    return {
+        "body": base64.b64encode(body).decode(),
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": task.headers,
+        "properties": {
+            **task.properties,
+            "delivery_mode": 2,
+            # The exchange has the queue's name: a retry is published to where it came from.
+            "delivery_info": {"exchange": queue, "routing_key": queue},
+            "priority": 0,
+            "body_encoding": "base64",
+            "delivery_tag": str(uuid.uuid4()),
+        },
+    }
 
 
 def event_id_of(message: str) -> str:

@@ -3,6 +3,7 @@
 import pytest
 from celery import Celery
 
+from cowpoke import keys
 from simulator import sample
 from tests.faults.faulty_system import FaultySystem, facts, new_instance
 
@@ -86,7 +87,7 @@ def test_command_that_changes_a_worker_is_refused_and_events_are_answered(
     instance = new_instance()
     more = {"event_id": "fixed-id"} if "fixed-id" in str(arguments) else {}
     if more:
-        system.redis.client().delete("cowpoke:event:fixed-id")
+        system.redis.client().delete(keys.event(system.host_uuid, "fixed-id"))
     for event in (sample.instance_activate(instance), sample.instance_activate(new_instance())):
         call = system.cattle.wait(system.send(event, **more), 30)
         assert call.state == "success", call.message

@@ -25,9 +25,13 @@ from worker.process.readiness import EngineWatch
 from worker.process.recovery import recover
 from worker.process.runtime import Runtime, start
 from worker.process.supervisor import LaneStart
+from worker.process.transport import use_transport
 from worker.settings import WorkerSettings
 
 _log = log.logger(__name__)
+
+#: How often Celery's events say that a lane lives; Flower waits twice as long for the next one.
+HEARTBEAT_S = 30
 
 
 def run_lane(settings: WorkerSettings, told: LaneStart, *, watches_engine: bool = False) -> int:
@@ -90,6 +94,7 @@ def _run(runtime: Runtime, told: LaneStart, node: str) -> int:
         Drain(runtime).start()
 
     restrict_remote_control()
+    use_transport(app, runtime.identity.host_uuid)
     # Celery would look it up with the first outcome, by reading a file of each installed package:
     # there may be no free file handle then.
     _ = app.backend
@@ -101,7 +106,7 @@ def _run(runtime: Runtime, told: LaneStart, node: str) -> int:
         consumer_cls="worker.process.consumer:QuickConsumer",
         without_gossip=True,
         without_mingle=True,
-        heartbeat_interval=5,
+        heartbeat_interval=HEARTBEAT_S,
         task_events=True,
         quiet=True,
         loglevel="WARNING",

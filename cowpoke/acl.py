@@ -49,8 +49,10 @@ _STREAMS = (
 )
 #: A bridge that starts looks for all leases. SCAN shows the names of other keys too.
 _BRIDGE_ONLY = ("scan",)
-#: What kombu calls to consume a queue. redis-py's lock is SET NX and a script.
-_CONSUME = ("brpop", "rpop", "sismember", "zrevrangebyscore")
+#: What a lane calls to take messages, and to remove a key of another type under a queue's name.
+_CONSUME = ("brpop", "getrange")
+#: What kombu's own transport calls, for whoever inspects workers.
+_KOMBU = ("brpop", "rpop", "sismember", "zrevrangebyscore")
 
 #: The names of kombu's keys, see kombu/transport/redis.py.
 _BINDING = "_kombu.binding"
@@ -61,8 +63,6 @@ _EVENTS = "celeryev"
 _REPLIES = f"reply.{_PIDBOX}"
 #: The reply queue of an inspection, named by a uuid. No key of ours has a name of this form.
 _REPLY_QUEUE = f"????????-????-????-????-????????????.{_REPLIES}"
-#: The mailbox of a worker process. kombu deletes a list of this name, but stores nothing in it.
-_MAILBOX = f"*@*.{_PIDBOX}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,7 +126,6 @@ def password_words(password: str | None) -> tuple[str, ...]:
 
 def bridge_rules(*, user: str = "cowpoke-bridge", redis: tuple[int, int] = LEAST_REDIS) -> Rules:
     """Return the rules for bridges, `cowpoke status` and `cowpoke dead-letters`."""
-    host_bindings = (f"{prefix}.host.*" for prefix in (_BINDING, _PERMANENT_BINDING))
     return Rules(
         user=user,
         grant=Grant(
@@ -134,8 +133,7 @@ def bridge_rules(*, user: str = "cowpoke-bridge", redis: tuple[int, int] = LEAST
                 *(_connect(redis), _SCRIPTS, _TRANSACTIONS, _LEDGER, _STREAMS, _SUBSCRIBE),
                 _BRIDGE_ONLY,
             ),
-            # A bridge removes hosts that are gone for good, and kombu's keys of these hosts.
-            keys=("cowpoke:*", "host.*", "unacked.*", *host_bindings),
+            keys=("cowpoke:*", "host.*"),
             channels=(f"{keys.DOORBELL_PREFIX}*",),
         ),
     )
@@ -150,14 +148,13 @@ def host_rules(
 ) -> Rules:
     """Return the rules for the workers of one host; `database` is the number in REDIS_URL.
 
-    The workers must use `unacked_options` and `control_queue_expires = None`: with an expiry, kombu
-    writes to `_kombu.binding_deadlines`, through which one host could delete tables of another.
+    They fit the transport of the lanes (`worker/process/transport.py`), which uses no key that
+    hosts share.
 
     Errors: ValueError when no key pattern can tell the uuid from that of another host.
     """
     _check_host_uuid(host_uuid)
     queues = [queue_for(host_uuid, lane) for lane in Lane]
-    tables = [*queues, _PIDBOX]
     ours = (
         keys.event(host_uuid, "*"),
         keys.open_events(host_uuid),
@@ -167,19 +164,14 @@ def host_rules(
         keys.workers(host_uuid),
         keys.started(host_uuid),
         keys.dead_letters(host_uuid),
-    )
-    kombu = (
-        *unacked_options(host_uuid).values(),
-        *(f"{_BINDING}.{table}" for table in tables),
-        *(f"{_PERMANENT_BINDING}.{table}" for table in tables),
-        _MAILBOX,
+        keys.wake(host_uuid, "*"),
     )
     return Rules(
         user=user or f"cowpoke-host-{host_uuid}",
         grant=Grant(
             commands=_sorted(_connect(redis), _SCRIPTS, _TRANSACTIONS, _LEDGER, _CONSUME),
-            keys=(*ours, *queues, *kombu),
-            readable_keys=(keys.host_keys(host_uuid), keys.bridge("*"), f"{_BINDING}.{_REPLIES}"),
+            keys=(*ours, *queues),
+            readable_keys=(keys.host_keys(host_uuid), keys.bridge("*")),
             writable_keys=(_REPLY_QUEUE,),
             channels=(keys.doorbell(host_uuid), f"/{database}.{_EVENTS}/*"),
         ),
@@ -201,7 +193,7 @@ def flower_rules(
                 _SCRIPTS,
                 _TRANSACTIONS,
                 _SUBSCRIBE,
-                _CONSUME,
+                _KOMBU,
                 ("publish", "time"),
                 ("del", "exists", "get", "set", "pexpire", "llen", "lpush", "rpush", "info"),
                 ("hdel", "hget", "hset", "sadd", "smembers", "srem"),
@@ -217,18 +209,6 @@ def flower_rules(
             channels=(f"/{database}.{_PIDBOX}", f"/{database}.{_EVENTS}/*"),
         ),
     )
-
-
-def unacked_options(host_uuid: str) -> dict[str, str]:
-    """Return kombu's transport options that give a host its own keys for messages in transit.
-
-    No host uuid contains a colon, so no key of one host is named like a key of another.
-    """
-    return {
-        "unacked_key": f"unacked.{host_uuid}",
-        "unacked_index_key": f"unacked.{host_uuid}:index",
-        "unacked_mutex_key": f"unacked.{host_uuid}:mutex",
-    }
 
 
 def _check_host_uuid(host_uuid: str) -> None:

@@ -3,8 +3,8 @@
 All begin with `cowpoke:` so that a shared Redis shows whose they are. Keys that a worker needs carry
 its host, so that the Redis user of a host can be kept to them. Beside them stand the queues
 `host.<uuid>[.control|.images]` (lists; Celery consumes them, the ledger pushes to them) and
-`host.<uuid>.wake.*` (lists, which end the wait of a lane that stops; seconds), and the answers to
-remote control `*.reply.celery.pidbox` (lists; a minute). Lanes use no other key of kombu's.
+answers to remote control (`<uuid>.reply.celery.pidbox`, lists, one minute). Lanes use no other key of
+kombu's.
 
 | key | type | written by | lifetime |
 |---|---|---|---|
@@ -16,6 +16,7 @@ remote control `*.reply.celery.pidbox` (lists; a minute). Lanes use no other key
 | `cowpoke:workers:<host uuid>` | set of worker ids | worker | whoever reads it removes ids without a lease |
 | `cowpoke:started:<host uuid>` | string, ms | complete of an activate | `STARTED_TTL_MS` |
 | `cowpoke:dead:<host uuid>` | list, JSON | worker, for messages nobody can read | `DEAD_MOST` entries, `DEAD_TTL_MS` after the last one |
+| `cowpoke:wake:<host uuid>:<id>` | list | a lane that stops, to end its own BRPOP | seconds |
 | `cowpoke:keys:<host uuid>` | hash, bridge id to sealed JSON | bridge | `OPEN_TTL_MS` after the last bridge |
 | `cowpoke:outcomes`, `cowpoke:outcomes.control` | streams | bridge | an outcome leaves when cattle answered the POST |
 | `cowpoke:due` | zset, `<host uuid> <event id>` by the time of its next check | bridge | the sweeper removes events that are over |
@@ -134,6 +135,11 @@ def workers(host_uuid: str) -> str:
 def host_keys(host_uuid: str) -> str:
     """What the bridges say of their keys for a host."""
     return f"cowpoke:keys:{host_uuid}"
+
+
+def wake(host_uuid: str, wait_id: str) -> str:
+    """Return the key with which a lane ends its own wait for messages."""
+    return f"cowpoke:wake:{host_uuid}:{wait_id}"
 
 
 def dead_letters(host_uuid: str) -> str:

@@ -215,12 +215,12 @@ COMMANDS = [
 def test_malformed_remote_control_hurts_no_lane(system):
     """Each lane passes over it, and answers the next inspection and the next ping."""
     client = system.redis.client()
-    before = len(facts(system.worker, "remote_control.unreadable"))
+    before = len(facts(system.worker, "remote_control.rejected"))
     for message in COMMANDS:
         assert client.publish("/0.celery.pidbox", as_item(message)) == LANES
     assert len(inspected(system)) == LANES
     assert_well(system)
-    assert len(facts(system.worker, "remote_control.unreadable")) > before
+    assert len(facts(system.worker, "remote_control.rejected")) > before
     assert client.keys("host.other*") == []
 
 

@@ -49,7 +49,7 @@ class MailboxChannel(_Base):  # type: ignore[misc]  # see above
             super()._put_fanout(exchange, message, routing_key, **kwargs)
         except redis.ResponseError as problem:
             # Celery would keep all monitoring events of a worker that may not publish them.
-            _log.debug("monitoring.not_published", reason=str(problem))
+            _log.debug("monitoring.refused", reason=str(problem))
 
     def _queue_bind(self, exchange: str, routing_key: str, _pattern: str, queue: str) -> None:
         if self.typeof(exchange).type == "fanout":
@@ -92,7 +92,7 @@ class MailboxChannel(_Base):  # type: ignore[misc]  # see above
         except UnreadableMessageError as problem:
             MailboxChannel.unreadable_commands += 1
             _log.warning(
-                "remote_control.unreadable",
+                "remote_control.rejected",
                 reason=str(problem),
                 count=MailboxChannel.unreadable_commands,
             )

@@ -9,11 +9,7 @@ It differs from kombu's own in these points, and in those of `mailbox`:
 - An idle lane asks Redis for work every `BRPOP_S`. A key of its own beside the queue ends that
   wait at once, so that a lane that stops neither waits nor takes one more message.
 
-Private parts of kombu and redis-py that are used here and in `mailbox`: Channel._brpop_start,
-_brpop_read, _basic_cancel, _in_poll, _in_listen, _brpop_sent_at, _queue_cycle, _receive_one,
-_handle_message, _fanout_to_queue, _fanout_queues, _queue_bind, _lookup, _put, _put_fanout, _size,
-_delete, _restore, _flush_brpop_reauth; Transport._deliver; QoS._delivered, _flush; Message._raw;
-MultiChannelPoller._channels; Connection._sock.
+`docs/private_api` lists the private parts of kombu and redis-py that are used here.
 """
 
 import contextlib
@@ -79,7 +75,7 @@ class Channel(MailboxChannel):
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
         self.QoS = QoS
-        self._wake_key = f"host.{self.host_uuid}.wake.{uuid.uuid4().hex}"
+        self._wake_key = keys.wake(self.host_uuid, uuid.uuid4().hex)
 
     def _brpop_start(self, timeout: float | None = None) -> None:
         queues = self._queue_cycle.consume(len(self.active_queues))
@@ -193,7 +189,7 @@ class Channel(MailboxChannel):
                     client.rpush(*taken)
                 client.delete(self._wake_key)
         except (redis.RedisError, OSError) as problem:
-            _log.warning("queue.left", reason=str(problem))
+            _log.warning("queue.wait_not_ended", reason=str(problem))
             connection.disconnect()
         finally:
             self._in_poll = None
@@ -209,7 +205,7 @@ class Channel(MailboxChannel):
                     pipe.rpush(queue, json.dumps(message))
                 pipe.execute()
         except (redis.RedisError, OSError) as problem:
-            _log.warning("queue.not_given_back", count=len(raw), reason=str(problem))
+            _log.warning("queue.requeue_failed", count=len(raw), reason=str(problem))
 
     def _restore(self, message: Any, *_: object, **__: object) -> None:  # noqa: ANN401 -- as kombu's
         self.give_back([message])

@@ -5,7 +5,7 @@ import hashlib
 
 import pytest
 
-from cowpoke.acl import bridge_rules, flower_rules, host_rules, unacked_options
+from cowpoke.acl import bridge_rules, flower_rules, host_rules
 
 NO_UUIDS = (
     *("", "*", "a*", "a?", "[ab]", "a b", "a:b", "a\\", "a\n", "ä", "x" * 256),
@@ -30,14 +30,6 @@ def test_no_pattern_of_a_host_matches_a_key_of_another_one():
             (key, one) for key in theirs for one in patterns if fnmatch.fnmatchcase(key, one)
         ]
         assert matched == []
-
-
-def test_the_names_of_messages_in_transit_are_of_one_host():
-    """A host called `a_index` must not have the index of host `a`."""
-    names = [
-        name for host in ("a", "a_index", "a_mutex") for name in unacked_options(host).values()
-    ]
-    assert len(set(names)) == len(names)
 
 
 def test_a_line_has_the_hash_of_the_password_only():

@@ -96,15 +96,25 @@ def opened_envelope(sealer: Sealer, text: str, *, host_uuid: str) -> Envelope:
     if content.get("host") != host_uuid:
         raise SealBrokenError("the envelope belongs to another host")
     try:
-        echo = Event.model_validate({**content["echo"], "data": None})
         return Envelope(
-            echo={**content["echo"], "id": echo.id},
+            echo=_quoted(content["echo"]),
             host_uuid=host_uuid,
             agent=str(content["agent"]),
             deadline_ms=int(content["deadline_ms"]),
         )
     except (KeyError, TypeError, ValueError, ValidationError):
         raise SealBrokenError("the envelope is incomplete") from None
+
+
+def _quoted(echo: Mapping[str, Any]) -> dict[str, Any]:
+    """What a reply quotes, complete whatever was sealed.
+
+    Errors: TypeError, ValueError.
+    """
+    quoted = _echoed(Event.model_validate({**echo, "data": None}))
+    if isinstance(echo.get("inner"), Mapping):
+        quoted["inner"] = _echoed(Event.model_validate({**echo["inner"], "data": None}))
+    return quoted
 
 
 def sealed_event(sealer: Sealer, event: Event, host_uuid: str, now_ms: int) -> str:

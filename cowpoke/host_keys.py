@@ -14,7 +14,7 @@ from typing import Any
 import redis
 
 from cowpoke import keys
-from cowpoke.broker import answers
+from cowpoke.broker import answers, concerns_one_key
 from cowpoke.liveness import Leases
 from cowpoke.seal import ClusterKeyring, SealBrokenError, Sealer
 from cowpoke.version import CONTRACT_VERSION
@@ -74,7 +74,13 @@ def check_keys(client: "redis.Redis", host_uuid: str, sealer: Sealer) -> KeyChec
 
     Errors: redis.RedisError.
     """
-    found: Any = client.hgetall(keys.host_keys(host_uuid))
+    try:
+        found: Any = client.hgetall(keys.host_keys(host_uuid))
+    except redis.ResponseError as problem:
+        if not concerns_one_key(problem):
+            raise
+        # No bridge wrote it; the next one that notes something replaces it.
+        found = {}
     notes: Mapping[str, Any] = {str(bridge_id): note for bridge_id, note in found.items()}
     if not notes:
         return KeyCheck()

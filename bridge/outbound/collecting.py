@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import redis
 
 from bridge.doorbell import Announcements
+from cowpoke.broker import concerns_one_key
 from cowpoke.ledger.outbox import Outboxes
 from cowpoke.log import logger
 
@@ -44,4 +45,14 @@ async def collect_forever(outboxes: Outboxes, announced: Announcements) -> None:
 
 def _collect(outboxes: Outboxes, hosts: list[str]) -> set[str]:
     """The hosts that have more."""
-    return {host_uuid for host_uuid in hosts if outboxes.collect(host_uuid)}
+    more = set()
+    for host_uuid in hosts:
+        try:
+            if outboxes.collect(host_uuid):
+                more.add(host_uuid)
+        except redis.ResponseError as problem:
+            if not concerns_one_key(problem):
+                raise
+            # Something of this host cannot be read: the other hosts go on.
+            _log.error("host.unreadable", host=host_uuid, reason=str(problem))
+    return more

@@ -241,13 +241,16 @@ class OutcomeReader:
         self.bytes -= delivery.bytes
         if self._last.get(event_id) is task:
             del self._last[event_id]
-        if task.cancelled() or delivery.outcome_id in self._unreadable:
+        if task.cancelled():
             # Left to other bridges; it may come again when none has taken it.
             self._ids.discard(delivery.outcome_id)
         elif task.exception() is not None:
             # Stays in the stream as ours, and is claimed again after a while.
             self._ids.discard(delivery.outcome_id)
             _log.error("reply.failed", event_id=event_id, reason=repr(task.exception()))
+        elif delivery.outcome_id in self._unreadable:
+            # As above.
+            self._ids.discard(delivery.outcome_id)
 
     async def _forget_forever(self) -> None:
         while True:

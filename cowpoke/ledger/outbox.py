@@ -55,6 +55,8 @@ return left
 """
 
 _FILLED = """
+local found = redis.call('TYPE', KEYS[1]).ok
+if found ~= 'none' and found ~= 'set' then redis.call('DEL', KEYS[1]) end
 local filled = {}
 for _, host in ipairs(redis.call('SMEMBERS', KEYS[1])) do
   if redis.call('EXISTS', KEYS[2] .. host) == 1 then filled[#filled + 1] = host end

@@ -6,6 +6,14 @@ import pytest
 from celery import Celery
 
 from cowpoke import dead_letters, keys
+from cowpoke.broker import connect
+from cowpoke.clock import Clock
+from cowpoke.events import Event
+from cowpoke.ledger.intake import Arrival, IntakeLedger
+from cowpoke.ledger.states import Accepted
+from cowpoke.routes import Lane
+from cowpoke.seal import ClusterKeyring
+from cowpoke.settings import BrokerSettings
 from simulator import sample
 from simulator.rig.processes import wait_until
 from tests.faults.faulty_system import FaultySystem, facts, new_instance, wait_fact
@@ -180,6 +188,28 @@ def test_message_of_an_unknown_event_is_dropped(system):
     client.lpush(queue, as_item(ours("nobodys-event")))
     wait_fact(system.worker, "event.dropped", before + 1)
     assert facts(system.worker, "event.dropped")[-1]["event_id"] == "nobodys-event"
+    assert_well(system)
+
+
+def test_event_of_a_later_release_ends_with_an_error_that_says_so(system):
+    """It is left to workers that know it, until shortly before its deadline."""
+    event = Event.model_validate(
+        {"id": "later-event", "name": "compute.instance.migrate", "replyTo": "reply.nobody"}
+    )
+    arrival = Arrival(
+        event=event,
+        agent="",
+        host_uuid=system.host_uuid,
+        lane=Lane.COMPUTE,
+        remaining_ms=12_000,
+    )
+    client, entry = system.redis.client(), keys.event(system.host_uuid, event.id)
+    with connect(BrokerSettings.model_validate({"REDIS_URL": system.redis.url})) as bridge:
+        intake = IntakeLedger(bridge, ClusterKeyring(system.queue_key), Clock(bridge))
+        assert intake.accept([arrival]) == [Accepted.QUEUED]
+    wait_until(lambda: client.hget(entry, "rejected_ms"), 20, "a worker to reject it")
+    wait_until(lambda: client.hget(entry, "state") == b"answered", 30, "its end")
+    assert client.hget(entry, "kind") == b"error"
     assert_well(system)
 
 

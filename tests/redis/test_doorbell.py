@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from bridge.doorbell import Doorbell, Rung
+from bridge.doorbell import Announcements, Doorbell
 from cowpoke import keys
 from cowpoke.broker import connect
 from cowpoke.ledger.outbox import OUTBOX_FILLED
@@ -28,12 +28,12 @@ async def listening(client):
         await asyncio.to_thread(wait_until, client.pubsub_numpat, WITHIN_S, "the subscription")
         client.publish(keys.doorbell("probe"), OUTBOX_FILLED)
         client.publish(keys.doorbell("probe"), LEASE_CHANGED)
-        for rung in (doorbell.outboxes, doorbell.leases):
+        for announced in (doorbell.outboxes, doorbell.leases):
             hosts, missed = set(), False
             while not hosts:
-                hosts, missing = await rung.take(WITHIN_S)
+                hosts, missing = await announced.take(WITHIN_S)
                 missed |= missing
-            assert missed, "before it listened anybody may have rung"
+            assert missed, "before it listened anybody may have announced"
         yield doorbell
     finally:
         doorbell.stop()
@@ -45,9 +45,9 @@ def _is_over():
     return "doorbell" not in {thread.name for thread in threading.enumerate()}
 
 
-async def heard(rung):
+async def heard(announced):
     """The hosts that rang until now, with the next one that does."""
-    return await rung.take(WITHIN_S)
+    return await announced.take(WITHIN_S)
 
 
 def test_hosts_are_heard_by_what_changed(client):
@@ -147,9 +147,9 @@ def test_nobody_rings_and_nobody_waits_for_ever():
     """Who looks now and then also does so without a sound."""
 
     async def scenario():
-        rung = Rung()
-        assert await rung.take(WITHIN_S) == (set(), True)
-        assert await rung.take(0.01) == (set(), False)
+        announced = Announcements()
+        assert await announced.take(WITHIN_S) == (set(), True)
+        assert await announced.take(0.01) == (set(), False)
 
     asyncio.run(scenario())
 

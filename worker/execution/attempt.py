@@ -152,13 +152,13 @@ class Attempt:
         # The sealed name decides, not the message's: that one anybody on the broker could write.
         operation = operation_of(event.base_name, self._runtime.settings)
         if operation is None:
-            raise UnknownEventError(f"this worker has no operation named {event.base_name}")
+            self._reject(UnknownEventError(f"no operation is named {event.base_name}; update it"))
         if self._runtime.lane is Lane.CONTROL and event.base_name != "ping":
             return self._operate_beside_pings(operation, event)
         return operation(event, self._host())
 
     def _reject(self, problem: Exception) -> NoReturn:
-        """Leave an event that this process cannot read to one that can, and to a true copy.
+        """Leave an event that this process cannot read or run to one that can.
 
         A forgery must not end an event: cattle's own copy comes again with its next send. A sweeper
         answers the event when nobody could read it for a while.

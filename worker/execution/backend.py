@@ -17,6 +17,7 @@ from cowpoke.outcomes import Outcome, error, success
 from cowpoke.routes import LANES, queue_for
 from worker.errors import EventFailedError
 from worker.process.handles import is_shortage
+from worker.process.received import UNKNOWN_EVENT
 from worker.process.runtime import current
 
 _log = logger(__name__)
@@ -56,7 +57,7 @@ class OutcomesBackend(BaseBackend):  # type: ignore[misc]  # celery has no types
         request: Any = None,  # noqa: ANN401 -- Celery's context of the task
         **_: object,
     ) -> None:
-        if getattr(request, "task", None) not in LANES:
+        if getattr(request, "task", None) not in (*LANES, UNKNOWN_EVENT):
             # Only tasks of ours end events: whoever writes to Redis may name any other.
             _log.error("outcome.rejected", event_id=task_id)
             return

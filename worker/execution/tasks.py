@@ -14,6 +14,7 @@ from cowpoke.log import logger
 from cowpoke.routes import LANES
 from worker.errors import EventFailedError
 from worker.execution.attempt import Attempt, failed, log_unforeseen, unforeseen, until_redis
+from worker.process.received import UNKNOWN_EVENT
 from worker.process.runtime import Runtime, current
 
 _log = logger(__name__)
@@ -72,7 +73,7 @@ def _claim(runtime: Runtime, event_id: str) -> Claim:
     return until_redis(lambda: runtime.ledger.claim(event_id, token=token))
 
 
-def register(app: Celery, names: Iterable[str] = LANES) -> None:
+def register(app: Celery, names: Iterable[str] = (*LANES, UNKNOWN_EVENT)) -> None:
     """Give the app one task per event name, and no others: Celery's own would return anything."""
     app.finalize()
     for name in list(app.tasks):

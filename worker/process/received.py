@@ -17,6 +17,8 @@ from typing import Any
 from cowpoke.lengths import ID_CHARS
 from cowpoke.messages import task_fields
 
+#: The task of events whose names this release does not know: another worker may know them.
+UNKNOWN_EVENT = "unknown-event"
 #: Ours have some 1.5 KB.
 MOST_MESSAGE_BYTES = 64 * 1024
 #: The longest delay of a retry (`worker.execution.attempt.RETRY_MOST_S`), and a clock that differs.
@@ -50,8 +52,8 @@ def task_message(
     event_id, name = headers.get("id"), headers.get("task")
     if not isinstance(event_id, str) or not _is_id(event_id):
         raise UnreadableMessageError("its header `id` is missing or no id of an event")
-    if not isinstance(name, str) or name not in names:
-        raise UnreadableMessageError("its header `task` names no event that this worker runs")
+    if not isinstance(name, str) or not _is_name(name, _MOST_NAME_CHARACTERS):
+        raise UnreadableMessageError("its header `task` is missing or no name")
     body = _body(message)
     if not isinstance(body, list) or len(body) != len(("args", "kwargs", "embed")):
         raise UnreadableMessageError("its body is not that of a Celery task")
@@ -59,7 +61,7 @@ def task_message(
         raise UnreadableMessageError("its arguments are not the event of its header `id`")
     return task_fields(
         event_id=event_id,
-        task_name=name,
+        task_name=name if name in names else UNKNOWN_EVENT,
         queue=queue,
         argsrepr=_shown(headers.get("argsrepr")),
         retries=_retries(headers.get("retries")),

@@ -33,7 +33,7 @@ async def _reseal(resealing: Resealing) -> None:
         try:
             cursor, resealed = await asyncio.to_thread(resealing.part, cursor)
         except redis.RedisError as problem:
-            _log.debug("reseal.waits", reason=str(problem))
+            _log.debug("reseal.blocked", reason=str(problem))
             await asyncio.sleep(_RETRY_S)
             continue
         first = False

@@ -24,9 +24,6 @@ from cowpoke.routes import Lane, queue_for
 _SETINFO_SINCE = (7, 2)
 LEAST_REDIS = (7, 0)
 
-#: `host.<uuid>` with such an end is a queue of another host, or looks like a mailbox of Celery's.
-_RESERVED_ENDS = (*(f".{lane}" for lane in Lane), ".celery.pidbox")
-
 _CONNECT = ("auth", "client|id", "client|setname", "hello", "ping", "select")
 _SCRIPTS = ("eval", "evalsha", "script|exists", "script|load")
 _TRANSACTIONS = ("discard", "exec", "multi", "unwatch", "watch")
@@ -212,15 +209,15 @@ def flower_rules(
 
 
 def _check_host_uuid(host_uuid: str) -> None:
+    if host_uuid.endswith(keys.RESERVED_ENDS):
+        raise ValueError(
+            f"a host uuid must not end with {', '.join(keys.RESERVED_ENDS)}: it would name a queue "
+            "of another host; set another one with CATTLE_DOCKER_UUID"
+        )
     if not keys.is_host_uuid(host_uuid):
         raise ValueError(
             "a host uuid has 1 to 255 letters, digits, dots, underscores and hyphens; other "
             "characters have a meaning in Redis key patterns"
-        )
-    if host_uuid.endswith(_RESERVED_ENDS):
-        raise ValueError(
-            f"a host uuid must not end with {', '.join(_RESERVED_ENDS)}: it would name a queue of "
-            "another host; set another one with CATTLE_DOCKER_UUID"
         )
 
 

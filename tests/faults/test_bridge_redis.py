@@ -10,7 +10,7 @@ import pytest
 from cowpoke.outcomes import success
 from simulator.rig.processes import wait_until
 from simulator.rig.redis_server import RedisServer
-from tests.bridges import ACTIVATE, EVENT, send_many, states
+from tests.bridges import ACTIVATE, EVENT, HOST, send_many, states
 
 
 def test_events_of_an_outage_of_redis_are_recorded_afterwards(make_rig, make_redis):
@@ -38,12 +38,12 @@ def test_live_work_is_not_sent_again_after_an_outage_of_redis(make_rig, make_red
     event_id = rig.cattle.send(ACTIVATE, {}, **EVENT)
     wait_until(lambda: worker.claimed, 10, "the event taken")
     rig.redis.kill()
-    time.sleep(4.5)  # longer than a lease
+    time.sleep(5.5)  # longer than a lease
     rig.redis.restart()
     with rig.redis.client() as client:
         wait_until(lambda: client.keys("cowpoke:lease:*"), 20, "the worker's leases")
         for _ in range(20):
-            assert client.hget(f"cowpoke:event:{event_id}", "state") == b"taken"
+            assert client.hget(f"cowpoke:event:{HOST}:{event_id}", "state") == b"claimed"
             time.sleep(0.1)
     done.set()
     assert rig.cattle.wait(event_id, 20).state == "success"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from cowpoke.keys import is_host_uuid
+from cowpoke.keys import RESERVED_ENDS, is_host_uuid
 from cowpoke.log import logger
 from worker.errors import HostFactsError
 from worker.host.files import write_whole
@@ -79,7 +79,8 @@ def _checked(found: str, where: str) -> str:
     """Errors: HostFactsError for a uuid that cannot be part of a Redis key and of its patterns."""
     if not is_host_uuid(found):
         raise HostFactsError(
-            f"wanted a uuid of letters, digits, '.', '_' and '-' in {where}, found {found[:60]!r}"
+            f"{found[:60]!r} in {where} cannot be a host's uuid: it may have letters, digits, '.', "
+            f"'_' and '-', and must not end with {', '.join(RESERVED_ENDS)}"
         )
     return found
 

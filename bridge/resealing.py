@@ -38,5 +38,9 @@ async def _reseal(resealing: Resealing) -> None:
             continue
         first = False
         if resealed:
-            _log.info("keys.resealed", **resealed)
+            _log.info(
+                "keys.resealed",
+                texts=resealed["texts"],
+                remembered_hosts=resealed["remembered_hosts"],
+            )
         await asyncio.sleep(_PAUSE_S)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cowpoke.acl import Rules
 
 
-@click.group(invoke_without_command=True, short_help="Make keys, and show fingerprints.")
+@click.group(invoke_without_command=True, short_help="Make, show and rotate keys.")
 @click.pass_context
 def key(context: click.Context) -> None:
     """Print a new key for QUEUE_KEY, or what is made of the one there is."""
@@ -41,16 +41,48 @@ def key_host(host_uuid: str) -> None:
 @key.command("fingerprints")
 @click.argument("host_uuids", metavar="[UUID]...", nargs=-1)
 def key_fingerprints(host_uuids: tuple[str, ...]) -> None:
-    """Print the fingerprints of the keys made of QUEUE_KEY, as logs and metrics name them.
+    """Print the fingerprints of QUEUE_KEY and of the host keys, as logs and metrics show them.
 
-    One line for the bridges and one for each host; the key that seals comes first.
+    The line `bridge` is what bridges show for QUEUE_KEY. A line `host` is what the workers of that
+    host show, with HOST_KEY or with QUEUE_KEY. The key that seals comes first.
     """
+    from cowpoke.key_usage import fingerprints_text  # noqa: PLC0415
     from cowpoke.seal import ClusterKeyring  # noqa: PLC0415
 
     keyring = ClusterKeyring(*_cluster_keys("cowpoke key fingerprints"))
-    click.echo(f"bridge {' '.join(keyring.bridge.fingerprints)}")
-    for host_uuid in host_uuids:
-        click.echo(f"host {host_uuid} {' '.join(keyring.host(host_uuid).fingerprints)}")
+    click.echo(fingerprints_text(keyring, host_uuids))
+
+
+@key.command("usage")
+def key_usage() -> None:
+    """Show which keys of QUEUE_KEY are in use: whether a round of a key rotation is complete.
+
+    The exit code is 0 if all live programs have these keys and only the first one is in use.
+    """
+    from cowpoke.cli.redis_session import redis_session  # noqa: PLC0415
+    from cowpoke.key_usage import key_usage, usage_text  # noqa: PLC0415
+
+    _cluster_keys("cowpoke key usage")
+    with redis_session("cowpoke key usage") as (client, settings):
+        found = key_usage(client, settings.cluster_keyring())
+    click.echo(usage_text(found))
+    sys.exit(0 if found.is_round_complete else 1)
+
+
+@key.command("reseal")
+def key_reseal() -> None:
+    """Seal what waits in Redis again, with the first key of QUEUE_KEY.
+
+    Bridges do this when they start. It changes open events, kept answers and the remembered hosts
+    of agents, if another key of QUEUE_KEY opens them.
+    """
+    from cowpoke.cli.redis_session import redis_session  # noqa: PLC0415
+    from cowpoke.ledger.resealing import Resealing  # noqa: PLC0415
+
+    _cluster_keys("cowpoke key reseal")
+    with redis_session("cowpoke key reseal") as (client, settings):
+        counts = Resealing(client, settings.cluster_keyring()).everything()
+    click.echo(f"resealed: texts of events {counts['texts']}, hosts {counts['remembered_hosts']}")
 
 
 def _cluster_keys(command: str) -> tuple[str, ...]:

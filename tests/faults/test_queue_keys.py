@@ -3,8 +3,10 @@
 import pytest
 from cryptography.fernet import Fernet
 
+from cowpoke import keys
+from cowpoke.seal import ClusterKeyring, host_key
 from simulator import sample
-from simulator.rig.processes import wait_until
+from simulator.rig.processes import Program, wait_until
 from tests.faults.faulty_system import FaultySystem, facts, new_instance, wait_fact
 
 LANES = 3
@@ -58,32 +60,52 @@ def test_bridge_without_a_key_stops_workers_that_have_one(system):
     system.assert_answered_once(call, instance)
 
 
-def test_event_taken_before_the_difference_is_seen_is_given_back(system):
-    """W 32: keys change between two looks; the event is requeued, not answered with an error."""
+def health(system, **keys):
+    """What `cowpoke health` says about a worker with these keys; its exit code and its lines."""
+    environment = {**system.worker.environment, **keys}
+    with Program("worker", "health", environment=environment) as asked:
+        return asked.wait(), asked.output()
+
+
+def test_worker_waits_for_a_bridge_with_its_key(system):
+    """W 32: it says so in its health check too, and goes on when the bridge gets the key."""
     new = Fernet.generate_key().decode()
-    system.bridge.kill()
-    with system.start_bridge(QUEUE_KEY=new):
-        wait_until(lambda: system.cattle.stats()["open_sockets"], 20, "the subscription")
-        ids = {}
-        for _ in range(5):
-            instance = new_instance()
-            event_id = system.send(sample.instance_activate(instance), timeout_ms=90_000)
-            ids[event_id] = instance
-        wait_fact(system.worker, "queue_key.mismatch", LANES, timeout_s=60)
-        with system.start_worker(QUEUE_KEY=new):
-            for event_id, instance in ids.items():
-                system.assert_answered_once(system.cattle.wait(event_id, 60), instance)
-
-
-def test_rotation_of_keys_answers_every_event(system):
-    """W 32: `new,old` at the bridge first: the worker waits for it, and nothing is refused."""
-    both = f"{Fernet.generate_key().decode()},{system.queue_key}"
-    system.bridge.terminate()
-    with system.start_bridge(QUEUE_KEY=both):
-        wait_fact(system.worker, "queue_key.mismatch", LANES, timeout_s=60)
+    system.worker.terminate()
+    with system.start_worker(QUEUE_KEY=new) as stranger:
+        wait_fact(stranger, "queue_key.mismatch", LANES)
+        code, said = health(system, QUEUE_KEY=new)
+        assert (code, "QUEUE_KEY: " in said) == (1, True)
+        system.bridge.terminate()
+        system.bridge.environment["QUEUE_KEY"] = f"{new},{system.queue_key}"
+        system.bridge.start()
+        wait_fact(stranger, "lane.ready", LANES, timeout_s=60)
         system.wait_subscribed()
         instance = new_instance()
-        event_id = system.send(sample.instance_activate(instance), timeout_ms=90_000)
-        system.worker.terminate()
-        with system.start_worker(QUEUE_KEY=both):
-            system.assert_answered_once(system.cattle.wait(event_id, 60), instance)
+        system.assert_answered_once(system.ask(sample.instance_activate(instance)), instance)
+        assert health(system, QUEUE_KEY=new)[0] == 0
+        assert stranger.terminate() == 0
+
+
+def test_notes_that_others_wrote_stop_no_worker(system):
+    """W 32: neither at its start nor while it runs; it names the bridges whose notes it ignores."""
+    client, name = system.redis.client(), keys.host_keys(system.host_uuid)
+    (true,) = client.hvals(name)
+    stranger = ClusterKeyring(Fernet.generate_key().decode())
+    notes = {
+        "text": "no note",
+        "bytes": b"\xff\xfe",
+        "copied": true,
+        "stranger": stranger.host(system.host_uuid).seal({"bridge": "stranger"}),
+    }
+    client.hset(name, mapping=notes)
+    for bridge_id in notes:
+        client.set(keys.bridge(bridge_id), "forged")
+    system.worker.terminate()
+    host = {"QUEUE_KEY": "", "HOST_KEY": host_key(system.queue_key, system.host_uuid)}
+    with system.start_worker(**host) as worker:
+        system.wait_lanes(worker)
+        ignored = facts(worker, "queue_key.note_ignored")[0]["bridges"]
+        assert sorted(ignored) == sorted(notes)
+        instance = new_instance()
+        system.assert_answered_once(system.ask(sample.instance_activate(instance)), instance)
+        assert facts(worker, "queue_key.mismatch") == []

@@ -93,7 +93,7 @@ def test_fingerprints_are_those_that_programs_log(cowpoke):
     key = Fernet.generate_key().decode()
     keyring = ClusterKeyring(key)
     found = cowpoke("key", "fingerprints", "h-1", env={"QUEUE_KEY": key}).output
-    bridge, host = keyring.bridge.fingerprints[0], keyring.host("h-1").fingerprints[0]
+    bridge, host = keyring.fingerprints[0], keyring.host("h-1").fingerprints[0]
     assert found == f"bridge {bridge}\nhost h-1 {host}\n"
     assert key not in found
 

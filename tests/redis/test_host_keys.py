@@ -1,10 +1,12 @@
 """Notes of keys, leases of bridges, sealing anew and the use of keys, on a real Redis."""
 
 import pytest
+from click.testing import CliRunner
 from cryptography.fernet import Fernet
 
 from bridge.hosts.claims import Claims
 from cowpoke import keys
+from cowpoke.cli.main import main
 from cowpoke.envelopes import opened_envelope
 from cowpoke.host_keys import bridge_lease_text, check_keys, leave_notes
 from cowpoke.key_usage import UNREADABLE, key_usage, usage_text
@@ -161,3 +163,24 @@ def test_host_keys_are_those_of_the_cluster(pair):
     single = [ClusterKeyring(one).host(HOST).fingerprints[0] for one in pair]
     assert list(names) == single
     assert host_key(pair[0], HOST) != host_key(pair[0], "host-2")
+
+
+def test_command_shows_the_use_of_keys_and_seals_anew(client, redis_url, pair):
+    """The exit code of `cowpoke key usage` is 1 while an older key is in use."""
+    old, new = pair
+    ledgers = start_bridge(client, "b1", new, old)
+    fill(Ledgers(client, ClusterKeyring(old)))
+    ledgers.leases.give_up(HOST, "w1")
+    ledgers.outboxes.collect(HOST)
+    client.delete(*keys.OUTCOME_STREAMS)
+    environment = {"REDIS_URL": redis_url, "QUEUE_KEY": f"{new},{old}"}
+
+    def call(name):
+        return CliRunner().invoke(main, ["key", name], env=environment)
+
+    before = call("usage")
+    assert (before.exit_code, "an older key is in use" in before.output) == (1, True)
+    assert call("reseal").output == "resealed: texts of events 4, hosts 1\n"
+    after = call("usage")
+    assert (after.exit_code, "complete" in after.output) == (0, True), after.output
+    assert old not in before.output + after.output

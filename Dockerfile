@@ -24,7 +24,12 @@ RUN /opt/venv/bin/python -m compileall -q /opt/cowpoke \
     && useradd --system --uid 10001 --gid cowpoke --no-create-home --home-dir /nonexistent cowpoke \
     && printf '%s\n' '#!/bin/sh' 'PYTHONPATH=/opt/cowpoke exec /opt/venv/bin/python -m cowpoke "$@"' \
         >/opt/venv/bin/cowpoke \
-    && chmod 755 /opt/venv/bin/cowpoke
+    && chmod 755 /opt/venv/bin/cowpoke \
+    # A new volume on such a folder has its owner and mode. Redis and the worker run as other users.
+    && mkdir /etc/cowpoke \
+    && install -d -m 755 /etc/cowpoke/redis \
+    && install -d -m 700 /etc/cowpoke/worker \
+    && install -d -m 700 -o cowpoke -g cowpoke /etc/cowpoke/bridge /etc/cowpoke/flower
 
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1
 WORKDIR /opt/cowpoke

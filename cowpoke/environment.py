@@ -3,11 +3,15 @@
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings
+
+#: Names a folder with one file per setting, for settings that are not in the environment.
+CREDENTIALS_VARIABLE = "COWPOKE_CREDENTIALS_DIR"
 
 _Settings = TypeVar("_Settings", bound=BaseSettings)
 
@@ -17,12 +21,19 @@ class BadEnvironmentError(Exception):
 
 
 def read(settings: type[_Settings]) -> _Settings:
-    """The settings from the environment.
+    """The settings from the environment, and from the folder of credentials that it names.
 
     Errors: BadEnvironmentError with one line per missing or bad variable; values are never shown.
     """
+    given = os.environ.get(CREDENTIALS_VARIABLE)  # noqa: TID251 -- needed to read all others
+    folder = Path(given or os.devnull)
     try:
-        return settings()
+        # pydantic-settings reads the files and lets the environment win.
+        return settings(_secrets_dir=folder) if folder.is_dir() else settings()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadEnvironmentError(
+            f"{CREDENTIALS_VARIABLE}: cannot read {folder}: {error}"
+        ) from None
     except ValidationError as error:
         lines = []
         for detail in error.errors():

@@ -1,9 +1,12 @@
 """The settings that bridge and worker share: where Redis is, and the key that seals its content."""
 
+from pathlib import Path
+
 from cryptography.fernet import Fernet
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from cowpoke.environment import CREDENTIALS_VARIABLE
 from cowpoke.seal import ClusterKeyring, key_list
 
 
@@ -30,6 +33,20 @@ class BrokerSettings(BaseSettings):
             "it or the HOST_KEY made from it."
         ),
     )
+
+    credentials_dir: Path | None = Field(
+        default=None,
+        validation_alias=CREDENTIALS_VARIABLE,
+        description="Folder with one file per setting, named like its variable, for settings that "
+        "are not in the environment; `cowpoke credentials` makes such folders.",
+    )
+
+    @field_validator("credentials_dir")
+    @classmethod
+    def _is_a_folder(cls, folder: Path | None) -> Path | None:
+        if folder is not None and not folder.is_dir():
+            raise ValueError("this folder does not exist, or may not be read")
+        return folder
 
     @field_validator("redis_url")
     @classmethod

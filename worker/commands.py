@@ -1,7 +1,7 @@
 """The subcommands of `cowpoke` for a host, and all of `python -m worker`.
 
-`cowpoke worker` runs the lanes; `explain`, `health` and `janitor` are subcommands of both. The
-commands themselves import what they need: `cowpoke --help` loads this module.
+`cowpoke worker` runs the lanes; `explain`, `health`, `host-uuid` and `janitor` are subcommands of
+both. The commands themselves import what they need: `cowpoke --help` loads this module.
 """
 
 import json
@@ -91,6 +91,21 @@ def run(lanes: tuple[str, ...] = ()) -> None:
     # Its lanes inherit the lock: it is free when all of them are gone.
     with Locks(settings.lock_dir, wait_s=settings.lock_wait_s).hold(worker_lock(worker_id)):
         sys.exit(supervisor.run())
+
+
+@worker.command("host-uuid", short_help="Print the uuid of this host.")
+def host_uuid() -> None:
+    """Print the uuid of this host; make and store it first where there is none."""
+    from cowpoke import log  # noqa: PLC0415
+    from worker.errors import WorkerError  # noqa: PLC0415
+    from worker.host.identity import identify  # noqa: PLC0415
+
+    settings = _settings()
+    log.set_up(debug=settings.debug, stream=sys.stderr)
+    try:
+        click.echo(identify(settings).host_uuid)
+    except WorkerError as error:
+        sys.exit(f"cowpoke host-uuid: {error.message}")
 
 
 @worker.command(short_help="Say what this machine's worker lacks.")

@@ -5,6 +5,7 @@ Imports stand in the commands that need them: `cowpoke --help` loads this module
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -104,6 +105,28 @@ def acl() -> None:
     """
 
 
+def _version(_: click.Context, __: click.Parameter, text: str) -> tuple[int, int]:
+    try:
+        major, minor = (int(part) for part in text.split(".")[:2])
+    except ValueError:
+        raise click.BadParameter("must be two numbers, such as 7.2") from None
+    return major, minor
+
+
+_redis_version = click.option(
+    "--redis-version",
+    "redis",
+    default="7.0",
+    metavar="MAJOR.MINOR",
+    callback=_version,
+    show_default=True,
+    help="The server's version: Redis refuses rules that it does not know.",
+)
+_database = click.option(
+    "--database", default=0, show_default=True, help="The number of the database in REDIS_URL."
+)
+
+
 def _rule_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--user", metavar="NAME", help="The user's name, if another one is wanted."),
@@ -112,31 +135,10 @@ def _rule_options(command: Callable[..., None]) -> Callable[..., None]:
             type=click.File(encoding="utf-8"),
             help="A file with the password, - is standard input; the line has its SHA-256.",
         ),
-        click.option(
-            "--redis-version",
-            "redis",
-            default="7.0",
-            metavar="MAJOR.MINOR",
-            callback=_redis_version,
-            show_default=True,
-            help="The server's version: Redis refuses rules that it does not know.",
-        ),
+        _redis_version,
     ):
         command = option(command)
     return command
-
-
-_database = click.option(
-    "--database", default=0, show_default=True, help="The number of the database in REDIS_URL."
-)
-
-
-def _redis_version(_: click.Context, __: click.Parameter, text: str) -> tuple[int, int]:
-    try:
-        major, minor = (int(part) for part in text.split(".")[:2])
-    except ValueError:
-        raise click.BadParameter("must be two numbers, such as 7.2") from None
-    return major, minor
 
 
 @acl.command("bridge")
@@ -184,6 +186,50 @@ def _print_rules(
         click.echo(rules.line(password=password))
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
+
+
+@click.command(short_help="Make the keys and Redis users of a machine.")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--host", "host_uuid", required=True, metavar="UUID", help="The host's uuid.")
+@click.option("--redis", "address", required=True, metavar="HOST:PORT", help="Where Redis is.")
+@_database
+@_redis_version
+def credentials(
+    folder: Path, host_uuid: str, address: str, database: int, redis: tuple[int, int]
+) -> None:
+    """Make the keys, the logins and the Redis ACL file of an installation on one machine.
+
+    Writes one file per setting into FOLDER/bridge, FOLDER/worker and FOLDER/flower, and the ACL
+    file into FOLDER/redis. What exists is kept. A QUEUE_KEY in the environment is used instead of
+    the one in the folder. A running Redis reads a changed ACL file at once.
+    """
+    from cowpoke.cli.credentials import (  # noqa: PLC0415
+        Installation,
+        RedisRefusedError,
+        write_credentials,
+    )
+    from cowpoke.environment import read_or_exit  # noqa: PLC0415
+    from cowpoke.settings import BrokerSettings  # noqa: PLC0415
+
+    configured = read_or_exit(BrokerSettings, "cowpoke credentials").queue_key
+    installation = Installation(
+        folder=folder,
+        host_uuid=host_uuid,
+        address=address,
+        database=database,
+        redis=redis,
+        queue_key=configured.get_secret_value() if configured else None,
+    )
+    try:
+        written = write_credentials(installation)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    except OSError as error:
+        sys.exit(f"cowpoke credentials: cannot write {error.filename or folder}: {error.strerror}")
+    except RedisRefusedError as error:
+        sys.exit(f"cowpoke credentials: Redis refuses the ACL file, check --redis-version: {error}")
+    for path in written:
+        click.echo(f"written: {path}")
 
 
 @click.command("dead-letters", short_help="Show what nobody could read.")

@@ -1,0 +1,157 @@
+"""The keys, logins and Redis ACL file of an installation on one machine, as files.
+
+Each part of the installation has a folder of its own, with one file per setting, named like its
+variable; see COWPOKE_CREDENTIALS_DIR. What exists already is kept.
+"""
+
+import os
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from urllib.parse import urlsplit
+
+import redis
+
+from cowpoke.acl import Rules, bridge_rules, flower_rules, host_rules, password_words
+from cowpoke.seal import host_key, key_list, new_key
+
+#: Its user may do everything. It is for operators and for the health check of Redis.
+ADMIN = "admin"
+_PASSWORD_BYTES = 32
+_TIMEOUT_S = 5.0
+#: Only the owner of the folder reads a secret.
+_SECRET_MODE = 0o400
+#: Redis reads the ACL file as a user that only its image knows. The file contains the SHA-256 of
+#: random passwords, which reveals nothing.
+_ACL_FILE_MODE = 0o444
+
+
+class RedisRefusedError(Exception):
+    """Raised when a running Redis refuses the ACL file."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Installation:
+    """Where the credentials of an installation are, and for whom they are."""
+
+    #: With the folders `redis`, `bridge`, `worker` and `flower`.
+    folder: Path
+    host_uuid: str
+    #: `host:port` of Redis, as the programs reach it.
+    address: str
+    database: int
+    #: The version of the server: major, minor.
+    redis: tuple[int, int]
+    #: QUEUE_KEY as configured; None to use the existing one, or to make one.
+    queue_key: str | None = None
+
+    @property
+    def acl_file(self) -> Path:
+        """The file for Redis's setting `aclfile`."""
+        return self.folder / "redis" / "users.acl"
+
+    @property
+    def admin_file(self) -> Path:
+        """The file with the password of the user `admin`."""
+        return self.folder / "redis" / ADMIN
+
+
+def write_credentials(installation: Installation) -> list[Path]:
+    """Write the missing and the changed files, and return their paths.
+
+    Errors:
+        ValueError: the host uuid or the Redis version does not allow ACL rules.
+        RedisRefusedError: a running Redis refuses the new ACL file; the old file is back then.
+        OSError: a folder cannot be written.
+    """
+    folder, written = installation.folder, _Written()
+    old_acl = _text(installation.acl_file)
+    version, database = installation.redis, installation.database
+    parts = {
+        "bridge": bridge_rules(redis=version),
+        "worker": host_rules(installation.host_uuid, redis=version, database=database),
+        "flower": flower_rules(redis=version, database=database),
+    }
+    # Nobody logs in without a name.
+    lines = ["user default off"]
+    admin_password = _text(installation.admin_file) or _new_password()
+    written.add(installation.admin_file, admin_password, _SECRET_MODE)
+    lines.append(" ".join(["user", ADMIN, *password_words(admin_password), "on ~* &* +@all"]))
+    for part, rules in parts.items():
+        url_file = folder / part / "REDIS_URL"
+        password = urlsplit(_text(url_file)).password or _new_password()
+        written.add(url_file, _url(installation, rules, password), _SECRET_MODE)
+        lines.append(rules.line(password=password))
+    key_file = folder / "bridge" / "QUEUE_KEY"
+    queue_key = installation.queue_key or _text(key_file) or new_key()
+    written.add(key_file, queue_key, _SECRET_MODE)
+    host_keys = (host_key(key, installation.host_uuid) for key in key_list(queue_key))
+    written.add(folder / "worker" / "HOST_KEY", ",".join(host_keys), _SECRET_MODE)
+    # Last: when it exists, everything exists.
+    written.add(installation.acl_file, "\n".join(lines) + "\n", _ACL_FILE_MODE)
+    if old_acl and installation.acl_file in written.paths:
+        _load(installation, admin_password, old_acl)
+    return written.paths
+
+
+class _Written:
+    """The files that were written because their content was missing or another one."""
+
+    def __init__(self) -> None:
+        self.paths: list[Path] = []
+
+    def add(self, path: Path, text: str, mode: int) -> None:
+        if _text(path) != text:
+            _write(path, text, mode)
+            self.paths.append(path)
+
+
+def _load(installation: Installation, password: str, old_acl: str) -> None:
+    """Make a running Redis read its ACL file again; a stopped one reads it when it starts."""
+    url = f"redis://{ADMIN}:{password}@{installation.address}"
+    options = {"socket_timeout": _TIMEOUT_S, "socket_connect_timeout": _TIMEOUT_S}
+    try:
+        with redis.Redis.from_url(url, **options) as client:
+            client.execute_command("ACL", "LOAD")
+    except (redis.ConnectionError, redis.TimeoutError):
+        return
+    except redis.ResponseError as error:
+        # So that the next run does not take the file for one that Redis accepted.
+        _write(installation.acl_file, old_acl, _ACL_FILE_MODE)
+        raise RedisRefusedError(str(error)) from error
+
+
+def _url(installation: Installation, rules: Rules, password: str) -> str:
+    return f"redis://{rules.user}:{password}@{installation.address}/{installation.database}"
+
+
+def _new_password() -> str:
+    return secrets.token_hex(_PASSWORD_BYTES)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+
+
+def _write(path: Path, text: str, mode: int) -> None:
+    """Replace a file atomically; the owner is the folder's."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    owner = path.parent.stat()
+    with NamedTemporaryFile("w", dir=path.parent, encoding="utf-8", delete=False) as fresh:
+        try:
+            fresh.write(text)
+            fresh.flush()
+            os.fsync(fresh.fileno())
+            os.fchmod(fresh.fileno(), mode)
+            if owner.st_uid != os.geteuid():
+                os.fchown(fresh.fileno(), owner.st_uid, owner.st_gid)
+            Path(fresh.name).replace(path)
+        except OSError:
+            with suppress(OSError):
+                Path(fresh.name).unlink()
+            raise

@@ -11,13 +11,14 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import redis
-from cryptography.fernet import Fernet
 from docker.errors import NotFound
 
 from cowpoke.routes import Lane
+from cowpoke.seal import host_key
 from simulator import sample
 from simulator.rig.base_image import BaseImageError, make_base_image, remove_base_image
 from simulator.rig.containers import remove_containers
@@ -59,8 +60,6 @@ class Stack:
                 "CATTLE_ACCESS_KEY": "simulated-agent",
                 "CATTLE_SECRET_KEY": "only-on-loopback",
                 "FLOWER_BASIC_AUTH": LOGIN,
-                "QUEUE_KEY": Fernet.generate_key().decode(),
-                "REDIS_PASSWORD": secrets.token_hex(16),
                 "RANCHER_HOME": str(folder / "rancher"),
                 "FLOWER_PORT": str(self.flower_port),
                 "DOCKER_SOCKET": engine.host.removeprefix("unix://"),
@@ -70,8 +69,17 @@ class Stack:
 
     def up(self, base_image: str) -> None:
         """Build the image and start everything, with three workers."""
-        self._environment |= {"BASE_IMAGE": base_image, "REDIS_IMAGE": base_image}
+        # Its Redis is Debian's.
+        self._environment |= {
+            "BASE_IMAGE": base_image,
+            "REDIS_IMAGE": base_image,
+            "REDIS_VERSION": "7.0",
+        }
         self._compose("build")
+        self.start()
+
+    def start(self) -> None:
+        """Start what does not run, as an operator does after a change."""
         self._compose("up", "--detach", "--no-build", "--scale", f"worker={WORKERS}")
 
     def down(self) -> None:
@@ -87,11 +95,24 @@ class Stack:
 
     def in_simulator(self, script: str, *arguments: str):
         """Run Python inside the simulator's container and read the JSON it prints."""
-        (container,) = self.containers("simulator")
-        call = self._client.exec_create(container["Id"], ["python", "-c", script, *arguments])
+        return json.loads(self.run_in("simulator", "python", "-c", script, *arguments))
+
+    def run_in(self, service: str, *command: str, user: str = "") -> str:
+        """Run a command inside the first container of a service; what it prints."""
+        container = self.containers(service)[0]
+        call = self._client.exec_create(container["Id"], list(command), user=user)
         output = self._client.exec_start(call["Id"]).decode()
         assert self._client.exec_inspect(call["Id"])["ExitCode"] == 0, output
-        return json.loads(output)
+        return output
+
+    def redis_cli(self, *command: str) -> str:
+        """Run a Redis command as README says an operator does."""
+        script = 'REDISCLI_AUTH=$(cat /etc/cowpoke/redis/admin) redis-cli --user admin "$@"'
+        return self.run_in("redis", "sh", "-c", script, "sh", *command).strip()
+
+    def inspect(self, container: dict) -> dict:
+        """What `docker inspect` shows of a container."""
+        return self._client.inspect_container(container["Id"])
 
     def send(self, event: sample.SampleEvent):
         """Send an event as cattle does and wait for its end."""
@@ -237,7 +258,7 @@ def test_the_image_has_the_command_for_operators(stack):
     stack._compose("exec", "-T", "--workdir", "/", "bridge", "cowpoke", "--version")
 
 
-def test_redis_lets_nobody_in_without_the_password(stack):
+def test_redis_lets_nobody_in_without_a_user(stack):
     """Any process of the host reaches its address: it refuses them, and the parts have a key."""
     (container,) = stack.containers("redis")
     networks = container["NetworkSettings"]["Networks"].values()
@@ -245,3 +266,59 @@ def test_redis_lets_nobody_in_without_the_password(stack):
     with redis.Redis(address, socket_timeout=5) as client, pytest.raises(redis.AuthenticationError):
         client.ping()
     assert "payloads.not_sealed" not in stack.log("bridge") + stack.log("worker")
+
+
+PARTS = ("bridge", "worker", "flower")
+
+
+def secrets_of(stack: Stack) -> dict[str, str]:
+    """Path -> content of each secret of the installation, from the containers that have it."""
+    paths = {"redis": ["admin"], "bridge": ["REDIS_URL", "QUEUE_KEY"], "flower": ["REDIS_URL"]}
+    paths["worker"] = ["REDIS_URL", "HOST_KEY"]
+    return {
+        f"{part}/{name}": stack.run_in(part, "cat", f"/etc/cowpoke/{part}/{name}")
+        for part, names in paths.items()
+        for name in names
+    }
+
+
+def test_each_part_has_its_own_login_and_no_other(stack):
+    """A worker has the key of its host and cannot read the one of the cluster."""
+    found = secrets_of(stack)
+    users = [urlsplit(found[f"{part}/REDIS_URL"]).username for part in PARTS]
+    assert [user.removesuffix(host_uuid(stack)) for user in users] == [
+        *("cowpoke-bridge", "cowpoke-host-", "cowpoke-flower")
+    ]
+    assert found["worker/HOST_KEY"] == host_key(found["bridge/QUEUE_KEY"], host_uuid(stack))
+    for part in (*PARTS, "redis"):
+        folders = stack.run_in(part, "find", "/etc/cowpoke", "-type", "f", user="root").split()
+        assert {path.split("/")[3] for path in folders} == {part}
+
+
+def host_uuid(stack: Stack) -> str:
+    """The uuid that the first run made."""
+    return stack.run_in("worker", "cat", "/var/lib/cattle/.docker_uuid").strip()
+
+
+def test_secrets_are_in_files_of_their_owner_only(stack):
+    """No variable, command line, label or log contains one."""
+    for part in PARTS:
+        modes = stack.run_in(part, "sh", "-c", f"stat -c %a /etc/cowpoke/{part}/*").split()
+        assert set(modes) == {"400"}
+    shown = [
+        json.dumps(stack.inspect(container)) + stack.log(service)
+        for service in (*PARTS, "redis", "credentials", "simulator")
+        for container in stack.containers(service)
+    ]
+    for path, secret in secrets_of(stack).items():
+        hidden = urlsplit(secret).password or secret
+        assert [hidden in text for text in shown] == [False] * len(shown), path
+
+
+def test_a_second_start_keeps_the_credentials(stack):
+    """And nothing is refused to a part, whatever the tests before did."""
+    before, printed = secrets_of(stack), stack.log("credentials")
+    stack.start()
+    assert secrets_of(stack) == before
+    assert stack.log("credentials") == printed
+    assert stack.redis_cli("ACL", "LOG") == ""

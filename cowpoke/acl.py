@@ -44,8 +44,9 @@ _STREAMS = (
     *("xgroup|delconsumer", "xinfo|consumers", "xinfo|groups", "xinfo|stream", "xpending"),
     *("xrange", "xread", "xreadgroup", "xtrim"),
 )
-#: A bridge that starts looks for all leases. SCAN shows the names of other keys too.
-_BRIDGE_ONLY = ("scan",)
+#: A bridge that starts looks for all leases, and compares the hosts with its index. SCAN shows the
+#: names of other keys too.
+_BRIDGE_ONLY = ("scan", "sscan")
 #: What a lane calls to take messages, and to remove a key of another type under a queue's name.
 _CONSUME = ("brpop", "getrange")
 #: What kombu's own transport calls, for whoever inspects workers.

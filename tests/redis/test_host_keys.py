@@ -1,186 +1,244 @@
-"""Notes of keys, leases of bridges, sealing anew and the use of keys, on a real Redis."""
+"""Bridges and workers compare their keys, whatever others write beside their notes."""
+
+import json
+import signal
+import threading
 
 import pytest
-from click.testing import CliRunner
 from cryptography.fernet import Fernet
 
-from bridge.hosts.claims import Claims
 from cowpoke import keys
-from cowpoke.cli.main import main
-from cowpoke.envelopes import opened_envelope
-from cowpoke.host_keys import bridge_lease_text, check_keys, leave_notes
-from cowpoke.key_usage import UNREADABLE, key_usage, usage_text
-from cowpoke.ledger.resealing import Resealing
-from cowpoke.outcomes import success
-from cowpoke.seal import ClusterKeyring, host_key
+from cowpoke.host_keys import check_keys, leave_notes
+from cowpoke.liveness import Leases
+from cowpoke.seal import ClusterKeyring, HostKeyring, host_key
+from simulator.rig.processes import wait_until
 from tests.ledgers import HOST, Ledgers
+from worker.process import key_gate as key_gate_module
+from worker.process.key_gate import KeyGate
 
-AGENT = "hash-of-an-agent"
+OLD, NEW, STRANGE = (Fernet.generate_key().decode() for _ in range(3))
 
 
 @pytest.fixture
-def pair():
-    """The old and the new key."""
-    return Fernet.generate_key().decode(), Fernet.generate_key().decode()
+def note(client):
+    """Let a bridge with some keys live and leave its notes."""
+
+    def leave(bridge_id, *cluster_keys, lives=True, host=HOST):
+        leases = Leases(client)
+        leases.renew_bridge(bridge_id)
+        client.persist(keys.bridge(bridge_id))
+        leave_notes(client, bridge_id, {host: ClusterKeyring(*cluster_keys).host(host)})
+        if not lives:
+            client.delete(keys.bridge(bridge_id))
+
+    return leave
 
 
-def start_bridge(client, bridge_id, *cluster_keys):
-    """Let a bridge live and leave its note for the host."""
-    keyring = ClusterKeyring(*cluster_keys)
-    ledgers = Ledgers(client, keyring)
-    ledgers.leases.renew_bridge(bridge_id, bridge_lease_text(bridge_id, keyring))
-    leave_notes(client, bridge_id, {HOST: keyring.host(HOST)})
-    return ledgers
-
-
-def look(client, *cluster_keys):
-    """What a worker with these keys finds."""
+def check(client, *cluster_keys):
+    """What a worker with some keys finds."""
     return check_keys(client, HOST, ClusterKeyring(*cluster_keys).host(HOST))
 
 
-def test_worker_seals_with_its_first_key_that_all_bridges_open(client, pair):
-    """One bridge was restarted in the second round, the other one not yet."""
-    old, new = pair
-    start_bridge(client, "b1", new, old)
-    start_bridge(client, "b2", old, new)
-    names = ClusterKeyring(new, old).host(HOST).fingerprints
-    assert look(client, new, old).opened_by_bridges == names
-    assert look(client, old).mismatch is None
+def sealing(client, *cluster_keys):
+    """The position of the key with which a worker seals."""
+    sealer = ClusterKeyring(*cluster_keys).host(HOST)
+    return sealer.fingerprints.index(check(client, *cluster_keys).opened_by_bridges[0])
 
 
-def test_bridges_without_a_common_key_stop_nobody(client, pair):
-    """A round was skipped, or somebody put an old note back: one of them opens what is sealed."""
-    old, new = pair
-    start_bridge(client, "b1", new)
-    start_bridge(client, "b2", old)
-    found = look(client, new, old)
-    assert (found.mismatch, len(found.opened_by_bridges)) == (None, 2)
+def test_same_key_matches(client, note):
+    """The worker may take events, and knows with what to seal."""
+    note("b1", OLD)
+    found = check(client, OLD)
+    assert (found.mismatch, found.unreadable) == (None, ())
+    assert sealing(client, OLD) == 0
 
 
-def test_worker_without_a_key_of_any_bridge_takes_nothing(client, pair):
-    """It says which bridges have other keys."""
-    old, new = pair
-    start_bridge(client, "b1", old)
-    found = look(client, new)
-    assert found.mismatch is not None
-    assert found.unreadable == ("b1",)
+def test_key_of_the_host_is_enough(client, note):
+    """A worker that only has what was derived for it."""
+    note("b1", OLD)
+    sealer = HostKeyring(host_key(OLD, HOST)).host(HOST)
+    assert check_keys(client, HOST, sealer).mismatch is None
+    other = HostKeyring(host_key(OLD, "host-2")).host(HOST)
+    assert check_keys(client, HOST, other).mismatch is not None
 
 
-def fill(ledgers):
-    """An open event, an answered one, a remembered host and an outcome on its way."""
-    open_id, answered_id = ledgers.accept(), ledgers.accept()
-    worker = ledgers.start_process()
-    worker.claim(answered_id)
-    worker.complete(answered_id, success({"n": 1}))
-    Claims(ledgers.client, ledgers.keyring.bridge).remember(AGENT, HOST)
-    return open_id, answered_id
+def test_other_key_does_not_match(client, note):
+    """The worker waits, and nothing is lost."""
+    note("b1", OLD)
+    assert check(client, NEW).mismatch is not None
+    assert check(client).mismatch is not None
 
 
-def test_everything_that_waits_is_sealed_anew(client, pair):
-    """Each text opens with the new key alone, and keeps its lifetime; outcomes are left alone."""
-    old, new = pair
-    open_id, answered_id = fill(Ledgers(client, ClusterKeyring(old)))
-    before_ms = client.pttl(keys.event(HOST, answered_id))
-    resealed = Resealing(client, ClusterKeyring(new, old)).everything()
-    assert resealed == {"texts": 4, "remembered_hosts": 1}
-    after = Ledgers(client, ClusterKeyring(new))
-    worker = after.worker("w1.compute.1")
-    assert worker.open_event(open_id, worker.claim(open_id)).id == open_id
-    envelope = client.hget(keys.event(HOST, answered_id), "envelope")
-    assert opened_envelope(after.keyring.bridge, envelope, host_uuid=HOST).event_id == answered_id
-    assert Claims(client, after.keyring.bridge).remembered(AGENT) == HOST
-    assert before_ms - 60_000 < client.pttl(keys.event(HOST, answered_id)) <= before_ms
-    assert client.pttl(keys.agent(AGENT)) > 0
-    assert not Resealing(client, ClusterKeyring(new, old)).everything()
+def test_without_notes_nothing_is_known(client):
+    """A worker that starts before the first bridge takes events: there are none."""
+    assert check(client, OLD).mismatch is None
 
 
-def test_what_moved_meanwhile_is_not_written_back(client, pair, monkeypatch):
-    """An event is answered between the look and the change: no payload comes back."""
-    old, new = pair
-    ledgers = Ledgers(client, ClusterKeyring(old))
-    event_id = ledgers.accept()
-    worker = ledgers.start_process()
-    resealing = Resealing(client, ClusterKeyring(new, old))
-    change = resealing._reseal_hash
-
-    def late(**arguments):
-        worker.claim(event_id)
-        worker.complete(event_id, success({}))
-        return change(**arguments)
-
-    monkeypatch.setattr(resealing, "_reseal_hash", late)
-    resealing.everything()
-    assert client.hget(keys.event(HOST, event_id), "payload") is None
-
-
-def test_what_others_wrote_is_left_alone(client, pair):
-    """Keys of other types, text of a stranger, bytes that are no text."""
-    old, new = pair
-    client.set(keys.event(HOST, "e1"), "text")
-    client.hset(keys.event(HOST, "e2"), mapping={"payload": b"\xff", "envelope": "x", "final": ""})
-    client.rpush(keys.agent("a"), "x")
-    client.set(keys.outbox(HOST), "x")
-    client.set(keys.lease(HOST, "w"), b"\xff")
-    client.set(keys.bridge("b"), b"\xff")
-    keyring = ClusterKeyring(new, old)
-    assert not Resealing(client, keyring).everything()
-    usage = key_usage(client, keyring)
-    assert usage.sealed["open events"] == {UNREADABLE: 1}
-    assert [one.fingerprints for one in usage.others] == [None, None]
-    assert not usage.is_older_key_in_use
+@pytest.mark.parametrize(
+    ("bridge", "worker", "position"),
+    [
+        ((OLD,), (OLD, NEW), 0),
+        ((OLD, NEW), (OLD,), 0),
+        ((OLD, NEW), (OLD, NEW), 0),
+        ((OLD, NEW), (NEW, OLD), 0),
+        ((NEW, OLD), (OLD, NEW), 0),
+        ((OLD,), (NEW, OLD), 1),
+        ((NEW, OLD), (NEW,), 0),
+    ],
+)
+def test_each_step_of_a_rotation_matches(client, note, bridge, worker, position):
+    """In every order of a round the worker seals with what the bridge opens."""
+    note("b1", *bridge)
+    assert check(client, *worker).mismatch is None
+    assert sealing(client, *worker) == position
 
 
-def test_usage_tells_when_a_round_is_complete(client, pair):
-    """Not before every program has the keys of the round and only the first one is in use."""
-    old, new = pair
-    round_2 = ClusterKeyring(new, old)
-    before = start_bridge(client, "b1", old, new)
-    fill(before)
-    usage = key_usage(client, round_2)
-    assert {one.program_id for one in usage.others} == {"b1", "w1"}
-    counts = {kind: dict(found) for kind, found in usage.sealed.items()}
-    assert counts == {kind: {2: 1} for kind in counts}
-    assert usage.is_older_key_in_use
-    Resealing(client, round_2).everything()
-    start_bridge(client, "b1", new, old).start_process()
-    usage = key_usage(client, round_2)
-    # The test's lease names no keys.
-    assert [one.program_id for one in usage.others] == ["w1"]
-    assert {kind for kind, found in usage.sealed.items() if found[2]} == {"outcomes"}
-    before.leases.give_up(HOST, "w1")
-    client.delete(keys.outbox(HOST))
-    usage = key_usage(client, round_2)
-    assert usage.is_round_complete
-    text = usage_text(usage)
-    assert text.startswith(f"key 1  {round_2.fingerprints[0]}\n")
-    assert text.endswith("complete: the next round may begin")
-    assert not key_usage(client, ClusterKeyring(old, new)).is_round_complete
+def test_worker_seals_with_what_all_bridges_open(client, note):
+    """One bridge is restarted with the new keys, the other one is not yet."""
+    note("b1", OLD)
+    note("b2", OLD, NEW)
+    assert sealing(client, NEW, OLD) == 1
 
 
-def test_host_keys_are_those_of_the_cluster(pair):
-    """A worker with HOST_KEY shows the fingerprints that bridges show for its host."""
-    names = ClusterKeyring(*pair).host(HOST).fingerprints
-    single = [ClusterKeyring(one).host(HOST).fingerprints[0] for one in pair]
-    assert list(names) == single
-    assert host_key(pair[0], HOST) != host_key(pair[0], "host-2")
+def test_forged_note_stops_nobody(client, note):
+    """Not one of a bridge that does not exist, and not one of a live bridge's name."""
+    note("b1", OLD)
+    note("b2", OLD)
+    stranger = ClusterKeyring(STRANGE).host(HOST)
+    forged = stranger.seal({"v": 1, "bridge": "b2", "host": HOST, "fingerprints": ["x"]})
+    for bridge_id in ("b2", "b3"):
+        client.hset(keys.host_keys(HOST), bridge_id, forged)
+    Leases(client).renew_bridge("b3")
+    found = check(client, OLD)
+    assert (found.mismatch, found.unreadable) == (None, ("b2", "b3"))
+    assert sealing(client, OLD) == 0
 
 
-def test_command_shows_the_use_of_keys_and_seals_anew(client, redis_url, pair):
-    """The exit code of `cowpoke key usage` is 1 while an older key is in use."""
-    old, new = pair
-    ledgers = start_bridge(client, "b1", new, old)
-    fill(Ledgers(client, ClusterKeyring(old)))
-    ledgers.leases.give_up(HOST, "w1")
-    ledgers.outboxes.collect(HOST)
-    client.delete(*keys.OUTCOME_STREAMS)
-    environment = {"REDIS_URL": redis_url, "QUEUE_KEY": f"{new},{old}"}
+@pytest.mark.parametrize(
+    "text", ["", "nonsense", b"\xff\xfe", "[]", "[" * 100_000, json.dumps({"fingerprints": 5})]
+)
+def test_note_that_is_none_stops_nobody(client, note, text):
+    """Whatever it is."""
+    note("b1", OLD)
+    client.hset(keys.host_keys(HOST), "b2", text)
+    client.hset(keys.host_keys(HOST), b"\xff\xfe", text)
+    Leases(client).renew_bridge("b2")
+    assert check(client, OLD).mismatch is None
+    client.hset(keys.host_keys(HOST), "b3", text)
+    assert check(client).mismatch is not None, "without a key nothing that is sealed is opened"
 
-    def call(name):
-        return CliRunner().invoke(main, ["key", name], env=environment)
 
-    before = call("usage")
-    assert (before.exit_code, "an older key is in use" in before.output) == (1, True)
-    assert call("reseal").output == "resealed: texts of events 4, hosts 1\n"
-    after = call("usage")
-    assert (after.exit_code, "complete" in after.output) == (0, True), after.output
-    assert old not in before.output + after.output
+def test_note_of_another_host_or_bridge_is_none(client, note):
+    """A true note that was copied says nothing of its new place."""
+    note("b1", NEW, OLD)
+    note("b1", OLD, host="host-2")
+    copied = client.hget(keys.host_keys("host-2"), "b1")
+    client.hset(keys.host_keys(HOST), "b2", client.hget(keys.host_keys(HOST), "b1"))
+    client.hset(keys.host_keys(HOST), "b3", copied)
+    for bridge_id in ("b2", "b3"):
+        Leases(client).renew_bridge(bridge_id)
+    assert check(client, NEW, OLD).unreadable == ("b2", "b3")
+
+
+def test_bridge_that_died_has_no_say(client, note):
+    """Its keys may be old; the next bridge removes its note."""
+    note("b1", OLD, lives=False)
+    assert check(client, NEW).mismatch is not None, "without a live one the last one counts"
+    note("b2", NEW)
+    assert check(client, NEW).mismatch is None
+    assert client.hkeys(keys.host_keys(HOST)) == ["b2"]
+
+
+def test_notes_of_another_type_are_written_anew(client, note):
+    """A worker takes them for none, a bridge replaces them."""
+    client.set(keys.host_keys(HOST), "no hash")
+    assert check(client, OLD).mismatch is None
+    note("b1", OLD)
+    note("b1", OLD)
+    assert client.hkeys(keys.host_keys(HOST)) == ["b1"]
+
+
+# The gate of a lane.
+
+
+@pytest.fixture
+def gate(client, monkeypatch):
+    """The gate of a lane with some keys, which looks often."""
+    monkeypatch.setattr(key_gate_module, "LOOK_EVERY_S", 0.05)
+
+    def make(*cluster_keys):
+        ledger = Ledgers(client, ClusterKeyring(*cluster_keys)).worker()
+        return KeyGate(client, ledger, HOST, "compute"), ledger
+
+    return make
+
+
+@pytest.fixture
+def signals(monkeypatch):
+    """The signals that the gate sent to its own process."""
+    sent = []
+    monkeypatch.setattr(key_gate_module.os, "kill", lambda _, number: sent.append(number))
+    return sent
+
+
+def test_lane_waits_for_its_keys(client, note, gate):
+    """And goes on as soon as a bridge has them."""
+    note("b1", OLD)
+    one, ledger = gate(NEW, STRANGE)
+    passed = threading.Event()
+    waiting = threading.Thread(target=lambda: (one.wait(), passed.set()))
+    waiting.start()
+    assert not passed.wait(0.3)
+    note("b2", STRANGE, OLD)
+    wait_until(passed.is_set, 20, "the lane")
+    waiting.join()
+    assert ledger.sealer.fingerprints[0] == ClusterKeyring(STRANGE).host(HOST).fingerprints[0]
+
+
+def test_lane_that_takes_events_stops_when_its_keys_are_gone(client, note, gate, signals):
+    """As by SIGTERM, once: what runs is finished."""
+    note("b1", OLD)
+    one, _ = gate(OLD)
+    one.wait()
+    note("b1", NEW)
+    assert one.check(), "it looked a moment ago"
+    one.doubt()
+    assert not one.check()
+    one.doubt()
+    assert not one.check()
+    assert signals == [signal.SIGTERM]
+
+
+def test_forged_note_stops_no_lane(client, note, gate, signals):
+    """Whoever writes to Redis."""
+    note("b1", OLD)
+    one, _ = gate(OLD)
+    one.wait()
+    client.hset(keys.host_keys(HOST), "b2", "forged")
+    Leases(client).renew_bridge("b2")
+    one.doubt()
+    assert one.check()
+    assert signals == []
+
+
+def test_lane_seals_with_the_new_key_when_all_bridges_have_it(client, note, gate):
+    """It is not started again for that."""
+    note("b1", OLD)
+    one, ledger = gate(NEW, OLD)
+    one.wait()
+    new, old = ClusterKeyring(NEW, OLD).host(HOST).fingerprints
+    assert ledger.sealer.fingerprints == (old, new)
+    note("b1", OLD, NEW)
+    one.doubt()
+    assert one.check()
+    assert ledger.sealer.fingerprints == (new, old)
+
+
+def test_lane_does_not_wait_for_an_absent_redis(make_redis, gate):
+    """It has nothing to take; it looks again when Redis is back."""
+    server = make_redis()
+    with server.client() as there:
+        ledger = Ledgers(there, ClusterKeyring(OLD)).worker()
+        one = KeyGate(there, ledger, HOST, "compute")
+        server.kill()
+        one.wait()

@@ -32,6 +32,8 @@ SILENT_AFTER_S = LEASE_TTL_MS / 1000
 #: The supervisor waits for nothing longer: it has children to look after.
 SOCKET_TIMEOUT_S = 1.0
 _READ_BYTES = 64 * 1024
+#: A longer time between two ticks is a pause of this process, in which it heard nobody.
+PAUSE_S = 1.0
 
 
 @dataclass(slots=True)
@@ -56,6 +58,7 @@ class LeaseKeeper:
         #: As it is in Redis; None when that is not known.
         self._written: Lease | None = None
         self._due_s = 0.0
+        self._ticked_s = time.monotonic()
         #: Whether the last renewal failed.
         self.is_away = False
         self._lease = Lease(
@@ -86,7 +89,11 @@ class LeaseKeeper:
     def tick(self) -> None:
         """Hear the lanes, and renew the lease when it is due or changed."""
         now_s = time.monotonic()
+        paused_s, self._ticked_s = now_s - self._ticked_s, now_s
         for speaker in self._speakers.values():
+            if paused_s > PAUSE_S:
+                # A machine that was frozen may let the supervisor go on before the lanes.
+                speaker.heard_s += paused_s
             self._hear(speaker, now_s)
         lanes = tuple(one.process for one in self._speakers.values() if not one.is_silent)
         is_due = now_s >= self._due_s

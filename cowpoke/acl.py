@@ -14,15 +14,29 @@ Only Flower's user can publish remote-control commands, and workers obey inspect
 """
 
 import hashlib
-from collections.abc import Iterable
+import inspect
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from cowpoke import keys
-from cowpoke.routes import Lane, queue_for
 
 #: Redis before this has no `CLIENT SETINFO`, and refuses a rule that names it. redis-py sends it.
 _SETINFO_SINCE = (7, 2)
 LEAST_REDIS = (7, 0)
+
+#: The decision on each key of `cowpoke/keys.py`. Keys that the workers of a host read and write:
+HOST_KEYS: tuple[Callable[..., str], ...] = (
+    *(keys.event, keys.open_events, keys.fifo, keys.outbox, keys.lease, keys.workers),
+    *(keys.started, keys.dead_letters, keys.wake),
+)
+#: Keys that they only read.
+READABLE_KEYS: tuple[Callable[..., str], ...] = (keys.host_keys, keys.bridge)
+#: Keys that only bridges use.
+BRIDGE_KEYS: tuple[Callable[..., str] | str, ...] = (
+    *(keys.posting, keys.agent, keys.served),
+    *(*keys.OUTCOME_STREAMS, keys.DUE, keys.HOSTS, keys.ALIVE, keys.SEEN),
+    keys.BRIDGE_DEAD_LETTERS,
+)
 
 _CONNECT = ("auth", "client|id", "client|setname", "hello", "ping", "select")
 _SCRIPTS = ("eval", "evalsha", "script|exists", "script|load")
@@ -152,24 +166,12 @@ def host_rules(
     Errors: ValueError when no key pattern can tell the uuid from that of another host.
     """
     _check_host_uuid(host_uuid)
-    queues = [queue_for(host_uuid, lane) for lane in Lane]
-    ours = (
-        keys.event(host_uuid, "*"),
-        keys.open_events(host_uuid),
-        keys.fifo(host_uuid, "*"),
-        keys.outbox(host_uuid),
-        keys.lease(host_uuid, "*"),
-        keys.workers(host_uuid),
-        keys.started(host_uuid),
-        keys.dead_letters(host_uuid),
-        keys.wake(host_uuid, "*"),
-    )
     return Rules(
         user=user or f"cowpoke-host-{host_uuid}",
         grant=Grant(
             commands=_sorted(_connect(redis), _SCRIPTS, _TRANSACTIONS, _LEDGER, _CONSUME),
-            keys=(*ours, *queues),
-            readable_keys=(keys.host_keys(host_uuid), keys.bridge("*")),
+            keys=(*(_pattern(key, host_uuid) for key in HOST_KEYS), *keys.queues(host_uuid)),
+            readable_keys=tuple(_pattern(key, host_uuid) for key in READABLE_KEYS),
             writable_keys=(_REPLY_QUEUE,),
             channels=(keys.doorbell(host_uuid), f"/{database}.{_EVENTS}/*"),
         ),
@@ -207,6 +209,12 @@ def flower_rules(
             channels=(f"/{database}.{_PIDBOX}", f"/{database}.{_EVENTS}/*"),
         ),
     )
+
+
+def _pattern(key: Callable[..., str], host_uuid: str) -> str:
+    """Return the pattern for all keys of one kind, and of one host where they name it."""
+    parameters = inspect.signature(key).parameters
+    return key(*(host_uuid if name == "host_uuid" else "*" for name in parameters))
 
 
 def _check_host_uuid(host_uuid: str) -> None:

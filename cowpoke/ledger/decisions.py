@@ -33,7 +33,7 @@ NEXT_CHECK_MOST_MS = 10_000
 #: A message may be lost on its way to a live worker at any time: within this it is noticed.
 NEXT_CHECK_QUEUED_MS = 4_000
 #: No check is planned further ahead; one that is, was planned by a clock that was set back since.
-NEXT_CHECK_FAR_MS = 30_000
+NEXT_CHECK_FAR_MS = 120_000
 
 
 class Step(StrEnum):

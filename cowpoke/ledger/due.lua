@@ -108,13 +108,14 @@ if step == 'take' then
       most - #members)
     for _, member in ipairs(lost) do members[#members + 1] = member end
   end
-  local found = {#members}
-  for _, member in ipairs(members) do
+  local found, checks = {#members}, {}
+  for i, member in ipairs(members) do
     local host, id = string.match(member, '^(%S+) (.*)$')
     local wait_ms = host and rest_ms(host, id)
-    redis.call('ZADD', due, now_ms + (wait_ms or held_ms), member)
+    checks[2 * i - 1], checks[2 * i] = now_ms + (wait_ms or held_ms), member
     if not wait_ms then found[#found + 1] = member end
   end
+  if #checks > 0 then redis.call('ZADD', due, unpack(checks)) end
   return found
 end
 

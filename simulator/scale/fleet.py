@@ -79,12 +79,14 @@ class Fleet:
         self._dead: set[str] = set()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._renew_forever, name="fleet", daemon=True)
+        self._ttl_ms = _FIRST_TTL_MS
         #: Leases that a renewal found expired: the machine was too busy for the figures to count.
         self.lost = 0
 
     def __enter__(self) -> Self:
         for start in range(0, len(self._hosts), _AT_ONCE):
             self._announce(self._hosts[start : start + _AT_ONCE])
+        self._ttl_ms = LEASE_TTL_MS
         self._thread.start()
         return self
 
@@ -108,12 +110,14 @@ class Fleet:
         return next(one.boot_id for one in lease.lanes if one.lane == lane)
 
     def _announce(self, hosts: Sequence[str]) -> None:
+        if not hosts:
+            return
         with self._redis.pipeline(transaction=False) as pipe:
             for host_uuid in hosts:
                 sealer = self._keyring.host(host_uuid)
                 lease = lease_of(host_uuid, sealer.fingerprints)
                 text = lease_text(lease, sealer)
-                pipe.set(_lease_key(host_uuid), text, px=_FIRST_TTL_MS)
+                pipe.set(_lease_key(host_uuid), text, px=self._ttl_ms)
                 pipe.sadd(keys.workers(host_uuid), lease.worker_id)
                 pipe.publish(keys.doorbell(host_uuid), LEASE_CHANGED)
             pipe.execute()
@@ -131,7 +135,14 @@ class Fleet:
                 for number, some in enumerate(slices):
                     alive = [host_uuid for host_uuid in some if host_uuid not in self._dead]
                     answers = _send(connection, [prolong[host_uuid] for host_uuid in alive])
-                    self.lost += answers.count(b":0")
+                    # A supervisor whose lease expired writes it again.
+                    lost = [
+                        host
+                        for host, one in zip(alive, answers.split(), strict=True)
+                        if one == b":0"
+                    ]
+                    self.lost += len(lost)
+                    self._announce(lost)
                     if turn % REJOIN_EVERY == number % REJOIN_EVERY:
                         _send(connection, [rejoin[host_uuid] for host_uuid in alive])
                     due_s = began_s + (turn + (number + 1) / SLICES) * RENEW_EVERY_S

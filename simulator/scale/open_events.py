@@ -6,6 +6,7 @@ claimed by the worker and half behind a claimed one in the FIFO of their resourc
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,8 @@ EVENT_NAME = "compute.instance.activate"
 TIMEOUT_MS = 6 * 3_600_000
 _TEMPLATE_HOST = "scale-template"
 _HOSTS_AT_ONCE = 50
+_COPIED_AT_ONCE = 5
+_PAUSE_S = 0.01
 
 # KEYS: the hash to copy. The payload and the envelope stay those of the copied event: nobody opens
 # them here.
@@ -76,9 +79,11 @@ def fill(  # noqa: PLR0913 -- called once
     template_id = accept(client, keyring, _TEMPLATE_HOST, 1)[0]
     template = keys.event(_TEMPLATE_HOST, template_id)
     copy = client.register_script(_COPY)
-    for start in range(0, len(hosts), _HOSTS_AT_ONCE):
+    for start in range(0, len(hosts), _COPIED_AT_ONCE):
+        # The renewals of leases must not wait behind these.
+        time.sleep(_PAUSE_S)
         with client.pipeline(transaction=False) as pipe:
-            for host_uuid in hosts[start : start + _HOSTS_AT_ONCE]:
+            for host_uuid in hosts[start : start + _COPIED_AT_ONCE]:
                 boot = fleet.boot_id(host_uuid, Lane.COMPUTE)
                 args: list[str | int] = [host_uuid, boot, per_host, template_id]
                 args.append(check_within_ms)

@@ -57,9 +57,16 @@ class Clock:
 
         Errors: redis.RedisError.
         """
-        if time.monotonic() - self._tried_s > MEASURE_EVERY_S or not self._offsets:
-            self.measure()
+        self.measure_if_older(MEASURE_EVERY_S)
         return self.known_ms()
+
+    def measure_if_older(self, seconds: float) -> None:
+        """Ask the server if it was not asked for so long.
+
+        Errors: redis.RedisError.
+        """
+        if time.monotonic() - self._tried_s > seconds or not self._offsets:
+            self.measure()
 
     def known_ms(self) -> list[int]:
         """Return the same without asking the server; empty before the first measurement."""

@@ -13,7 +13,7 @@ from typing import Any
 import redis
 
 from cowpoke import keys
-from cowpoke.broker import answers
+from cowpoke.broker import answers, concerns_one_key
 from cowpoke.log import logger
 from cowpoke.seal import SealBrokenError, Sealer
 from cowpoke.version import CONTRACT_VERSION
@@ -26,7 +26,7 @@ LEASE_CHANGED = "lease"
 #: Three renewals: a busy machine must not lose its lease, a dead one must be noticed in seconds.
 LEASE_TTL_MS = 5_000
 #: Renewals of a lease after which a worker also joins the set of its host's workers again.
-REJOIN_EVERY = 4
+REJOIN_EVERY = 20
 #: More is no lease of ours.
 _LEASE_CHARS = 64 * 1024
 
@@ -159,29 +159,43 @@ class Leases:
 
     def __init__(self, client: "redis.Redis") -> None:
         self._redis = client
+        #: The leases written here, by worker.
+        self._texts: dict[str, str] = {}
         self._prolonged = 0
         self._forget_dead = client.register_script(_FORGET_DEAD)
 
     def renew(self, lease: Lease, sealer: Sealer) -> None:
         """Say that the worker lives, and what it is."""
         self._worker_ids(lease.host_uuid)
+        text = lease_text(lease, sealer)
         with self._redis.pipeline(transaction=False) as pipe:
-            pipe.set(
-                keys.lease(lease.host_uuid, lease.worker_id),
-                lease_text(lease, sealer),
-                px=LEASE_TTL_MS,
-            )
+            pipe.set(keys.lease(lease.host_uuid, lease.worker_id), text, px=LEASE_TTL_MS)
             pipe.sadd(keys.workers(lease.host_uuid), lease.worker_id)
             pipe.publish(keys.doorbell(lease.host_uuid), LEASE_CHANGED)
             pipe.execute()
+        self._texts[lease.worker_id] = text
 
     def prolong(self, host_uuid: str, worker_id: str) -> bool:
-        """Say that the worker lives and is what it was; false when its lease is gone."""
+        """Say that the worker lives and is what it was when it renewed its lease here.
+
+        False when its lease is gone, or was another one: `renew` announces it then.
+        """
+        text = self._texts.get(worker_id)
+        if text is None:
+            return False
         self._prolonged += 1
         if self._prolonged % REJOIN_EVERY == 0:
             # The set may be lost alone; the worker would be in no list until its lease changes.
             self._redis.sadd(keys.workers(host_uuid), worker_id)
-        return bool(self._redis.pexpire(keys.lease(host_uuid, worker_id), LEASE_TTL_MS))
+        key = keys.lease(host_uuid, worker_id)
+        try:
+            # Written anew, not only prolonged: a Redis that came back with older data has an older
+            # lease, which names dead processes and lacks live ones.
+            return bool(self._redis.set(key, text, px=LEASE_TTL_MS, get=True) == text)
+        except redis.ResponseError as problem:
+            if not concerns_one_key(problem):
+                raise
+            return False
 
     def names(self, host_uuid: str, worker_id: str, boot_id: str) -> bool:
         """Whether the lease of a worker names one of its processes."""
@@ -190,6 +204,8 @@ class Leases:
 
     def give_up(self, host_uuid: str, *worker_ids: str) -> None:
         """Say that workers are gone, sooner than their leases would."""
+        for worker_id in worker_ids:
+            self._texts.pop(worker_id, None)
         if worker_ids:
             with self._redis.pipeline(transaction=False) as pipe:
                 pipe.delete(*(keys.lease(host_uuid, worker_id) for worker_id in worker_ids))

@@ -156,7 +156,8 @@ class Ledgers:
 
     def pass_time(self, by_ms: int) -> None:
         """Let time pass for everything in Redis."""
-        self.client.eval(_PASS_TIME, 0, by_ms)
+        if by_ms:
+            self.client.eval(_PASS_TIME, 0, by_ms)
 
     def set_back(self, event_id: str, by_ms: int, *names: str) -> None:
         """Move times of one event into the past."""

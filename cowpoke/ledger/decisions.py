@@ -25,6 +25,9 @@ IN_TRANSIT_MS = 3_000
 OFFLINE_MARGIN_MS = 2_000
 #: A Redis that just came back knows no leases yet: for a lease's time and this nobody is dead.
 YOUNG_MARGIN_MS = 2_000
+#: A live process answers before the deadline. One that has not this long after it does not work on
+#: the event: Redis came back with older data, which says that it does.
+OVERDUE_MS = 15_000
 #: How long an event waits for a worker that can read it, at most.
 UNREADABLE_MS = 30_000
 #: How soon an event is looked at again that may change without a word to the bridges.
@@ -52,6 +55,8 @@ class Decision:
     step: Step
     code: str = ""
     message: str = ""
+    #: It applies to an event that a live process has, too.
+    is_overdue: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,6 +129,8 @@ def _margin_ms(entry: Entry) -> int:
 
 
 def _decide_claimed(entry: Entry, seen: Seen) -> Decision:
+    if seen.now_ms >= entry.deadline_ms + OVERDUE_MS:
+        return Decision(step=Step.EXPIRE, is_overdue=True)
     if entry.boot in seen.boots or (seen.is_young and entry.boot not in seen.known_dead):
         return WAIT
     if entry.deaths + 1 >= MOST_DEATHS:

@@ -118,12 +118,14 @@ class OutcomeStream:
     def read(self, most: int, block_ms: int, most_bytes: int = READ_BYTES) -> list[Delivery]:
         """Return new outcomes for this bridge, until `most` or `most_bytes` are reached.
 
-        Waits at most `block_ms` for the first one, which then comes alone.
+        Waits at most `block_ms` for the first one, which then comes alone; not at all with 0.
         """
         args: list[str | int] = [GROUP, self._bridge_id, most, most_bytes]
         entries: Any = self._read_script(keys=[self._key], args=args)
         if entries:
             return self._deliveries([(entry_id, _pairs(texts)) for entry_id, texts in entries])
+        if not block_ms:
+            return []
         found: Any = self._redis.xreadgroup(
             GROUP, self._bridge_id, {self._key: ">"}, count=1, block=block_ms
         )

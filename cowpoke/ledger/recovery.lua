@@ -1,12 +1,12 @@
 -- Steps of sweepers; `common.lua` stands before this.
 
 -- Whether the event is as a sweeper saw it.
-local function is_as_seen(seen_state, seen_boot, seen_queued_ms)
+local function is_as_seen(seen_state, seen_boot, seen_queued_ms, is_overdue)
   local boot = field('boot') or ''
   if state ~= seen_state or boot ~= seen_boot or count('queued_ms') ~= tonumber(seen_queued_ms) then
     return false
   end
-  return state ~= 'claimed' or not alive(boot)
+  return state ~= 'claimed' or is_overdue or not alive(boot)
 end
 
 -- By a sweeper: answer an event that no worker will, if it is as the sweeper saw it.
@@ -22,7 +22,8 @@ end
 -- By a sweeper: drop an event that cattle does not wait for any more, if it is as the sweeper saw it.
 if step == 'expire' then
   local seen_state, seen_boot, seen_queued_ms, seen_deadline_ms, ttl_ms = unpack(ARGV, 4, 8)
-  if not is_as_seen(seen_state, seen_boot, seen_queued_ms) then return 0 end
+  local is_overdue = ARGV[9] == '1'
+  if not is_as_seen(seen_state, seen_boot, seen_queued_ms, is_overdue) then return 0 end
   if count('deadline_ms') ~= tonumber(seen_deadline_ms) then return 0 end
   local was_queued = state ~= 'recorded' and unqueue() > 0
   expire(ttl_ms, was_queued and 'queue' or state == 'queued' and 'transit' or state)

@@ -93,9 +93,12 @@ class RecoveryLedger:
         args = *_seen(entry), keys.OPEN_TTL_MS
         return bool(self._script("resend", host_uuid, entry.event_id, *args))
 
-    def expire(self, host_uuid: str, entry: Entry) -> bool:
-        """Drop an event that cattle does not wait for any more, unless it moved meanwhile."""
-        args = *_seen(entry), entry.deadline_ms, keys.ANSWERED_TTL_MS
+    def expire(self, host_uuid: str, entry: Entry, *, is_overdue: bool = False) -> bool:
+        """Drop an event that cattle does not wait for any more, unless it moved meanwhile.
+
+        What a live process has is dropped only when it is overdue.
+        """
+        args = *_seen(entry), entry.deadline_ms, keys.ANSWERED_TTL_MS, int(is_overdue)
         return bool(self._script("expire", host_uuid, entry.event_id, *args))
 
     def fail(self, host_uuid: str, entry: Entry, refusal: Outcome) -> bool:
@@ -173,7 +176,7 @@ class Sweeper:
             case Step.RESEND:
                 return self._ledger.resend(host_uuid, entry)
             case Step.EXPIRE:
-                return self._ledger.expire(host_uuid, entry)
+                return self._ledger.expire(host_uuid, entry, is_overdue=decision.is_overdue)
             case Step.FAIL:
                 refusal = error(decision.code, decision.message)
                 return self._ledger.fail(host_uuid, entry, refusal)

@@ -57,6 +57,11 @@ class Watch:
         """Forget what was seen: nothing could be taken meanwhile."""
         self._oldest = None
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a message was in the queue at the last look."""
+        return self._oldest is not None
+
     def is_stuck(self) -> bool:
         """Whether the oldest message has not moved for long although slots are free."""
         oldest = self._redis.lindex(self._queue, -1)

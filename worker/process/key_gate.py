@@ -21,7 +21,7 @@ _log = logger(__name__)
 #: While the keys differ.
 LOOK_EVERY_S = 1.0
 #: While they match: a bridge with other keys may have come.
-CHECK_EVERY_S = 10.0
+CHECK_EVERY_S = 25.0
 _ADVICE = (
     "give the worker the QUEUE_KEY of the bridges, or the HOST_KEY made from it: cowpoke key host; "
     "see docs/security.md for the rotation of keys"

@@ -17,8 +17,12 @@ from worker.process.runtime import Runtime
 _log = log.logger(__name__)
 
 PULSE_EVERY_S = 0.5
-#: Redis is asked seldom at rest: a lane alone must not be a load for it.
-LOOK_EVERY_S = 10.0
+#: Redis is asked seldom at rest: ten thousand idle hosts must not be a load for it.
+LOOK_EVERY_S = 30.0
+#: While messages wait in the queue: whether they move.
+LOOK_WAITING_S = 10.0
+#: The clock of before a jump must be known; a jump is rare, and this is far below its remembrance.
+MEASURE_EVERY_S = 60.0
 #: After an outage, until Redis answers again.
 LOOK_AGAIN_S = 1.5
 STUCK_EXIT_CODE = 70
@@ -87,7 +91,7 @@ class Pulse:
             wait_s = LOOK_EVERY_S
             try:
                 # An idle process, too, must know the clock of before a jump.
-                runtime.ledger.clock.measure()
+                runtime.ledger.clock.measure_if_older(MEASURE_EVERY_S)
                 if not self.consumes.is_set() or not runtime.key_gate.check():
                     self._watch.start_anew()
                 elif self._watch.is_stuck():
@@ -95,6 +99,8 @@ class Pulse:
                     _log.error("lane.stuck", advice="the lane is started again")
                     log.flush()
                     os._exit(STUCK_EXIT_CODE)
+                elif self._watch.is_waiting:
+                    wait_s = LOOK_WAITING_S
             except redis.RedisError:
                 # The supervisor logs it, once for all lanes.
                 self._watch.start_anew()

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from cowpoke import keys
 
 #: Redis before this has no `CLIENT SETINFO`, and refuses a rule that names it. redis-py sends it.
+_SETINFO = "client|setinfo"
 _SETINFO_SINCE = (7, 2)
 LEAST_REDIS = (7, 0)
 
@@ -45,25 +46,24 @@ _SUBSCRIBE = ("psubscribe", "punsubscribe", "subscribe", "unsubscribe")
 
 #: What the ledger's scripts and `cowpoke` itself call, for bridges and workers alike.
 _LEDGER = (
-    *("info", "time", "publish"),
-    *("del", "exists", "expire", "get", "mget", "pexpire", "pttl", "set", "type"),
-    *("hdel", "hget", "hgetall", "hincrby", "hkeys", "hlen", "hmget", "hset", "hsetnx"),
-    *("lindex", "llen", "lpop", "lpos", "lpush", "lrange", "lrem", "ltrim", "rpush"),
-    *("sadd", "scard", "smembers", "srem"),
-    *("zadd", "zcard", "zrange", "zrangebyscore", "zrem", "zscore"),
-    *("xadd", "xlen"),
+    *("info", "time", "publish", "multi", "exec"),
+    *("del", "exists", "get", "mget", "pexpire", "set", "type"),
+    *("hdel", "hget", "hincrby", "hmget", "hset", "hsetnx"),
+    *("lindex", "lpop", "lpos", "lpush", "lrem", "ltrim", "rpush"),
+    *("sadd", "smembers", "srem"),
+    *("zadd", "zrange", "zrem", "zscore"),
+    "xadd",
 )
-_STREAMS = (
-    *("xack", "xautoclaim", "xclaim", "xdel", "xgroup|create", "xgroup|createconsumer"),
-    *("xgroup|delconsumer", "xinfo|consumers", "xinfo|groups", "xinfo|stream", "xpending"),
-    *("xrange", "xread", "xreadgroup", "xtrim"),
+#: SCAN shows the names of other keys too.
+_BRIDGE = (
+    *("scan", "pttl", "hkeys", "llen", "lrange", "sscan", "zcard", "zrangebyscore"),
+    *("xack", "xclaim", "xdel", "xgroup|create", "xgroup|delconsumer", "xinfo|consumers"),
+    *("xinfo|groups", "xinfo|stream", "xlen", "xpending", "xrange", "xreadgroup"),
 )
-#: A bridge that starts looks for all leases, and compares the hosts with its index. SCAN shows the
-#: names of other keys too.
-_BRIDGE_ONLY = ("scan", "sscan")
-#: What a lane calls to take messages, and to remove a key of another type under a queue's name.
-_CONSUME = ("brpop", "getrange")
-#: What kombu's own transport calls, for whoever inspects workers.
+#: With those of a lane that takes messages, and removes a key of another type under its queue's
+#: name.
+_WORKER = ("hgetall", "brpop", "getrange")
+#: What kombu's own transport calls, for Flower and `celery inspect`.
 _KOMBU = ("brpop", "rpop", "sismember", "zrevrangebyscore")
 
 #: The names of kombu's keys, see kombu/transport/redis.py.
@@ -141,10 +141,7 @@ def bridge_rules(*, user: str = "cowpoke-bridge", redis: tuple[int, int] = LEAST
     return Rules(
         user=user,
         grant=Grant(
-            commands=_sorted(
-                *(_connect(redis), _SCRIPTS, _TRANSACTIONS, _LEDGER, _STREAMS, _SUBSCRIBE),
-                _BRIDGE_ONLY,
-            ),
+            commands=_sorted(_connect(redis), _SCRIPTS, _LEDGER, _BRIDGE, _SUBSCRIBE),
             keys=("cowpoke:*", "host.*"),
             channels=(f"{keys.DOORBELL_PREFIX}*",),
         ),
@@ -169,7 +166,7 @@ def host_rules(
     return Rules(
         user=user or f"cowpoke-host-{host_uuid}",
         grant=Grant(
-            commands=_sorted(_connect(redis), _SCRIPTS, _TRANSACTIONS, _LEDGER, _CONSUME),
+            commands=_sorted(_connect(redis), _SCRIPTS, _LEDGER, _WORKER),
             keys=(*(_pattern(key, host_uuid) for key in HOST_KEYS), *keys.queues(host_uuid)),
             readable_keys=tuple(_pattern(key, host_uuid) for key in READABLE_KEYS),
             writable_keys=(_REPLY_QUEUE,),
@@ -236,7 +233,7 @@ def _connect(redis: tuple[int, int]) -> tuple[str, ...]:
             f"Redis {redis[0]}.{redis[1]} has no read-only keys and no selectors; Redis "
             f"{LEAST_REDIS[0]}.{LEAST_REDIS[1]} or later is needed"
         )
-    return (*_CONNECT, "client|setinfo") if redis >= _SETINFO_SINCE else _CONNECT
+    return (*_CONNECT, _SETINFO) if redis >= _SETINFO_SINCE else _CONNECT
 
 
 def _sorted(*groups: Iterable[str]) -> tuple[str, ...]:

@@ -40,8 +40,8 @@ typed(hosts, 'set')
 -- only the rest: these are the cases in which `decide` waits whatever else it sees. Answers how many
 -- were due, then those that are to be decided; another bridge takes them again after `held_ms`.
 if step == 'take' then
-  local most, held_ms, far_ms, queued_ms, margin_ms, version = unpack(ARGV, 3, 8)
-  local is_clock_steady = ARGV[9] == '1'
+  local most, held_ms, far_ms, queued_ms, margin_ms, overdue_ms, version = unpack(ARGV, 3, 9)
+  local is_clock_steady = ARGV[10] == '1'
   most, far_ms, version = tonumber(most), tonumber(far_ms), tonumber(version)
 
   local leases = {}
@@ -85,7 +85,11 @@ if step == 'take' then
     local deadline_ms, received_ms = tonumber(f[2] or ''), tonumber(f[3] or '')
     if not is_open(state) or not deadline_ms or not received_ms then return nil end
     if received_ms > now_ms or f[9] or (tonumber(f[10] or '') or 1) > version then return nil end
-    if state == 'claimed' then return boot and is_alive(host, boot) and far_ms or nil end
+    if state == 'claimed' then
+      local left_ms = deadline_ms + overdue_ms - now_ms
+      if left_ms <= 0 or not boot or not is_alive(host, boot) then return nil end
+      return math.min(left_ms, far_ms)
+    end
     local left_ms = deadline_ms - margin_ms - now_ms
     if left_ms <= 0 then return nil end
     if state == 'recorded' then

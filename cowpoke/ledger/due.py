@@ -21,6 +21,7 @@ from cowpoke.ledger.decisions import (
     NEXT_CHECK_LEAST_MS,
     NEXT_CHECK_QUEUED_MS,
     OFFLINE_MARGIN_MS,
+    OVERDUE_MS,
     Step,
 )
 from cowpoke.ledger.recovery import Sweeper, chunks
@@ -86,8 +87,8 @@ class BridgeSweeper(Sweeper):
         is_clock_steady = len(self.clock.readings_ms()) == 1
         number, *members = self._step(
             "take",
-            *(DUE_AT_ONCE, HELD_MS, NEXT_CHECK_FAR_MS, NEXT_CHECK_QUEUED_MS, OFFLINE_MARGIN_MS),
-            *(CONTRACT_VERSION, int(is_clock_steady)),
+            *(DUE_AT_ONCE, HELD_MS, NEXT_CHECK_FAR_MS, NEXT_CHECK_QUEUED_MS),
+            *(OFFLINE_MARGIN_MS, OVERDUE_MS, CONTRACT_VERSION, int(is_clock_steady)),
         )
         by_host: dict[str, list[str]] = {}
         for member in map(str, members):

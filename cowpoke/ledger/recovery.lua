@@ -11,11 +11,11 @@ end
 
 -- By a sweeper: answer an event that no worker will, if it is as the sweeper saw it.
 if step == 'fail' then
-  local seen_state, seen_boot, seen_queued_ms, content, ttl_ms = unpack(ARGV, 4, 8)
+  local seen_state, seen_boot, seen_queued_ms, content, ttl_ms, ping_ttl_ms = unpack(ARGV, 4, 9)
   if not is_as_seen(seen_state, seen_boot, seen_queued_ms) then return 0 end
   -- Its message must not pile up in a queue nobody reads.
   if state ~= 'recorded' then unqueue() end
-  answer('error', content, ttl_ms)
+  answer('error', content, field('lane') == 'control' and ping_ttl_ms or ttl_ms)
   return 1
 end
 

@@ -109,7 +109,8 @@ class RecoveryLedger:
             refusal,
             deadline_ms=entry.deadline_ms,
         )
-        args = *_seen(entry), content, keys.ANSWERED_TTL_MS
+        ttls_ms = keys.ANSWERED_TTL_MS, keys.ANSWERED_PING_TTL_MS
+        args = *_seen(entry), content, *ttls_ms
         return bool(self._script("fail", host_uuid, entry.event_id, *args))
 
     def drop(self, host_uuid: str, event_id: str) -> bool:

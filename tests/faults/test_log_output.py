@@ -99,7 +99,7 @@ def test_a_program_that_leaves_with_a_text_prints_json(script, ending, code):
 
 def test_repeats_are_written_at_the_end_of_a_program(script):
     """W 33: what was held back is not lost."""
-    source = "from worker import log\nlog.set_up_program()\n"
+    source = "from cowpoke import log\nlog.set_up_program()\n"
     program = script(
         source + "for _ in range(9): log.logger('little').error('redis.unavailable')\n"
     )
@@ -185,10 +185,10 @@ def test_every_line_of_both_programs_is_json(system):
     wait_fact(system.worker, "lane.died")
     wait_until(lambda: len(facts(system.worker, "lane.ready")) == 4, 30, "the lane to be back")
     system.redis.kill()
-    wait_fact(system.worker, "redis.unavailable", 3)
+    wait_fact(system.worker, "redis.unavailable")
     wait_fact(system.worker, "broker.unavailable", 3)
     system.redis.restart()
-    wait_fact(system.worker, "redis.available", 3, 60)
+    wait_fact(system.worker, "redis.available", 1, 60)
     assert system.ask(sample.instance_activate(new_instance())).state == "success"
     assert system.worker.terminate(60) == 0
     assert system.bridge.terminate(60) == 0

@@ -127,12 +127,15 @@ def test_drain_needs_no_more_rights(cluster, scripted):
 
 @pytest.mark.usefixtures("nothing_refused")
 def test_retry_and_dead_letter_need_no_more_rights(cluster, scripted):
-    """The Engine fails once; an item of the queue is no message."""
+    """The Engine fails once; an item of a queue is no message, and a queue is no list."""
+    images = f"host.{OWN}.images"
     cluster.users.admin.lpush(f"host.{OWN}", b"\xff no message")
+    cluster.users.admin.set(images, "no list")
     scripted.script(*CREATE, Drop())
     cluster.assert_answered_once(*cluster.start_container())
     dead_letters = keys.dead_letters(OWN)
-    wait_until(lambda: cluster.users.admin.llen(dead_letters), 10, "the dead letter")
+    wait_until(lambda: cluster.users.admin.llen(dead_letters) == 2, 20, "the dead letters")
+    assert not cluster.users.admin.exists(images)
     cluster.users.admin.delete(dead_letters)
 
 

@@ -22,7 +22,7 @@ from cowpoke.routes import Lane, queue_for
 from cowpoke.seal import ClusterKeyring
 
 OWN, OTHER = "h.1", "h.10"
-READS = ("EXISTS {}", "GET {}", "HGETALL {}", "LRANGE {} 0 -1", "SMEMBERS {}", "ZRANGE {} 0 -1")
+READS = ("EXISTS {}", "GET {}", "HGETALL {}", "LINDEX {} 0", "SMEMBERS {}", "ZRANGE {} 0 -1")
 WRITES = (
     *("SET {} forged", "HSET {} f forged", "LPUSH {} forged", "SADD {} forged", "ZADD {} 1 forged"),
     *("PEXPIRE {} 1", "XADD {} * f forged"),

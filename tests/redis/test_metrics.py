@@ -38,7 +38,7 @@ def counts(presence, keyring):
         "swept": Counter(resend=1),
         "standing": Standing(AGENTS),
         "presence": presence,
-        "fingerprints": keyring.fingerprints,
+        "keyring": keyring,
     }
 
 
@@ -83,6 +83,7 @@ def test_a_scrape_shows_counts_hosts_and_what_waits(client, ledgers, counts, pre
         ("cowpoke_orphan_volumes", HOST): 0,
         ("cowpoke_unreadable_workers", HOST): 0,
         ("cowpoke_keys", "bridge", "", "1", key): 1,
+        ("cowpoke_keys", "bridge", HOST, "1", host_key): 1,
         ("cowpoke_keys", "worker", HOST, "1", host_key): 2,
     }
 

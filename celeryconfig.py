@@ -53,7 +53,7 @@ broker_transport_options = {
     "socket_keepalive": True,
     "socket_connect_timeout": 5.0,
     # A ping on a subscription that is silent so long, and before a command after such a pause.
-    "health_check_interval": 15,
+    "health_check_interval": 30,
     # Options in the query of REDIS_URL, which kombu does not read by itself.
     **_broker.transport_options,
 }

@@ -102,7 +102,7 @@ def test_items_that_are_no_messages_go_to_the_dead_letters(system, open_event, l
 
 @pytest.mark.parametrize("lane", range(LANES), ids=["compute", "control", "images"])
 @pytest.mark.parametrize("command", ["SET {} x", "HSET {} a x", "ZADD {} 1 x", "XADD {} * a x"])
-def test_key_of_another_type_in_place_of_a_queue_is_removed(system, lane, command):
+def test_key_of_another_type_in_place_of_a_queue_is_removed(system, open_event, lane, command):
     """It would refuse every event of the lane."""
     client, queue = system.redis.client(), queues(system)[lane]
     wait_until(lambda: not client.exists(queue), 20, "an empty queue")

@@ -7,9 +7,16 @@ from celery.worker import state
 
 from simulator.rig.processes import wait_until
 from worker.process.consumer import Watch
+from worker.process.transport import Channel
 
 QUEUE = "host.watched"
 STUCK_AFTER_S = 0.2
+
+
+@pytest.fixture(autouse=True)
+def nothing_taken(monkeypatch):
+    """The process has read no answer about its queue."""
+    monkeypatch.setattr(Channel, "answered_s", None)
 
 
 @pytest.fixture
@@ -32,6 +39,13 @@ def stopping():
 def test_a_message_that_nobody_takes_is_noticed(watch):
     """C 32: slots are free, the queue is not, and nothing moves."""
     wait_until(watch.is_stuck, 5, "the lane to be stuck")
+
+
+def test_a_lane_that_reads_answers_is_not_stuck(watch, monkeypatch):
+    """It need not ask Redis for the message that lies there."""
+    wait_until(watch.is_stuck, 5, "the lane to be stuck")
+    monkeypatch.setattr(Channel, "answered_s", time.monotonic())
+    assert not watch.is_stuck()
 
 
 def test_a_queue_that_moves_is_not_stuck(client, watch):

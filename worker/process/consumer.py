@@ -13,6 +13,7 @@ from celery.worker import state
 from celery.worker.consumer import Consumer
 
 from cowpoke.log import logger
+from worker.process.transport import takes_messages
 
 _log = logger(__name__)
 
@@ -64,6 +65,10 @@ class Watch:
 
     def is_stuck(self) -> bool:
         """Whether the oldest message has not moved for long although slots are free."""
+        if takes_messages():
+            # Redis need not be asked, as by every idle lane.
+            self._oldest = None
+            return False
         oldest = self._redis.lindex(self._queue, -1)
         now_s = time.monotonic()
         # A process that was told to stop leaves its queue to others.

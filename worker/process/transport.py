@@ -37,9 +37,9 @@ from worker.process.received import UnreadableMessageError, task_message
 _log = logger(__name__)
 
 #: How long Redis lets an idle lane wait: the longer, the fewer commands.
-BRPOP_S = 4
+BRPOP_S = 5
 #: An answer that is so late will not come: the connection is dead.
-OVERDUE_S = 5.0
+OVERDUE_S = 4.0
 _OVERDUE_CHECK_S = 1.0
 #: How long a lane that stops, or lost a connection, tries to give back what it took.
 GIVE_BACK_S = 1.0
@@ -71,6 +71,8 @@ class Channel(MailboxChannel):
     from_transport_options = (*kombu_redis.Channel.from_transport_options, "host_uuid")
     #: Items of the queues that this process could not read.
     dead_lettered = 0
+    #: When Redis last ended a wait of this process, by the monotonic clock.
+    answered_s: float | None = None
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
@@ -122,6 +124,7 @@ class Channel(MailboxChannel):
         except self.connection_errors:
             connection.disconnect()
             raise
+        Channel.answered_s = time.monotonic()
         if not taken or taken[0] == self._wake_key.encode():
             return None
         return taken[0].decode(), taken[1]
@@ -248,6 +251,12 @@ def use_transport(app: Celery, host_uuid: str) -> None:
     app.conf.broker_transport = f"{__name__}:Transport"
     options = {**app.conf.broker_transport_options, "host_uuid": host_uuid}
     app.conf.broker_transport_options = options
+
+
+def takes_messages() -> bool:
+    """Whether this process has read an answer of Redis's about its queue in the time of a wait."""
+    answered_s = Channel.answered_s
+    return answered_s is not None and time.monotonic() - answered_s < BRPOP_S + OVERDUE_S
 
 
 def _has_answer(connection: Any) -> bool:  # noqa: ANN401 -- redis-py's

@@ -3,7 +3,7 @@
 PYTHON_RUN := .venv/bin/python -m simulator.rig.reaper .venv/bin/python
 SOURCES := cowpoke bridge worker simulator tests celeryconfig.py
 
-.PHONY: demo test lint format bench chaos setup lock clean
+.PHONY: demo test lint format bench scale chaos setup lock clean
 
 demo: setup  ## run the main job once on this machine and show it
 	@$(PYTHON_RUN) -m simulator.demo
@@ -23,6 +23,9 @@ format: setup  ## let ruff put the sources into shape
 
 bench: setup  ## measure against the raw Engine, see docs/performance.md; OPTIONS=--quick is short
 	@$(PYTHON_RUN) -m simulator.bench $(OPTIONS)
+
+scale: setup  ## measure many hosts at rest, see docs/performance.md; OPTIONS="--hosts 1000" is short
+	@$(PYTHON_RUN) -m simulator.scale $(OPTIONS)
 
 chaos: setup  ## kill parts under load and account for every event
 	@$(PYTHON_RUN) -m simulator.chaos

@@ -52,8 +52,9 @@ broker_transport_options = {
     "priority_steps": [0],
     "socket_keepalive": True,
     "socket_connect_timeout": 5.0,
-    # A ping on a subscription that is silent so long, and before a command after such a pause.
-    "health_check_interval": 30,
+    # A ping on a subscription that is silent so long, and before a command after such a pause. Only
+    # remote control subscribes; idle hosts must not be a load for Redis.
+    "health_check_interval": 60,
     # Options in the query of REDIS_URL, which kombu does not read by itself.
     **_broker.transport_options,
 }

@@ -13,6 +13,8 @@ from cowpoke.settings import BrokerSettings
 SOCKET_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 2.0
 PROBE_TIMEOUT_S = 2.0
+#: Idle time of a connection before it is tested. A subscription that broke silently is found by it.
+HEALTH_CHECK_S = 15
 
 
 class _BytesAsTheyWere(HiredisRespSerializer):
@@ -40,6 +42,7 @@ def connect(
     most_connections: int = 100,
     socket_timeout_s: float = SOCKET_TIMEOUT_S,
     retries: int = 3,
+    health_check_s: int = HEALTH_CHECK_S,
 ) -> redis.Redis:
     """A pooled client for Redis; it repeats a call over a short hiccup and raises in an outage.
 
@@ -55,7 +58,7 @@ def connect(
         socket_timeout=socket_timeout_s,
         socket_connect_timeout=min(CONNECT_TIMEOUT_S, socket_timeout_s),
         socket_keepalive=True,
-        health_check_interval=15,
+        health_check_interval=health_check_s,
         # Every step of the ledger may be repeated: the second time finds it done.
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), retries),
         retry_on_error=[redis.ConnectionError, redis.TimeoutError],

@@ -54,6 +54,7 @@ class Size:
     sweeps: int = 5
     failing: tuple[int, ...] = (1_250, 5_000)
     failings: int = 3
+    settle_s: float = 5.0
     rest_s: float = 60.0
 
 
@@ -109,7 +110,7 @@ def measure(size: Size) -> Figures:
     machine = _machine()
     queue_key = Fernet.generate_key().decode()
     say(f"one worker at rest for {size.rest_s:g} s")
-    commands = commands_at_rest(queue_key, rest_s=size.rest_s)
+    commands = commands_at_rest(queue_key, settle_s=size.settle_s, rest_s=size.rest_s)
     with ExitStack() as stack:
         return Scale(stack, size, queue_key).run(machine, commands)
 

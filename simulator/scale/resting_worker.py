@@ -19,13 +19,11 @@ HOST_UUID = "scale-resting-host"
 _BRIDGE_ID = "scale-bridge"
 _LANES = 3
 _START_TIMEOUT_S = 60.0
-#: Connections and first looks are no rest yet.
-_SETTLE_S = 5.0
 #: Our own question.
 _OURS = frozenset({"info"})
 
 
-def commands_at_rest(queue_key: str, *, rest_s: float) -> dict[str, float]:
+def commands_at_rest(queue_key: str, *, settle_s: float, rest_s: float) -> dict[str, float]:
     """Return the calls a second by command; a Redis of its own counts them."""
     with (
         RedisServer() as server,
@@ -39,7 +37,8 @@ def commands_at_rest(queue_key: str, *, rest_s: float) -> dict[str, float]:
             _START_TIMEOUT_S,
             f"{_LANES} lanes of the worker",
         )
-        time.sleep(_SETTLE_S)
+        # Connections and first looks are no rest yet.
+        time.sleep(settle_s)
         before, began_s = _calls(client), time.monotonic()
         time.sleep(rest_s)
         after, passed_s = _calls(client), time.monotonic() - began_s

@@ -22,6 +22,9 @@ from worker.host.locks import Locks
 from worker.process.key_gate import KeyGate
 from worker.settings import WorkerSettings
 
+#: Idle time of a connection before it is tested.
+WORKER_HEALTH_CHECK_S = 60
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Runtime:
@@ -68,7 +71,8 @@ def start(settings: WorkerSettings, lane: Lane, *, worker_id: str = "", starts: 
     """Make this process a worker of one lane; `starts` counts the processes of the lane so far."""
     worker_id = worker_id or new_worker_id()
     boot_id = boot_id_of(worker_id, lane, starts)
-    client = connect(settings)
+    # Its commands are seldom at rest, and each would be two. They are repeated anyway.
+    client = connect(settings, health_check_s=WORKER_HEALTH_CHECK_S)
     identity = identify(settings)
     keyring = settings.keyring()
     sealer = keyring.host(identity.host_uuid)

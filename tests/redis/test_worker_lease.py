@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from cowpoke import keys
-from cowpoke.liveness import LEASE_TTL_MS, Leases
+from cowpoke.liveness import LEASE_TTL_MS, REJOIN_EVERY, Leases
 from cowpoke.routes import LANES, Lane
 from simulator.rig.processes import wait_until
 from worker.host.identity import Identity
@@ -182,11 +182,11 @@ def test_worker_at_rest_sends_few_commands(client, keeper, start_lane, monkeypat
     say(start_lane())
     keeper.tick()
     before = _calls(client)
-    for _ in range(20):
+    for _ in range(2 * REJOIN_EVERY):
         keeper.tick()
     said = {name: calls - before.get(name, 0) for name, calls in _calls(client).items()}
     said = {name: calls for name, calls in said.items() if calls and name != "info"}
-    assert said == {"pexpire": 20, "sadd": 5}
+    assert said == {"pexpire": 2 * REJOIN_EVERY, "sadd": 2}
 
 
 def _calls(client):

@@ -121,7 +121,7 @@ class AgentKeys(BaseModel):
 
 
 class BridgeSettings(BrokerSettings):
-    """Everything the bridge may be told from outside."""
+    """All settings of a bridge."""
 
     # Proxies are given in lower and in upper case, and the lower case wins, as with curl.
     model_config = SettingsConfigDict(case_sensitive=True)

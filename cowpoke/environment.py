@@ -77,7 +77,7 @@ def read_or_exit(settings: type[_Settings], program: str) -> _Settings:
 def _variable(settings: type[BaseSettings], name: str) -> str:
     """The variable that an operator knows: the one of several names that is set, else the first.
 
-    A default that is refused is told of under the field's name.
+    A default that is refused is reported under the field's name.
     """
     for field_name, field in settings.model_fields.items():
         alias = field.validation_alias

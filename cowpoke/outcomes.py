@@ -26,7 +26,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """One step of an event's life that cattle is told of."""
+    """One report to cattle about an event."""
 
     kind: Kind
     #: The reply's `data`.

@@ -83,7 +83,7 @@ def run(lanes: tuple[str, ...] = ()) -> None:
     # One of the lanes watches the Engine for all: a thread of this process would be lost in forks.
     supervisor = Supervisor(
         worker_id,
-        lambda told: run_lane(settings, told, watches_engine=told.lane == chosen[-1]),
+        lambda launch: run_lane(settings, launch, watches_engine=launch.lane == chosen[-1]),
         chosen,
         keeper=keeper,
         drain_timeout_s=settings.drain_timeout_s,

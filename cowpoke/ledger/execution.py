@@ -96,7 +96,7 @@ class WorkerLedger:
         return self._let_go("retry", event_id, self._boot_id, delay_ms, lane, queue)
 
     def requeue(self, event_id: str) -> bool:
-        """Queue a claimed event for another process, since this one was told to stop."""
+        """Queue a claimed event for another process, since this one stops."""
         return self._let_go("requeue", event_id, self._boot_id)
 
     def reject(self, event_id: str, *, delay_ms: int) -> bool:

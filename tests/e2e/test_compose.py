@@ -253,9 +253,17 @@ def test_flower_lists_the_three_workers_of_the_host(stack):
     assert len({name for name in queues if name.startswith("host.")}) == 3
 
 
+def test_celery_inspect_in_the_container_of_flower_sees_every_lane(stack):
+    """As README says; the user of a host may not ask."""
+    words = ["celery", "-A", "worker.app", "inspect", "active_queues", "--timeout=20"]
+    assert stack.run_in("flower", *words).count("host.") >= 3 * WORKERS
+
+
 def test_the_image_has_the_command_for_operators(stack):
-    """`cowpoke` is on the path, whatever the folder."""
+    """`cowpoke` is on the path, whatever the folder, and has the login of its container."""
     stack._compose("exec", "-T", "--workdir", "/", "bridge", "cowpoke", "--version")
+    stack._compose("exec", "-T", "bridge", "cowpoke", "status")
+    stack._compose("exec", "-T", "worker", "cowpoke", "health")
 
 
 def test_redis_lets_nobody_in_without_a_user(stack):

@@ -1,4 +1,4 @@
-"""One try of one event in a worker process: run the operation, then answer, retry or give it back.
+"""One attempt at one event in a worker process: run the operation, then answer, retry or requeue it.
 
 What an event means stands in `worker/operations`; how it got here and how its answer leaves stands
 in `cowpoke`. This module joins the two: it decides about retries, lanes and deadlines.
@@ -247,7 +247,7 @@ def failed(error: WorkerError) -> EventFailedError:
 
 
 def unforeseen(error: Exception) -> InternalError:
-    """Return what cattle is told of an error that no code foresaw."""
+    """Return the error that cattle gets for an unforeseen exception."""
     return InternalError(
         f"an unforeseen {type(error).__name__}; the worker's log has it under this event"
     )

@@ -71,7 +71,7 @@ class Watch:
             return False
         oldest = self._redis.lindex(self._queue, -1)
         now_s = time.monotonic()
-        # A process that was told to stop leaves its queue to others.
+        # A stopping process leaves its queue to others.
         busy = state.should_stop is not None or len(state.reserved_requests) >= self._slots
         if oldest is None or oldest != self._oldest or busy:
             self._oldest, self._since_s = oldest, now_s

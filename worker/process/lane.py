@@ -34,18 +34,18 @@ _log = log.logger(__name__)
 HEARTBEAT_S = 30
 
 
-def run_lane(settings: WorkerSettings, told: LaneStart, *, watches_engine: bool = False) -> int:
-    """Run one lane until it is told to stop; the exit code.
+def run_lane(settings: WorkerSettings, launch: LaneStart, *, watches_engine: bool = False) -> int:
+    """Run one lane until it is stopped; the exit code.
 
     One lane of a worker also logs whether the Engine answers.
     """
     # Celery warns root of pickled messages; only JSON is accepted here, and Docker needs the right.
     warnings.filterwarnings("ignore", category=SecurityWarning)
-    runtime = start(settings, told.lane, worker_id=told.worker_id, starts=told.starts)
+    runtime = start(settings, launch.lane, worker_id=launch.worker_id, starts=launch.starts)
     if watches_engine:
         EngineWatch(settings).start()
     with _node_name(runtime) as node:
-        return _run(runtime, told, node)
+        return _run(runtime, launch, node)
 
 
 @contextmanager
@@ -65,8 +65,8 @@ def _node_name(runtime: Runtime) -> Iterator[str]:
                 return
 
 
-def _run(runtime: Runtime, told: LaneStart, node: str) -> int:
-    lane = told.lane
+def _run(runtime: Runtime, launch: LaneStart, node: str) -> int:
+    lane = launch.lane
     queue = queue_for(runtime.identity.host_uuid, lane)
     wanted = _slots(runtime.settings, lane)
     slots = most_slots(wanted)
@@ -78,7 +78,7 @@ def _run(runtime: Runtime, told: LaneStart, node: str) -> int:
             slots=slots,
             advice="raise the limit of open files (ulimit -n)",
         )
-    pulse = Pulse(runtime, node, Watch(runtime.redis, queue, slots), told.pipe)
+    pulse = Pulse(runtime, node, Watch(runtime.redis, queue, slots), launch.pipe)
 
     @worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]  # celery has no types
     def _ready(**_: object) -> None:
@@ -112,7 +112,7 @@ def _run(runtime: Runtime, told: LaneStart, node: str) -> int:
         loglevel="WARNING",
     )
     pulse.begin()
-    recover(runtime, starts=told.starts)
+    recover(runtime, starts=launch.starts)
     try:
         _wait_for_keys(runtime)
         pulse.consumes.set()

@@ -82,7 +82,7 @@ class Pulse:
             # A supervisor that does not read is frozen; it finds the last lines when it goes on.
             with suppress(BlockingIOError):
                 os.write(self._pipe, json.dumps(said).encode() + b"\n")
-            # The news that it takes events is told at once.
+            # That it takes events is reported at once.
             (self._over if self.consumes.is_set() else self.consumes).wait(PULSE_EVERY_S)
 
     def _look(self) -> None:

@@ -33,7 +33,7 @@ _POLL_S = 0.1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LaneStart:
-    """What the process of a lane is told at its start."""
+    """The parameters of a process of a lane."""
 
     lane: Lane
     worker_id: str
@@ -49,7 +49,7 @@ class LaneStart:
 
 
 class Supervisor:
-    """Keeps one process per lane running until it is told to stop."""
+    """Keeps one process per lane running until it is stopped."""
 
     def __init__(
         self,

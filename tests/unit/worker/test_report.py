@@ -164,7 +164,7 @@ def test_port_texts(port, text):
     assert port_texts([port]) == [text]
 
 
-def test_twins_on_ipv6_are_left_out():
+def test_duplicate_host_on_ipv6_are_left_out():
     """A 10.3: the Engine's own twin on `::` is left out, also where its number is another."""
     four = {"IP": "0.0.0.0", "PublicPort": 1, "PrivatePort": 2, "Type": "tcp"}
     twin = {**four, "IP": "::"}

@@ -45,7 +45,7 @@ def test_a_second_worker_of_the_same_machine_is_welcome(worker):
 
 
 def test_a_machine_that_takes_over_after_a_crash_waits_for_the_leases_to_end(worker):
-    """A reboot leaves leases behind for seconds; they are no twin (A 15.12)."""
+    """A reboot leaves leases behind for seconds; that is no second machine (A 15.12)."""
     first = worker("first")
     first.wait_for_line("lane.ready")
     first.kill()

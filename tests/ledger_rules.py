@@ -42,7 +42,7 @@ WEIGHTS = {
 }
 ACTIONS = [name for name, weight in WEIGHTS.items() for _ in range(weight)]
 #: What is done instead of what cannot be done now: the first that can.
-OTHERWISE = ("complete", "claim", "receive", "post", "accept")
+OTHERWISE = ("post", "receive", "claim", "complete", "accept")
 
 
 class LedgerLife(RuleBasedStateMachine):

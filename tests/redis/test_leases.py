@@ -1,66 +1,150 @@
-"""Leases: who is alive, and how soon one who is not is known."""
+"""Leases: who is alive, and how soon a dead process is noticed."""
 
 import json
 
 import pytest
 
 from cowpoke import keys
-from cowpoke.liveness import LEASE_TTL_MS, Leases
-from simulator.rig.processes import wait_until
-from tests.ledgers import HOST, end_process, start_process
+from cowpoke.liveness import LEASE_TTL_MS, REJOIN_EVERY, Leases, read_lease
+from cowpoke.seal import ClusterKeyring, SealBrokenError
+from tests.ledgers import HOST, lease
 
 
-def test_a_process_that_renews_is_alive(client):
-    """A lease says all that others need to know of a process."""
-    start_process(client, "boot-1", "images")
-    lease = Leases(client).of_host(HOST)["boot-1"]
-    assert (lease.lane, lease.host_uuid) == ("images", HOST)
-    assert 0 < client.pttl(keys.lease("boot-1")) <= LEASE_TTL_MS
+@pytest.fixture
+def sealer(keyring):
+    """The key of the host."""
+    return keyring.host(HOST)
 
 
-def test_a_process_that_does_not_renew_is_dead_in_seconds(client):
-    """A lease runs out, and its process is forgotten."""
-    start_process(client)
-    client.pexpire(keys.lease("boot-1"), 1)
-    wait_until(lambda: not Leases(client).of_host(HOST), 5, "the end of the lease")
-    assert client.smembers(keys.boots(HOST)) == set()
+@pytest.fixture
+def leases(client):
+    """The leases as a worker has them."""
+    return Leases(client)
 
 
-def test_a_process_that_leaves_is_dead_at_once(client):
+def live(leases, sealer):
+    """The ids of the workers that live."""
+    return set(leases.of_host(HOST, sealer))
+
+
+def test_a_worker_that_renews_is_alive(client, leases, sealer):
+    """Its lease says all that others need to know of it."""
+    one = lease(
+        *("w1.images.1", "w1.compute.3"),
+        events=("ping",),
+        fingerprints=("ab",),
+        process="1:2",
+        orphan_volumes=3,
+        started_ms=5,
+    )
+    leases.renew(one, sealer)
+    assert leases.of_host(HOST, sealer) == {"w1": one}
+    assert 0 < client.pttl(keys.lease(HOST, "w1")) <= LEASE_TTL_MS
+    assert leases.has_workers(HOST)
+
+
+def test_a_worker_that_does_not_renew_is_dead_in_seconds(ledgers, leases, sealer):
+    """Its lease runs out, and its id is forgotten."""
+    leases.renew(lease("w1.compute.1"), sealer)
+    ledgers.pass_time(LEASE_TTL_MS)
+    assert not leases.has_workers(HOST)
+    assert live(leases, sealer) == set()
+    assert ledgers.client.smembers(keys.workers(HOST)) == set()
+
+
+def test_a_prolonged_lease_lives_on(ledgers, leases, sealer):
+    """One command, as long as nothing changed."""
+    leases.renew(lease("w1.compute.1"), sealer)
+    for _ in range(4):
+        ledgers.pass_time(LEASE_TTL_MS - 1_000)
+        assert leases.prolong(HOST, "w1")
+    assert live(leases, sealer) == {"w1"}
+
+
+def test_a_lease_that_was_away_is_announced_again(ledgers, leases, sealer):
+    """Its worker is alive by then, and renews it with all that belongs to it."""
+    leases.renew(lease("w1.compute.1"), sealer)
+    ledgers.pass_time(LEASE_TTL_MS)
+    assert not leases.prolong(HOST, "w1")
+    leases.renew(lease("w1.compute.1"), sealer)
+    assert leases.prolong(HOST, "w1")
+
+
+def test_an_older_lease_of_a_worker_is_written_over(client, leases, sealer):
+    """After Redis came back with older data it names processes that are dead by now."""
+    leases.renew(lease("w1.compute.1"), sealer)
+    older = client.get(keys.lease(HOST, "w1"))
+    leases.renew(lease("w1.compute.2"), sealer)
+    client.set(keys.lease(HOST, "w1"), older, px=LEASE_TTL_MS)
+    assert not leases.prolong(HOST, "w1")
+    assert leases.of_host(HOST, sealer)["w1"].boot_ids == ("w1.compute.2",)
+
+
+@pytest.mark.parametrize("damage", ["gone", "other type"])
+def test_a_worker_that_is_in_no_list_joins_it_again(client, leases, sealer, damage):
+    """Though its lease never ended."""
+    leases.renew(lease("w1.compute.1"), sealer)
+    client.delete(keys.workers(HOST))
+    if damage == "other type":
+        client.set(keys.workers(HOST), "x")
+        assert live(leases, sealer) == set()
+    for _ in range(REJOIN_EVERY):
+        leases.prolong(HOST, "w1")
+    assert live(leases, sealer) == {"w1"}
+
+
+def test_a_lease_of_another_type_is_replaced(client, leases, sealer):
+    """What somebody else wrote to its key does not kill a worker."""
+    leases.renew(lease("w1.compute.1"), sealer)
+    client.delete(keys.lease(HOST, "w1"))
+    client.hset(keys.lease(HOST, "w1"), "x", "y")
+    assert not leases.prolong(HOST, "w1")
+    leases.renew(lease("w1.compute.1"), sealer)
+    assert live(leases, sealer) == {"w1"}
+
+
+def test_a_worker_that_leaves_is_dead_at_once(leases, sealer):
     """An orderly end does not wait for the lease."""
-    start_process(client)
-    start_process(client, "boot-2")
-    end_process(client)
-    assert set(Leases(client).of_host(HOST)) == {"boot-2"}
+    for boot_id in ("w1.compute.1", "w2.compute.1"):
+        leases.renew(lease(boot_id), sealer)
+    leases.give_up(HOST, "w1")
+    assert live(leases, sealer) == {"w2"}
 
 
-def test_leases_of_newer_programs_can_be_read(client):
+def test_leases_of_newer_programs_can_be_read(leases, client, sealer):
     """A worker that says more of itself than this version knows is alive all the same."""
-    start_process(client)
-    more = {**json.loads(client.get(keys.lease("boot-1"))), "colour": "blue"}
-    client.set(keys.lease("boot-1"), json.dumps(more))
-    assert set(Leases(client).of_host(HOST)) == {"boot-1"}
+    leases.renew(lease("w1.compute.1"), sealer)
+    text = json.loads(client.get(keys.lease(HOST, "w1")))
+    content = sealer.open(text["sealed"])
+    more = {**content, "v": 2, "color": "blue"}
+    more["lanes"] = [{**one, "color": "blue"} for one in content["lanes"]]
+    newer = json.dumps({**text, "v": 2, "color": "blue", "sealed": sealer.seal(more)})
+    read = read_lease(newer, sealer, host_uuid=HOST, worker_id="w1")
+    assert read == leases.of_host(HOST, sealer)["w1"]
 
 
-def test_a_host_is_known_from_its_first_process_on(client):
-    """The list of hosts is what sweepers look at."""
-    assert Leases(client).hosts() == []
-    start_process(client)
-    assert Leases(client).hosts() == [HOST]
-
-
-def test_bridges_have_leases_too(client):
+def test_bridges_have_leases_too(leases):
     """A bridge that renews is alive; others are not."""
-    leases = Leases(client)
     assert leases.live_bridges([]) == set()
     leases.renew_bridge("b1")
     assert leases.live_bridges(["b1", "b2"]) == {"b1"}
 
 
-@pytest.mark.parametrize("text", ["nonsense", "[]", "null", '{"boot_id": "x"}'])
-def test_a_lease_that_nobody_of_ours_wrote_is_nobodys(client, text):
+@pytest.mark.parametrize("text", ["nonsense", "[]", "null", '{"sealed": "x"}', '{"boots": ["w2"]}'])
+def test_a_lease_that_nobody_of_ours_wrote_is_nobodys(client, leases, sealer, text):
     """It must not end whoever looks at the host."""
-    start_process(client)
-    client.sadd(keys.boots(HOST), "odd")
-    client.set(keys.lease("odd"), text)
-    assert list(Leases(client).of_host(HOST)) == ["boot-1"]
+    leases.renew(lease("w1.compute.1"), sealer)
+    client.sadd(keys.workers(HOST), "odd")
+    client.set(keys.lease(HOST, "odd"), text)
+    assert live(leases, sealer) == {"w1"}
+
+
+def test_a_lease_of_another_worker_or_another_key_is_refused(client, leases, sealer):
+    """A copied lease makes nobody alive."""
+    leases.renew(lease("w1.compute.1"), sealer)
+    text = client.get(keys.lease(HOST, "w1"))
+    for host, worker in (("host-2", "w1"), (HOST, "w2")):
+        with pytest.raises(SealBrokenError):
+            read_lease(text, sealer, host_uuid=host, worker_id=worker)
+    with pytest.raises(SealBrokenError):
+        read_lease(text, ClusterKeyring().host(HOST), host_uuid=HOST, worker_id="w1")

@@ -1,4 +1,4 @@
-"""One attempt at one event in a worker process: run the operation, then answer, retry or requeue it.
+"""One attempt at one event in a worker process: run the operation, then answer, retry or requeue.
 
 What an event means stands in `worker/operations`; how it got here and how its answer leaves stands
 in `cowpoke`. This module joins the two: it decides about retries, lanes and deadlines.

@@ -11,6 +11,7 @@ from cowpoke.ledger.decisions import (
     NEXT_CHECK_FAR_MS,
     NEXT_CHECK_QUEUED_MS,
     OFFLINE_MARGIN_MS,
+    OVERDUE_MS,
     UNREADABLE_MS,
     Seen,
     Step,
@@ -90,6 +91,13 @@ def test_answers_for_an_event_that_kills():
 def test_gives_an_event_that_killed_less_often_another_chance():
     """One death may be an accident."""
     assert step(entry(state="claimed", boot="dead", deaths=MOST_DEATHS - 2)) is Step.RESEND
+
+
+def test_drops_what_a_live_process_has_kept_far_beyond_its_deadline():
+    """Something is wrong with it: the next event for its resource must not wait for ever."""
+    late = entry(state="claimed", boot="alive", deadline_ms=NOW_MS - OVERDUE_MS)
+    decision = decide(late, seen())
+    assert (decision.step, decision.is_overdue) == (Step.EXPIRE, True)
 
 
 @pytest.mark.parametrize(
@@ -238,8 +246,9 @@ def test_decides_about_everything(an_entry, a_sight):
 
 @given(entries, sights)
 def test_never_touches_what_a_live_process_has(an_entry, a_sight):
-    """Whatever else is true: claimed by a live process means hands off."""
-    if an_entry.version > CONTRACT_VERSION:
+    """Whatever else is true: claimed by a live process means hands off, until it is overdue."""
+    is_overdue = a_sight.now_ms >= an_entry.deadline_ms + OVERDUE_MS
+    if an_entry.version > CONTRACT_VERSION or is_overdue:
         return
     if an_entry.state == "claimed" and an_entry.boot in a_sight.boots:
         assert decide(an_entry, a_sight).step is Step.WAIT

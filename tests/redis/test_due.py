@@ -5,9 +5,10 @@ import pytest
 from cowpoke import keys
 from cowpoke.ledger.decisions import (
     IN_TRANSIT_MS,
-    NEXT_CHECK_FAR_MS,
+    NEXT_CHECK_MOST_MS,
     NEXT_CHECK_QUEUED_MS,
     OFFLINE_MARGIN_MS,
+    OVERDUE_MS,
     Step,
 )
 from cowpoke.outcomes import error, success
@@ -50,10 +51,23 @@ def test_event_of_a_live_process_is_not_read_by_a_bridge(ledgers, decided):
     worker.claim(event_id)
     assert sweep(ledgers) == {}
     assert decided == []
-    assert check_in_ms(ledgers, event_id) > NEXT_CHECK_FAR_MS / 2
+    assert check_in_ms(ledgers, event_id) > 2 * NEXT_CHECK_MOST_MS
 
     ledgers.end_process()
     assert sweep(ledgers) == {Step.RESEND: 1}
+    assert decided == [event_id]
+
+
+def test_event_of_a_live_process_is_decided_after_its_deadline(ledgers, decided):
+    """A process that works on it answers before; so Redis may have older data."""
+    worker = ledgers.start_process()
+    event_id = ledgers.accept(remaining_ms=40_000)
+    worker.claim(event_id)
+    assert sweep(ledgers) == {}
+    assert 0 < check_in_ms(ledgers, event_id) <= 40_000
+
+    ledgers.set_back(event_id, 40_000 + OVERDUE_MS)
+    assert sweep(ledgers) == {Step.EXPIRE: 1}
     assert decided == [event_id]
 
 

@@ -189,9 +189,9 @@ class Leases:
             self._redis.sadd(keys.workers(host_uuid), worker_id)
         key = keys.lease(host_uuid, worker_id)
         try:
-            # Written anew, not only prolonged: a Redis that came back with older data has an older
-            # lease, which names dead processes and lacks live ones.
-            return bool(self._redis.set(key, text, px=LEASE_TTL_MS, get=True) == text)
+            # A Redis that came back with older data has an older lease, which names dead processes
+            # and lacks live ones. Written anew each time, leases would fill Redis's file.
+            return bool(self._redis.getex(key, px=LEASE_TTL_MS) == text)
         except redis.ResponseError as problem:
             if not concerns_one_key(problem):
                 raise

@@ -53,7 +53,7 @@ class Size:
     due: tuple[int, ...] = (0, 100, 1_000)
     sweeps: int = 5
     failing: tuple[int, ...] = (1_250, 5_000)
-    failings: int = 3
+    failings: int = 2
     settle_s: float = 5.0
     rest_s: float = 60.0
 

@@ -10,8 +10,9 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
+import hiredis
 import redis
 
 from cowpoke import keys
@@ -32,8 +33,7 @@ from cowpoke.version import VERSION
 SLICES = 30
 _AT_ONCE = 500
 _TIMEOUT_S = 30.0
-#: The shape of an answer to PEXPIRE or SADD.
-_ANSWER = b":1\r\n"
+_READ_BYTES = 256 * 1024
 #: Sealing the leases of all hosts takes a while; the first renewal ends this.
 _FIRST_TTL_MS = 600_000
 
@@ -123,7 +123,9 @@ class Fleet:
             pipe.execute()
 
     def _renew_forever(self) -> None:
-        prolong = {host: _packed("PEXPIRE", _lease_key(host), LEASE_TTL_MS) for host in self._hosts}
+        prolong = {
+            host: _packed("GETEX", _lease_key(host), "PX", LEASE_TTL_MS) for host in self._hosts
+        }
         rejoin = {
             host: _packed("SADD", keys.workers(host), _worker_id(host)) for host in self._hosts
         }
@@ -136,11 +138,7 @@ class Fleet:
                     alive = [host_uuid for host_uuid in some if host_uuid not in self._dead]
                     answers = _send(connection, [prolong[host_uuid] for host_uuid in alive])
                     # A supervisor whose lease expired writes it again.
-                    lost = [
-                        host
-                        for host, one in zip(alive, answers.split(), strict=True)
-                        if one == b":0"
-                    ]
+                    lost = [host for host, one in zip(alive, answers, strict=True) if one is None]
                     self.lost += len(lost)
                     self._announce(lost)
                     if turn % REJOIN_EVERY == number % REJOIN_EVERY:
@@ -150,17 +148,21 @@ class Fleet:
                 turn += 1
 
 
-def _send(connection: socket.socket, commands: Sequence[bytes]) -> bytes:
-    """Send commands that answer an integer of one digit, and return the answers."""
+def _send(connection: socket.socket, commands: Sequence[bytes]) -> list[Any]:
+    """Send commands, and return their answers."""
     connection.sendall(b"".join(commands))
-    wanted = len(commands) * len(_ANSWER)
-    found = bytearray()
-    while len(found) < wanted:
-        read = connection.recv(wanted - len(found))
+    reader = hiredis.Reader()
+    found: list[Any] = []
+    while len(found) < len(commands):
+        answer = reader.gets()
+        if answer is not False:
+            found.append(answer)
+            continue
+        read = connection.recv(_READ_BYTES)
         if not read:
             raise ConnectionError("Redis closed the connection of the fleet")
-        found += read
-    return bytes(found)
+        reader.feed(read)
+    return found
 
 
 def _worker_id(host_uuid: str) -> str:

@@ -186,7 +186,7 @@ def test_worker_at_rest_sends_few_commands(client, keeper, start_lane, monkeypat
         keeper.tick()
     said = {name: calls - before.get(name, 0) for name, calls in _calls(client).items()}
     said = {name: calls for name, calls in said.items() if calls and name != "info"}
-    assert said == {"set": 2 * REJOIN_EVERY, "sadd": 2}
+    assert said == {"getex": 2 * REJOIN_EVERY, "sadd": 2}
 
 
 def _calls(client):

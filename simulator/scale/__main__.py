@@ -163,6 +163,7 @@ class Scale:
             shares.append(self._shares(f"{size.open_events:,} open events"))
             say(f"{size.dead} dead hosts")
             noticed_s = measures.notice_dead(self._client, fleet, self._hosts[-size.dead :])
+            lost_leases = fleet.lost
         say("sweeps")
         sweeps = [self._sweep(due, lost=False) for due in size.due]
         sweeps += [self._sweep(due, lost=True) for due in size.due if due]
@@ -191,7 +192,7 @@ class Scale:
             ping_bytes=measures.kept_of_ping(self._client, self._keyring),
             commands=commands,
             rest_s=size.rest_s,
-            lost_leases=fleet.lost,
+            lost_leases=lost_leases,
         )
 
     def _pids(self) -> dict[str, int]:

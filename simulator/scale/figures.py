@@ -13,8 +13,8 @@ BRIDGE_MOST_PERCENT = 5.0
 NOTICED_MOST_S = 6.0
 COMMANDS_MOST = 2.0
 PING_MOST_BYTES = 1024
-#: A cost that is four times as high for four times as many, with some room for noise.
-LINEAR_MOST = 6.0
+#: Four times the events cost 4 times as much, or 16 times if the cost were quadratic.
+LINEAR_MOST = 8.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -154,12 +154,15 @@ class Book:
 
     def _check_holder(self, view: View, process: Process) -> None:
         """What a live process has is its alone."""
-        for event_id in set(process.holds) - process.stale:
+        for event_id, token in process.holds.items():
             entry = view.events.get(event_id, {})
+            found = entry.get("state"), entry.get("boot"), entry.get("token")
+            is_held = found == ("claimed", process.boot_id, token) and view.is_live(process.boot_id)
             if int(entry.get("deadline_ms", 0)) + OVERDUE_MS <= view.now_ms:
                 process.stale.add(event_id)  # it should have ended
-                continue
-            found = entry.get("state"), entry.get("boot")
-            wanted = "claimed", process.boot_id
-            assert found == wanted, f"{event_id} was taken from a live process: {found}"
-            assert view.is_live(process.boot_id)
+            elif is_held:
+                process.stale.discard(event_id)
+            else:
+                assert event_id in process.stale, (
+                    f"{event_id} was taken from a live process: {found}"
+                )

@@ -27,14 +27,14 @@ WEIGHTS = {
     "pop": 2,
     "claim": 2,
     "complete": 5,
-    "report_progress": 3,
+    "report_progress": 4,
     "retry": 3,
     "put_back": 2,
-    "read": 3,
-    "post": 4,
-    "progress_arrives": 1,
+    "read": 4,
+    "post": 5,
+    "progress_arrives": 3,
     "time_passes": 6,
-    "sweep": 5,
+    "sweep": 6,
     "change_workers": 3,
     "change_bridges": 2,
     "harm_a_message": 2,
@@ -194,11 +194,13 @@ class LedgerLife(RuleBasedStateMachine):
         held = [(process, one) for process in self.processes for one in sorted(process.holds)]
         return held[pick % len(held)]
 
-    def _report_progress(self, event_ids, pick, fine):  # noqa: ARG002
-        """Report, so that cattle waits anew."""
+    def _report_progress(self, event_ids, pick, fine):
+        """Report, so that cattle waits anew; a bridge often reads it at once."""
         process, event_id = self._held(pick)
         moved_ms = process.ledger.progress(event_id, progress("on its way"))
         assert moved_ms or event_id in process.stale
+        if fine:
+            self._read(event_ids, pick, fine)
 
     def _complete(self, event_ids, pick, fine):  # noqa: ARG002
         """An operation ends."""

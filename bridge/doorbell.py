@@ -7,6 +7,7 @@ listens anew, `missed` says so, and everything is looked at once.
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 
 import redis
@@ -21,6 +22,9 @@ _log = logger(__name__)
 #: How often the thread looks whether it is to end.
 _POLL_S = 1.0
 _RETRY_S = 0.5
+#: A connection that was cut without a word looks like one on which nobody publishes.
+_PING_EVERY_S = 2.0
+_SILENT_AFTER_S = 6.0
 
 
 class Announcements:
@@ -80,17 +84,25 @@ class Doorbell:
         while not self._over.is_set():
             try:
                 self._listen()
-            except (redis.RedisError, OSError, ValueError) as problem:
-                _log.debug("doorbell.blocked", reason=str(problem))
+            except Exception as problem:  # noqa: BLE001 -- the outermost loop of this thread
+                _log.debug("doorbell.blocked", reason=repr(problem))
             self._over.wait(_RETRY_S)
 
     def _listen(self) -> None:
         with self._redis.pubsub() as listener:  # type: ignore[no-untyped-call]
             listener.psubscribe(f"{keys.DOORBELL_PREFIX}*")
+            heard_s = pinged_s = time.monotonic()
             while not self._over.is_set():
                 message = listener.get_message(timeout=_POLL_S)
+                now_s = time.monotonic()
+                if now_s - pinged_s > _PING_EVERY_S:
+                    listener.ping()
+                    pinged_s = now_s
                 if message is None:
+                    if now_s - heard_s > _SILENT_AFTER_S:
+                        raise redis.ConnectionError("the subscription does not answer")
                     continue
+                heard_s = now_s
                 if message["type"] == "psubscribe":
                     # Also after a connection that broke: it subscribes again by itself.
                     self._call(self._miss)

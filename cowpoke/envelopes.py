@@ -19,6 +19,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from cowpoke.events import Event
+from cowpoke.lengths import bounded_int
 from cowpoke.outcomes import Outcome
 from cowpoke.routes import DELEGATE
 from cowpoke.seal import SealBrokenError, Sealer
@@ -100,7 +101,7 @@ def opened_envelope(sealer: Sealer, text: str, *, host_uuid: str) -> Envelope:
             echo=_quoted(content["echo"]),
             host_uuid=host_uuid,
             agent=str(content["agent"]),
-            deadline_ms=int(content["deadline_ms"]),
+            deadline_ms=bounded_int(content["deadline_ms"]),
         )
     except (KeyError, TypeError, ValueError, ValidationError):
         raise SealBrokenError("the envelope is incomplete") from None
@@ -139,7 +140,7 @@ def opened_event(sealer: Sealer, text: str, *, event_id: str, host_uuid: str, no
     content = _opened(sealer, text)
     try:
         event = Event.model_validate(content)
-        fresh_until_ms = int(content.get("fresh_until_ms") or 0)
+        fresh_until_ms = bounded_int(content.get("fresh_until_ms"))
     except (TypeError, ValueError):
         raise SealBrokenError(f"the payload of event {event_id} is not a valid event") from None
     if event.id != event_id:
@@ -194,8 +195,8 @@ def opened_outcome(sealer: Sealer, text: str, *, event_id: str, kind: str) -> Se
         raise SealBrokenError(f"the outcome of event {event_id} belongs to another event")
     try:
         outcome = Outcome.from_json(content)
-        deadline_ms = int(content.get("deadline_ms") or 0)
-        claimed_ms = int(content.get("claimed_ms") or 0)
+        deadline_ms = bounded_int(content.get("deadline_ms"))
+        claimed_ms = bounded_int(content.get("claimed_ms"))
     except (KeyError, TypeError, ValueError):
         raise SealBrokenError(f"the outcome of event {event_id} is incomplete") from None
     if outcome.kind != kind:

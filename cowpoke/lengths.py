@@ -26,3 +26,24 @@ def shortened(text: str, most: int) -> str:
     # The mark replaces text as well, so that the result is never longer than `most`.
     kept = max(most - len(mark), 0)
     return (text[:kept] + f" ... ({len(text) - kept} more characters)")[:most]
+
+
+#: The largest number that Redis' scripts, JSON and floats all count with exactly.
+_MOST_NUMBER = 2**53
+
+
+def bounded_int(value: object) -> int:
+    """Return a number that somebody else wrote; 0 for nothing.
+
+    Errors: TypeError, ValueError for what is no number, or a larger one than any of ours.
+    """
+    if value is None or value == "":
+        return 0
+    if not isinstance(value, int | str) or isinstance(value, bool):
+        raise TypeError(f"{type(value).__name__} is not a number")
+    if isinstance(value, str) and len(value) > len(str(_MOST_NUMBER)) + 1:
+        raise ValueError("the number has too many digits")
+    found = int(value)
+    if abs(found) > _MOST_NUMBER:
+        raise ValueError("the number is too large")
+    return found

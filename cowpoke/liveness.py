@@ -14,6 +14,7 @@ import redis
 
 from cowpoke import keys
 from cowpoke.broker import answers, concerns_one_key
+from cowpoke.lengths import bounded_int
 from cowpoke.log import logger
 from cowpoke.seal import SealBrokenError, Sealer
 from cowpoke.version import CONTRACT_VERSION
@@ -29,6 +30,7 @@ LEASE_TTL_MS = 5_000
 REJOIN_EVERY = 20
 #: More is no lease of ours.
 _LEASE_CHARS = 64 * 1024
+_TEXT_CHARS = 400
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,17 +106,17 @@ def read_lease(text: str, sealer: Sealer, *, host_uuid: str, worker_id: str) -> 
             raise SealBrokenError(f"the lease has {len(text)} characters")
         content = sealer.open(str(json.loads(text)["sealed"]))
         lease = Lease(
-            worker_id=str(content["worker"]),
-            host_uuid=str(content["host"]),
+            worker_id=_text(content["worker"]),
+            host_uuid=_text(content["host"]),
             lanes=tuple(map(_lane_process, content["lanes"])),
             events=_texts(content.get("events")),
             fingerprints=_texts(content.get("fingerprints")),
-            hostname=str(content.get("hostname") or ""),
-            lock_domain=str(content.get("lock_domain") or ""),
-            version=str(content.get("version") or ""),
-            started_ms=int(content.get("started_ms") or 0),
-            orphan_volumes=int(content.get("orphan_volumes") or 0),
-            process=str(content.get("process") or ""),
+            hostname=_text(content.get("hostname")),
+            lock_domain=_text(content.get("lock_domain")),
+            version=_text(content.get("version")),
+            started_ms=bounded_int(content.get("started_ms")),
+            orphan_volumes=bounded_int(content.get("orphan_volumes")),
+            process=_text(content.get("process")),
         )
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
         raise SealBrokenError("not a valid lease") from None
@@ -125,15 +127,26 @@ def read_lease(text: str, sealer: Sealer, *, host_uuid: str, worker_id: str) -> 
 
 def _lane_process(content: Mapping[str, Any]) -> LaneProcess:
     return LaneProcess(
-        lane=str(content["lane"]),
-        boot_id=str(content["boot"]),
-        node=str(content.get("node") or ""),
+        lane=_text(content["lane"]),
+        boot_id=_text(content["boot"]),
+        node=_text(content.get("node")),
         consumes=bool(content.get("consumes", True)),
     )
 
 
+def _text(value: object) -> str:
+    """Return a short text for logs and metrics; empty for nothing.
+
+    Errors: ValueError.
+    """
+    text = "" if value is None else str(value)
+    if len(text) > _TEXT_CHARS or not text.isprintable():
+        raise ValueError("wanted a short printable text")
+    return text
+
+
 def _texts(value: object) -> tuple[str, ...]:
-    return tuple(map(str, value)) if isinstance(value, list) else ()
+    return tuple(map(_text, value)) if isinstance(value, list) else ()
 
 
 # A worker whose lease was away for a moment may be back: looked at and removed in one step.

@@ -12,6 +12,7 @@ JSON, and the programs say so when they start.
 import base64
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
@@ -66,7 +67,7 @@ class Sealer:
         """
         try:
             plain = self._fernet.decrypt(text.encode("ascii")) if self._fernet else text
-            content = json.loads(plain)
+            content = json.loads(plain, parse_constant=_finite, parse_float=_finite)
         except (InvalidToken, ValueError, RecursionError) as error:
             raise SealBrokenError(
                 "not sealed with a known key; compare QUEUE_KEY or HOST_KEY of both programs "
@@ -99,6 +100,14 @@ def _plain(fernet: Fernet, text: str) -> bytes | None:
         return fernet.decrypt(text.encode("ascii"))
     except (InvalidToken, ValueError):
         return None
+
+
+def _finite(text: str) -> float:
+    """Errors: ValueError for `Infinity`, `NaN` and what is too large: nothing of ours is."""
+    found = float(text)
+    if not math.isfinite(found):
+        raise ValueError(f"{text[:20]} is not a number")
+    return found
 
 
 class Keyring(Protocol):

@@ -7,7 +7,7 @@ deadline.
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -29,6 +29,8 @@ class Deadline:
         #: When cattle began to wait, by `time.monotonic()`.
         self.began_s = time.monotonic()
         self._end_s = self.began_s + remaining_s
+        #: Ends this attempt if the event is not its own any more; called with a lock in hand.
+        self.check_claim: Callable[[bool], None] = lambda _waited: None
 
     def left_s(self) -> float:
         """Return the seconds left for work, without the margin for the reply."""
@@ -51,6 +53,17 @@ def bound(deadline: Deadline) -> Iterator[None]:
         yield
     finally:
         _bound.reset(token)
+
+
+def check_claim(*, waited: bool) -> None:
+    """End the attempt of this thread if its event went to another process meanwhile.
+
+    Called with a lock in hand that may have been waited for: another process may have had it, have
+    finished the event, and have done what cattle wanted next.
+    """
+    deadline = _bound.get()
+    if deadline is not None:
+        deadline.check_claim(waited)
 
 
 def unbind() -> None:

@@ -20,19 +20,24 @@ from cowpoke.seal import ClusterKeyring
 #: Hosts or workers that one call looks at; Redis does nothing else meanwhile.
 AT_ONCE = 1_000
 
-# A lease without an end is looked at again and again: it may have got one, or be removed.
+# A lease without an end is looked at again and again: it may have got one, or be removed. No lease
+# ends later than its lifetime from now: a later time is by a clock that was set back since.
 _EXPIRE = """
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 local found = redis.call('TYPE', KEYS[1]).ok
 if found ~= 'none' and found ~= 'zset' then redis.call('DEL', KEYS[1]) end
-local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now_ms, 'LIMIT', 0, ARGV[1])
+local most, ttl_ms = tonumber(ARGV[1]), tonumber(ARGV[3])
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now_ms, 'LIMIT', 0, most)
+local ahead = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. now_ms + ttl_ms, '+inf', 'LIMIT', 0,
+  most - #due)
+for _, member in ipairs(ahead) do due[#due + 1] = member end
 for _, member in ipairs(due) do
   local host, worker = string.match(member, '^(%S+) (%S+)$')
   local left_ms = host and redis.call('PTTL', KEYS[2] .. host .. ':' .. worker) or -2
-  if left_ms == -1 then left_ms = ARGV[3] end
-  if tonumber(left_ms) > 0 then
-    redis.call('ZADD', KEYS[1], now_ms + left_ms, member)
+  if left_ms == -1 then left_ms = ttl_ms end
+  if left_ms > 0 then
+    redis.call('ZADD', KEYS[1], now_ms + math.min(left_ms, ttl_ms), member)
   else
     redis.call('ZREM', KEYS[1], member)
     if host then redis.call('PUBLISH', KEYS[3] .. host, ARGV[2]) end

@@ -8,7 +8,7 @@ import redis
 
 from bridge.doorbell import Doorbell
 from bridge.hosts.choice import LOOK_EVERY_S, Hosts
-from bridge.hosts.presence import Presence
+from bridge.hosts.presence import Change, Presence
 from cowpoke.host_keys import leave_notes
 from cowpoke.log import logger
 from cowpoke.seal import ClusterKeyring
@@ -43,6 +43,8 @@ class Watching:
         self._hosts = hosts
         self._sweep = sweep
         self._noted_s = time.monotonic()
+        #: What `hosts` has not heard of yet.
+        self._changed: dict[str, Change] = {}
 
     async def run(self) -> None:
         """Look at what was announced, and at overdue leases, until cancelled."""
@@ -58,14 +60,16 @@ class Watching:
 
     async def _look(self, announced: set[str], *, missed: bool) -> None:
         if missed:
-            changed = await asyncio.to_thread(self._presence.read_all)
+            found = await asyncio.to_thread(self._presence.read_all)
         else:
-            changed = await asyncio.to_thread(self._presence.read, announced) if announced else {}
-        # First: what is found is found once.
-        self._sweep(host_uuid for host_uuid, change in changed.items() if change.needs_sweep)
+            found = await asyncio.to_thread(self._presence.read, announced) if announced else {}
+        # What is found is found once: it is kept until all have heard of it.
+        self._sweep(host_uuid for host_uuid, change in found.items() if change.needs_sweep)
+        self._changed |= found
+        await self._hosts.look(self._changed)
+        changed, self._changed = self._changed, {}
         while await asyncio.to_thread(self._presence.expire):
             pass
-        await self._hosts.look(changed)
         noted = list(changed)
         if time.monotonic() - self._noted_s > NOTES_EVERY_S:
             self._noted_s = time.monotonic()

@@ -45,7 +45,10 @@ end
 
 -- A counter of the hash; one that is missing or unreadable is 0.
 local function count(name)
-  return tonumber(field(name) or '') or 0
+  local found = tonumber(field(name) or '')
+  -- Neither NaN nor a number that Redis cannot count with.
+  if found and found == found and math.abs(found) < 2 ^ 53 then return found end
+  return 0
 end
 
 local function event_key(other_id)

@@ -21,6 +21,13 @@ local function get(...)
   return found
 end
 
+-- A number of a hash; nil for what is none, or none that Redis and Lua can count with.
+local function number(text)
+  local found = tonumber(text or '')
+  if found and found == found and math.abs(found) < 2 ^ 53 then return found end
+  return nil
+end
+
 local function is_open(state)
   return state == 'recorded' or state == 'queued' or state == 'claimed'
 end
@@ -70,7 +77,7 @@ if step == 'take' then
       local message = get('LINDEX', queue, -1)
       local id = message and string.match(message, '"id": ?"([^"]*)"') or ''
       local f = message and get('HMGET', event_key(host, id), 'state', 'queued_ms') or {}
-      oldest[queue] = message and (is_open(f[1]) and tonumber(f[2] or '') or 0)
+      oldest[queue] = message and (is_open(f[1]) and number(f[2]) or 0)
     end
     return oldest[queue]
   end
@@ -82,9 +89,9 @@ if step == 'take' then
       'fifo', 'queue', 'queued_ms', 'retry_at_ms', 'rejected_ms', 'v')
     if not f or not is_clock_steady then return nil end
     local state, boot, fifo, queue = f[1], f[4], f[5], f[6]
-    local deadline_ms, received_ms = tonumber(f[2] or ''), tonumber(f[3] or '')
+    local deadline_ms, received_ms = number(f[2]), number(f[3])
     if not is_open(state) or not deadline_ms or not received_ms then return nil end
-    if received_ms > now_ms or f[9] or (tonumber(f[10] or '') or 1) > version then return nil end
+    if received_ms > now_ms or f[9] or (number(f[10]) or 1) > version then return nil end
     if state == 'claimed' then
       local left_ms = deadline_ms + overdue_ms - now_ms
       if left_ms <= 0 or not boot or not is_alive(host, boot) then return nil end
@@ -98,9 +105,9 @@ if step == 'take' then
       if not is_open(get('HGET', event_key(host, first), 'state')) then return nil end
       return math.min(left_ms, far_ms)
     end
-    if (tonumber(f[8] or '') or 0) > now_ms then return nil end
+    if (number(f[8]) or 0) > now_ms then return nil end
     local before_ms = queue and oldest_ms(host, queue)
-    if not before_ms or (tonumber(f[7] or '') or 0) < before_ms then return nil end
+    if not before_ms or (number(f[7]) or 0) < before_ms then return nil end
     -- It may be lost on its way to a live worker; workers that come are announced.
     return math.min(left_ms, has_workers(host) and tonumber(queued_ms) or far_ms)
   end
@@ -133,7 +140,7 @@ if step == 'plan' then
     local id, check_ms = ARGV[i], tonumber(ARGV[i + 1])
     local state = get('HGET', event_key(host, id), 'state')
     if is_open(state) then
-      local deadline_ms = tonumber(redis.call('HGET', event_key(host, id), 'deadline_ms') or '')
+      local deadline_ms = number(redis.call('HGET', event_key(host, id), 'deadline_ms'))
       redis.call('ZADD', open, 'NX', deadline_ms or now_ms, id)
       redis.call('ZADD', due, check_ms > 0 and check_ms or now_ms + soon_ms, host .. ' ' .. id)
       redis.call('SADD', hosts, host)

@@ -6,6 +6,7 @@ from typing import Any
 
 from cowpoke import keys
 from cowpoke.ledger.states import State
+from cowpoke.lengths import bounded_int
 from cowpoke.offline import Offline
 from cowpoke.version import CONTRACT_VERSION
 
@@ -52,7 +53,7 @@ def entry_of(host_uuid: str, event_id: str, values: Sequence[Any]) -> Entry | No
     """
     state, name, lane, queue, fifo, boot, offline, *numbers = values
     try:
-        counts = dict(zip(_COUNTS, (int(number or 0) for number in numbers), strict=True))
+        counts = dict(zip(_COUNTS, (bounded_int(number) for number in numbers), strict=True))
     except (TypeError, ValueError):
         return None
     if not state or not queue or not counts["deadline_ms"]:

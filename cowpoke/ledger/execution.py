@@ -11,7 +11,7 @@ from cowpoke.clock import Clock
 from cowpoke.envelopes import opened_event, sealed_outcome
 from cowpoke.events import Event
 from cowpoke.ledger.script import Script
-from cowpoke.ledger.states import Verdict
+from cowpoke.ledger.states import State, Verdict
 from cowpoke.lengths import OUTCOME_CHARS
 from cowpoke.outcomes import Outcome, error
 from cowpoke.routes import Lane
@@ -31,6 +31,8 @@ class Claim:
     #: By the Redis server's clock.
     claimed_ms: int = 0
     deadline_ms: int = 0
+    #: Of the call that claimed it.
+    token: str = ""
 
 
 class WorkerLedger:
@@ -45,6 +47,7 @@ class WorkerLedger:
         host_uuid: str,
         boot_id: str,
     ) -> None:
+        self._redis = client
         self._host_uuid = host_uuid
         self._boot_id = boot_id
         #: Seals outcomes and opens payloads; replaced while keys are changed.
@@ -59,7 +62,8 @@ class WorkerLedger:
 
         Who asks again after a RedisError gives the same `token`: the first try may have claimed it.
         """
-        args = self._boot_id, token or uuid.uuid4().hex, keys.ANSWERED_TTL_MS
+        token = token or uuid.uuid4().hex
+        args = self._boot_id, token, keys.ANSWERED_TTL_MS
         verdict, *rest = self._step("claim", event_id, *args, *self.clock.readings_ms())
         if verdict != Verdict.CLAIMED:
             return Claim(verdict=Verdict(verdict))
@@ -73,7 +77,17 @@ class WorkerLedger:
             timeout_ms=int(timeout_ms),
             claimed_ms=int(claimed_ms),
             deadline_ms=int(deadline_ms),
+            token=token,
         )
+
+    def holds(self, event_id: str, claim: Claim) -> bool:
+        """Whether this process still has an event that it claimed.
+
+        Errors: redis.RedisError.
+        """
+        names = "state", "boot", "token"
+        found = self._redis.hmget(keys.event(self._host_uuid, event_id), *names)
+        return found == [State.CLAIMED, self._boot_id, claim.token]
 
     def open_event(self, event_id: str, claim: Claim) -> Event:
         """The claimed event, unsealed; what lies beside the sealed text in clear is not trusted.

@@ -54,7 +54,7 @@ end
 -- known from the index of open events.
 if step == 'drop' then
   local deadline_ms = redis.call('ZSCORE', typed(OPEN, 'zset'), id)
-  if deadline_ms and tonumber(deadline_ms) > now_ms then return 0 end
+  if deadline_ms and count('deadline_ms') > now_ms then return 0 end
   local fifo = own_fifo()
   redis.call('DEL', key)
   redis.call('ZREM', OPEN, id)

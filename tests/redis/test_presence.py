@@ -311,7 +311,7 @@ def test_hosts_at_rest_cost_nothing(client, keyring, ledgers, presence, hosts):
     for _ in range(10):
         expire(presence)
     # The call itself, and in it the time, the type and the range of the index.
-    assert _commands(client) - before == 10 * 4
+    assert _commands(client) - before == 10 * 5
 
 
 def test_cost_of_a_look_grows_with_what_is_overdue(client, keyring, ledgers, presence):
@@ -325,4 +325,4 @@ def test_cost_of_a_look_grows_with_what_is_overdue(client, keyring, ledgers, pre
     client.zadd(keys.ALIVE, {keys.member("host-7", "w7"): 0})
     before = _commands(client)
     expire(presence)
-    assert _commands(client) - before == 4 + 2
+    assert _commands(client) - before == 5 + 2

@@ -18,6 +18,7 @@ from celery.utils.time import get_exponential_backoff_interval
 from cowpoke.envelopes import UnknownVersionError
 from cowpoke.events import Event
 from cowpoke.ledger.execution import Claim
+from cowpoke.liveness import LEASE_TTL_MS
 from cowpoke.log import logger
 from cowpoke.outcomes import WARNINGS, progress
 from cowpoke.routes import Lane, queue_for
@@ -69,6 +70,8 @@ class Attempt:
         self._event_id = event_id
         self._claim = claim
         self._deadline = Deadline(claim.remaining_ms / 1000, claim.timeout_ms / 1000)
+        self._deadline.check_claim = self._check_claim
+        self._claimed_s = time.monotonic()
         self._progress_s = 0.0
         self._warnings: list[str] = []
         self._progress_every_s = min(PROGRESS_EVERY_S, claim.timeout_ms / 1000 * _PROGRESS_SHARE)
@@ -173,6 +176,21 @@ class Attempt:
         until_redis(lambda: self._runtime.ledger.reject(self._event_id, delay_ms=delay_ms))
         self._runtime.key_gate.doubt()
         raise Ignore
+
+    def _check_claim(self, waited: bool) -> None:  # noqa: FBT001 -- called by `deadline`
+        """End this attempt when the event is another process's by now.
+
+        A process that was frozen, or cut off from Redis, looks dead: its event is run again.
+        """
+        if not waited and time.monotonic() - self._claimed_s < LEASE_TTL_MS / 1000:
+            return
+        try:
+            is_ours = self._runtime.ledger.holds(self._event_id, self._claim)
+        except redis.RedisError:
+            return  # nobody else could claim it meanwhile either
+        if not is_ours:
+            _log.warning("event.lost_claim", event_id=self._event_id)
+            raise Ignore
 
     def _operate_beside_pings(self, operation: Any, event: Event) -> dict[str, Any]:  # noqa: ANN401
         """Run what may wait for the Engine in the lane of pings, never in all its slots."""

@@ -71,6 +71,7 @@ class Locks:
                     raise LockHeldError(reason)
                 time.sleep(poll_s)
                 poll_s = min(poll_s * 2, _POLL_MOST_S)
+            deadline.check_claim(waited=waited)
             yield waited
         finally:
             os.close(descriptor)

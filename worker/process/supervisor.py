@@ -91,11 +91,21 @@ class Supervisor:
     def _spawn(self, lane: Lane) -> None:
         parent = os.getpid()
         self._starts[lane] += 1
-        heard, pipe = os.pipe()
+        try:
+            heard, pipe = os.pipe()
+        except OSError as problem:
+            self._not_started(lane, problem)
+            return
         start = LaneStart(
             lane=lane, worker_id=self._worker_id, starts=self._starts[lane], pipe=pipe
         )
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as problem:
+            os.close(heard)
+            os.close(pipe)
+            self._not_started(lane, problem)
+            return
         if pid == 0:
             _die_with(parent)
             os.close(heard)
@@ -117,6 +127,17 @@ class Supervisor:
         self._pids[pid] = lane
         self._started_s[lane] = time.monotonic()
 
+    def _not_started(self, lane: Lane, problem: OSError) -> None:
+        """Try again later: the other lanes go on, though memory, processes or handles are short."""
+        delay_s = self._back_off(lane)
+        _log.error("lane.not_started", lane=lane, reason=str(problem), retry_in_s=round(delay_s, 1))
+
+    def _back_off(self, lane: Lane) -> float:
+        delay_s = self._backoff_s[lane] * random.uniform(0.8, 1.2)  # noqa: S311 -- spreads load
+        self._backoff_s[lane] = min(self._backoff_s[lane] * 2, RESPAWN_MOST_S)
+        self._due_s[lane] = time.monotonic() + delay_s
+        return delay_s
+
     def _reap(self) -> None:
         while self._pids:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -131,9 +152,7 @@ class Supervisor:
             lived_s = time.monotonic() - self._started_s[lane]
             if lived_s > STEADY_AFTER_S:
                 self._backoff_s[lane] = RESPAWN_FIRST_S
-            delay_s = self._backoff_s[lane]
-            self._backoff_s[lane] = min(delay_s * 2, RESPAWN_MOST_S)
-            self._due_s[lane] = time.monotonic() + delay_s * random.uniform(0.8, 1.2)  # noqa: S311
+            self._back_off(lane)
             _log.warning(
                 "lane.died",
                 lane=lane,

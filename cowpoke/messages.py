@@ -13,6 +13,8 @@ from typing import Any
 
 from celery import Celery
 
+from cowpoke.version import CONTRACT_VERSION
+
 # Only builds messages; it is never connected and never the current app.
 _AMQP = Celery("cowpoke-messages", set_as_current=False).amqp
 
@@ -52,7 +54,9 @@ def task_fields(  # noqa: PLR0913 -- a message has as many fields
         "body": base64.b64encode(body).decode(),
         "content-encoding": "utf-8",
         "content-type": "application/json",
-        "headers": task.headers,
+        # Says which release made it, for people. The entry in the ledger decides who can read the
+        # event: a message of any version only names it.
+        "headers": {**task.headers, "v": CONTRACT_VERSION},
         "properties": {
             **task.properties,
             "delivery_mode": 2,

@@ -37,6 +37,8 @@ class Sweeping:
         self._some = asyncio.Event()
         self._patient_until_s = 0.0
         self._index_s = float("-inf")
+        #: Of the hosts that were compared last; 0 between two comparisons.
+        self._cursor = "0"
         #: Whether the times in the index may be wrong: what happened before the start is unknown.
         self._are_all_due = True
         #: By step.
@@ -82,9 +84,7 @@ class Sweeping:
         self._some.clear()
         try:
             await asyncio.to_thread(sweeper.hasten, sorted(hosts))
-            if self._are_all_due or time.monotonic() - self._index_s > CHECK_INDEX_EVERY_S:
-                await asyncio.to_thread(sweeper.check_index, are_all_due=self._are_all_due)
-                self._index_s, self._are_all_due = time.monotonic(), False
+            await asyncio.to_thread(self._check_index)
         except redis.RedisError:
             self.add(hosts)
             raise
@@ -93,6 +93,18 @@ class Sweeping:
             steps, more = await asyncio.to_thread(sweeper.sweep_due)
             for host_uuid, counts in steps.items():
                 self._count(host_uuid, counts)
+
+    def _check_index(self) -> None:
+        """Compare a part of the index: dead hosts do not wait for all of it."""
+        if self._are_all_due:
+            self._sweeper.check_index(are_all_due=True)
+            self._are_all_due = False
+        elif self._cursor != "0" or time.monotonic() - self._index_s > CHECK_INDEX_EVERY_S:
+            self._cursor = self._sweeper.check_index_part(self._cursor)
+        else:
+            return
+        if self._cursor == "0":
+            self._index_s = time.monotonic()
 
     def _count(self, host_uuid: str, counts: Counter[Step]) -> None:
         taken = {str(step): number for step, number in counts.items() if number}

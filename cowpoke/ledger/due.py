@@ -35,7 +35,7 @@ _log = logger(__name__)
 #: Events that one look takes from the index of next checks.
 DUE_AT_ONCE = 500
 #: Hosts whose events one call looks at; Redis does nothing else meanwhile.
-HOSTS_AT_ONCE = 100
+HOSTS_AT_ONCE = 200
 #: A sweeper that dies after it took events from the index leaves them for another one after this.
 HELD_MS = 5_000
 
@@ -72,12 +72,17 @@ class BridgeSweeper(Sweeper):
         `are_all_due`: have every open event looked at now, since the times in the index are wrong.
         Errors: redis.RedisError.
         """
-        args: list[str | int] = [HOSTS_AT_ONCE, int(are_all_due), *_QUEUE_ENDINGS]
-        cursor = "0"
-        while True:
-            cursor = str(self._step("compare", cursor, *args))
-            if cursor == "0":
-                return
+        cursor = self.check_index_part("0", are_all_due=are_all_due)
+        while cursor != "0":
+            cursor = self.check_index_part(cursor, are_all_due=are_all_due)
+
+    def check_index_part(self, cursor: str, *, are_all_due: bool = False) -> str:
+        """Do the same for some hosts; return the cursor of the next ones, `0` after the last.
+
+        Errors: redis.RedisError.
+        """
+        args = *(cursor, HOSTS_AT_ONCE), int(are_all_due)
+        return str(self._step("compare", *args, *_QUEUE_ENDINGS))
 
     def sweep_due(self) -> tuple[dict[str, Counter[Step]], bool]:
         """Look at the events whose check is due, by one bridge at a time.

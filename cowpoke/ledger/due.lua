@@ -139,7 +139,9 @@ if step == 'plan' then
   for i = 5, #ARGV, 2 do
     local id, check_ms = ARGV[i], tonumber(ARGV[i + 1])
     local state = get('HGET', event_key(host, id), 'state')
-    if is_open(state) then
+    -- One that is to be checked and has a state of a later version is left to a later bridge.
+    local is_later = check_ms > 0 and state and state ~= 'answered' and state ~= 'expired'
+    if is_open(state) or is_later then
       local deadline_ms = number(redis.call('HGET', event_key(host, id), 'deadline_ms'))
       redis.call('ZADD', open, 'NX', deadline_ms or now_ms, id)
       redis.call('ZADD', due, check_ms > 0 and check_ms or now_ms + soon_ms, host .. ' ' .. id)

@@ -298,6 +298,7 @@ class LedgerLife(RuleBasedStateMachine):
 
     def _pass(self, by_ms):
         self._let_progress_arrive()
+        before = self._leases()
         self.ledgers.pass_time(by_ms)
         self.sweeper.up_ms += by_ms
         self.passed_ms += by_ms
@@ -306,3 +307,11 @@ class LedgerLife(RuleBasedStateMachine):
                 worker.prolong()
         for bridge in self.bridges:
             bridge.set_up()
+        after = self._leases()
+        # Bridges notice within a moment which leases ended.
+        self.sweeper.hasten([host for host in HOSTS if before[host] != after[host]])
+
+    def _leases(self):
+        return {
+            host: set(self.client.scan_iter(keys.lease(host, "*"), count=1_000)) for host in HOSTS
+        }

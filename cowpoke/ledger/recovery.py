@@ -34,7 +34,7 @@ IDS_AT_ONCE = 500
 _PRUNE = """
 for i = 2, #ARGV do
   local state = redis.pcall('HGET', ARGV[1] .. ARGV[i], 'state')
-  if state ~= 'recorded' and state ~= 'queued' and state ~= 'claimed' then
+  if type(state) ~= 'string' or state == 'answered' or state == 'expired' then
     redis.call('ZREM', KEYS[1], ARGV[i])
   end
 end

@@ -234,6 +234,7 @@ def test_many_sweepers_send_a_message_once(ledgers, worker):
     """Every bridge sweeps; each step takes effect once."""
     event_id = ledgers.accept()
     ledgers.client.delete(QUEUE)
+    age(ledgers, event_id, LOST_MS)
     entry = ledgers.entries()[event_id]
     assert [ledgers.recovery.resend(HOST, entry) for _ in range(3)].count(True) == 1
     assert ledgers.client.llen(QUEUE) == 1

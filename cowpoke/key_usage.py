@@ -14,9 +14,9 @@ import redis
 from cowpoke import keys
 from cowpoke.broker import answers
 from cowpoke.host_keys import read_bridge_lease
+from cowpoke.lease import read_lease
 from cowpoke.ledger.resealing import SEALED_FIELDS, field_sealers, host_of_event_key
 from cowpoke.ledger.states import State
-from cowpoke.liveness import read_lease
 from cowpoke.seal import ClusterKeyring, SealBrokenError, Sealer
 
 #: Keys or entries that one call reads.

@@ -15,9 +15,10 @@ from cowpoke.broker import BrokerSettings, connect
 from cowpoke.clock import Clock
 from cowpoke.envelopes import UnknownVersionError
 from cowpoke.events import Event
+from cowpoke.lease import LaneProcess, Lease
 from cowpoke.ledger.execution import WorkerLedger
 from cowpoke.ledger.states import Verdict
-from cowpoke.liveness import LaneProcess, Lease, Leases
+from cowpoke.liveness import Leases
 from cowpoke.messages import event_id_of
 from cowpoke.outcomes import Outcome, success
 from cowpoke.routes import LANES, Lane, queue_for

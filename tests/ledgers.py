@@ -12,13 +12,14 @@ from cowpoke import keys
 from cowpoke.clock import Clock
 from cowpoke.envelopes import opened_envelope, opened_outcome
 from cowpoke.events import Event
+from cowpoke.lease import LaneProcess, Lease
 from cowpoke.ledger.due import BridgeSweeper
 from cowpoke.ledger.execution import WorkerLedger
 from cowpoke.ledger.intake import Arrival, IntakeLedger
 from cowpoke.ledger.outbox import Outboxes
 from cowpoke.ledger.recovery import RecoveryLedger
 from cowpoke.ledger.states import Accepted, State
-from cowpoke.liveness import LaneProcess, Lease, Leases
+from cowpoke.liveness import Leases
 from cowpoke.messages import event_id_of
 from cowpoke.outcomes import Outcome
 from cowpoke.routes import LANES, Lane

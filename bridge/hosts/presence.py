@@ -14,7 +14,8 @@ import redis
 
 from cowpoke import keys
 from cowpoke.broker import concerns_one_key
-from cowpoke.liveness import LEASE_CHANGED, LEASE_TTL_MS, HostLeases, Lease, Leases
+from cowpoke.lease import Lease
+from cowpoke.liveness import LEASE_CHANGED, LEASE_TTL_MS, HostLeases, Leases
 from cowpoke.seal import ClusterKeyring
 
 #: Hosts or workers that one call looks at; Redis does nothing else meanwhile.

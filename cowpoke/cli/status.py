@@ -13,8 +13,8 @@ import redis
 from cowpoke import keys
 from cowpoke.cli.dead_letters import known_hosts
 from cowpoke.cli.replies import ask, is_unreadable, number, texts
+from cowpoke.lease import Lease, read_lease
 from cowpoke.ledger.states import State
-from cowpoke.liveness import Lease, read_lease
 from cowpoke.routes import Lane, queue_for
 from cowpoke.seal import ClusterKeyring, SealBrokenError, Sealer
 

@@ -15,11 +15,12 @@ from cowpoke import keys
 from cowpoke.broker import answers, concerns_one_key
 from cowpoke.clock import Clock
 from cowpoke.envelopes import UnknownVersionError, opened_event, sealed_outcome
+from cowpoke.lease import Lease
 from cowpoke.ledger.decisions import Decision, Seen, Step, decide, in_present_time, next_check_ms
 from cowpoke.ledger.entries import FIELDS, OPEN_STATES, Entry, entry_of
 from cowpoke.ledger.script import Script
 from cowpoke.ledger.states import State
-from cowpoke.liveness import Lease, Leases
+from cowpoke.liveness import Leases
 from cowpoke.log import logger
 from cowpoke.messages import event_id_of
 from cowpoke.outcomes import Outcome, error

@@ -16,15 +16,8 @@ import hiredis
 import redis
 
 from cowpoke import keys
-from cowpoke.liveness import (
-    LEASE_CHANGED,
-    LEASE_TTL_MS,
-    REJOIN_EVERY,
-    RENEW_EVERY_S,
-    LaneProcess,
-    Lease,
-    lease_text,
-)
+from cowpoke.lease import LaneProcess, Lease, lease_text
+from cowpoke.liveness import LEASE_CHANGED, LEASE_TTL_MS, REJOIN_EVERY, RENEW_EVERY_S
 from cowpoke.routes import LANES, Lane
 from cowpoke.seal import ClusterKeyring
 from cowpoke.version import VERSION

@@ -30,10 +30,10 @@ from cowpoke.envelopes import (
 )
 from cowpoke.events import Event
 from cowpoke.host_keys import check_keys, read_bridge_lease
+from cowpoke.lease import read_lease
 from cowpoke.ledger.decisions import IN_TRANSIT_MS, OFFLINE_MARGIN_MS, Step
 from cowpoke.ledger.outcome_stream import OutcomeStream
 from cowpoke.ledger.states import Accepted, State, Verdict
-from cowpoke.liveness import read_lease
 from cowpoke.outcomes import Kind, Outcome
 from cowpoke.routes import LANES
 from cowpoke.seal import ClusterKeyring, SealBrokenError

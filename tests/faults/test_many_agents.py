@@ -9,9 +9,10 @@ import redis
 
 from cowpoke.broker import BrokerSettings, connect
 from cowpoke.clock import Clock
+from cowpoke.lease import LaneProcess, Lease
 from cowpoke.ledger.execution import WorkerLedger
 from cowpoke.ledger.states import Verdict
-from cowpoke.liveness import LaneProcess, Lease, Leases
+from cowpoke.liveness import Leases
 from cowpoke.messages import event_id_of
 from cowpoke.outcomes import success
 from cowpoke.routes import Lane, queue_for

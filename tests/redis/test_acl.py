@@ -10,13 +10,14 @@ from cowpoke.acl import bridge_rules, flower_rules, host_rules
 from cowpoke.clock import Clock
 from cowpoke.events import Event
 from cowpoke.host_keys import check_keys, leave_notes
+from cowpoke.lease import LaneProcess, Lease
 from cowpoke.ledger.due import BridgeSweeper
 from cowpoke.ledger.execution import WorkerLedger
 from cowpoke.ledger.intake import Arrival, IntakeLedger
 from cowpoke.ledger.outbox import Outboxes
 from cowpoke.ledger.recovery import Sweeper
 from cowpoke.ledger.states import Accepted, Verdict
-from cowpoke.liveness import LaneProcess, Lease, Leases
+from cowpoke.liveness import Leases
 from cowpoke.outcomes import progress, success
 from cowpoke.routes import Lane, queue_for
 from cowpoke.seal import ClusterKeyring

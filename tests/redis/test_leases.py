@@ -5,7 +5,8 @@ import json
 import pytest
 
 from cowpoke import keys
-from cowpoke.liveness import LEASE_TTL_MS, REJOIN_EVERY, Leases, read_lease
+from cowpoke.lease import read_lease
+from cowpoke.liveness import LEASE_TTL_MS, REJOIN_EVERY, Leases
 from cowpoke.seal import ClusterKeyring, SealBrokenError
 from tests.ledgers import HOST, lease
 

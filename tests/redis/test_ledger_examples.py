@@ -12,7 +12,7 @@ from tests.ledger_faults import MachineSweeper, Snapshot, SweeperKilledError
 from tests.ledgers import HOST, QUEUE, arrival, lease
 
 BOOT = "w1.compute.1"
-LOST_MS = IN_TRANSIT_MS + 50
+LOST_MS = IN_TRANSIT_MS + 500
 
 
 @pytest.fixture

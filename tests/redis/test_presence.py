@@ -5,7 +5,8 @@ import redis
 
 from bridge.hosts.presence import Change, Presence
 from cowpoke import keys
-from cowpoke.liveness import LEASE_CHANGED, LEASE_TTL_MS, RENEW_EVERY_S, Lease
+from cowpoke.lease import Lease
+from cowpoke.liveness import LEASE_CHANGED, LEASE_TTL_MS, RENEW_EVERY_S
 from cowpoke.seal import ClusterKeyring
 from simulator.rig.processes import wait_until
 from tests.ledgers import HOST, lease

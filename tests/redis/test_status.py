@@ -8,7 +8,8 @@ from cryptography.fernet import Fernet
 
 from cowpoke import keys
 from cowpoke.cli.main import main
-from cowpoke.liveness import LaneProcess, Lease, Leases
+from cowpoke.lease import LaneProcess, Lease
+from cowpoke.liveness import Leases
 from cowpoke.seal import ClusterKeyring
 
 HOST = "h-1"

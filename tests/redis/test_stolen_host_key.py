@@ -9,9 +9,10 @@ from cowpoke import keys
 from cowpoke.envelopes import Envelope, sealed_envelope, sealed_event, sealed_outcome
 from cowpoke.events import Event
 from cowpoke.host_keys import bridge_lease_text, check_keys, leave_notes
+from cowpoke.lease import lease_text
 from cowpoke.ledger.execution import WorkerLedger
 from cowpoke.ledger.outcome_stream import OutcomeStream
-from cowpoke.liveness import Leases, lease_text
+from cowpoke.liveness import Leases
 from cowpoke.outcomes import success
 from cowpoke.seal import ClusterKeyring, HostKeyring, SealBrokenError, host_key
 from tests.ledgers import ACTIVATE, HOST, Ledgers, lease

@@ -18,7 +18,7 @@ from tests.ledgers import HOST, QUEUE, arrival
 
 BOOT = "w1.compute.1"
 #: A little more: a sweeper's clock is a measured one.
-LOST_MS = IN_TRANSIT_MS + 50
+LOST_MS = IN_TRANSIT_MS + 500
 FIRST_START = {"instanceHostMap": {"instance": {"startCount": 0}}}
 LATER_START = {"instanceHostMap": {"instance": {"startCount": 1}}}
 

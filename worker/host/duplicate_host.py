@@ -10,7 +10,8 @@ import time
 import redis
 
 from cowpoke.broker import connect
-from cowpoke.liveness import LEASE_TTL_MS, RENEW_EVERY_S, Lease, Leases
+from cowpoke.lease import Lease
+from cowpoke.liveness import LEASE_TTL_MS, RENEW_EVERY_S, Leases
 from cowpoke.log import logger
 from worker.errors import HostFactsError
 from worker.host.identity import Identity

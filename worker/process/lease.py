@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 import redis
 
 from cowpoke.broker import connect
-from cowpoke.liveness import LEASE_TTL_MS, RENEW_EVERY_S, LaneProcess, Lease, Leases
+from cowpoke.lease import LaneProcess, Lease
+from cowpoke.liveness import LEASE_TTL_MS, RENEW_EVERY_S, Leases
 from cowpoke.log import logger
 from cowpoke.routes import LANES, Lane
 from cowpoke.version import VERSION

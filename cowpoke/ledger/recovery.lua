@@ -50,11 +50,14 @@ if step == 'resend' then
   return push(key) and 1 or 0
 end
 
--- By a sweeper: forget an event whose hash it cannot read, once its deadline has passed. That one is
--- known from the index of open events.
+-- By a sweeper: forget an event whose hash it cannot read, once its deadline has passed. Where the
+-- hash does not say it, the index of open events does. Later than any deadline is none.
 if step == 'drop' then
-  local deadline_ms = redis.call('ZSCORE', typed(OPEN, 'zset'), id)
-  if deadline_ms and count('deadline_ms') > now_ms then return 0 end
+  local most_ms = ARGV[4]
+  local indexed_ms = tonumber(redis.call('ZSCORE', typed(OPEN, 'zset'), id) or '')
+  local deadline_ms = count('deadline_ms')
+  if deadline_ms == 0 then deadline_ms = indexed_ms or 0 end
+  if indexed_ms and deadline_ms > now_ms and deadline_ms < now_ms + most_ms then return 0 end
   local fifo = own_fifo()
   redis.call('DEL', key)
   redis.call('ZREM', OPEN, id)

@@ -116,7 +116,7 @@ class RecoveryLedger:
 
     def drop(self, host_uuid: str, event_id: str) -> bool:
         """Remove an event whose hash cannot be read, if its deadline has passed."""
-        return bool(self._script("drop", host_uuid, event_id))
+        return bool(self._script("drop", host_uuid, event_id, keys.OPEN_TTL_MS))
 
 
 def _seen(entry: Entry) -> tuple[str, str, int]:

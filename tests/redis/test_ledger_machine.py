@@ -156,6 +156,9 @@ class LedgerMachine(LedgerLife):
         self.book.excuse_lost_outcomes(view)
         for worker in self.workers:
             self._cut(worker)
+            if keys.lease(worker.host, worker.worker_id) in view.ttl_ms:
+                # It came back, too, as it was; the worker renews it as if nothing had happened.
+                self.cut.discard(worker.worker_id)
 
     def _put_an_older_hash_back(self, event_id):
         """One entry is as it was a while ago."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import redis
 
 from bridge.doorbell import Doorbell
-from bridge.hosts.choice import LOOK_EVERY_S, Hosts
+from bridge.hosts.choice import Hosts
 from bridge.hosts.presence import Change, Presence
 from cowpoke.host_keys import leave_notes
 from cowpoke.log import logger
@@ -15,6 +15,8 @@ from cowpoke.seal import ClusterKeyring
 
 _log = logger(__name__)
 
+#: A dead host is noticed this long after the end of its lease, and its events after one more look.
+LOOK_EVERY_S = 0.25
 #: A small part of what a note lives.
 NOTES_EVERY_S = 6 * 3600.0
 #: Notes that are written in one go.

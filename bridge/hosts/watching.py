@@ -17,6 +17,8 @@ _log = logger(__name__)
 
 #: A dead host is noticed this long after the end of its lease, and its events after one more look.
 LOOK_EVERY_S = 0.25
+#: Everything is read this often, in case the index in Redis lost a part.
+READ_ALL_EVERY_S = 600.0
 #: A small part of what a note lives.
 NOTES_EVERY_S = 6 * 3600.0
 #: Notes that are written in one go.
@@ -44,7 +46,7 @@ class Watching:
         self._presence = presence
         self._hosts = hosts
         self._sweep = sweep
-        self._noted_s = time.monotonic()
+        self._noted_s = self._read_all_s = time.monotonic()
         #: What `hosts` has not heard of yet.
         self._changed: dict[str, Change] = {}
 
@@ -61,8 +63,9 @@ class Watching:
                 await asyncio.sleep(LOOK_EVERY_S)
 
     async def _look(self, announced: set[str], *, missed: bool) -> None:
-        if missed:
+        if missed or time.monotonic() - self._read_all_s > READ_ALL_EVERY_S:
             found = await asyncio.to_thread(self._presence.read_all)
+            self._read_all_s = time.monotonic()
         else:
             found = await asyncio.to_thread(self._presence.read, announced) if announced else {}
         # What is found is found once: it is kept until all have heard of it.

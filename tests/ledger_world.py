@@ -94,7 +94,8 @@ class View:
 
     def all_open(self) -> list[str]:
         """The ids of all open events."""
-        return [event_id for event_id in self.events if self.is_open(event_id)]
+        # Sorted: Redis has its own order of keys, and a seed must give the same steps again.
+        return [event_id for event_id in sorted(self.events) if self.is_open(event_id)]
 
     def is_live(self, boot_id: str) -> bool:
         """Whether a lease names a process."""

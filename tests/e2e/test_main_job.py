@@ -266,6 +266,6 @@ def test_who_can_write_to_redis_cannot_run_a_container(system, docker_client, in
             f"{event.id}.*event.unreadable|event.unreadable.*{event.id}", 20
         )
         # It settles nothing: a true copy would still be run.
-        assert client.hget(entry, "state") == "queued"
+        wait_until(lambda: client.hget(entry, "state") == "queued", 10, "the rejection")
         assert containers_of(docker_client, instance) == []
         client.delete(entry)

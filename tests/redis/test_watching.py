@@ -131,7 +131,9 @@ def test_events_of_a_dead_worker_are_sent_again(client, ledgers, watching):
             await until(lambda: "w1" in bridge.presence.workers(HOST), "both workers")
             client.delete(keys.lease(HOST, "w1"))
             client.zadd(keys.ALIVE, {keys.member(HOST, "w1"): 0})
-            await until(lambda: ledgers.state(event_id) == State.QUEUED, "the event queued again")
+            # Counted a moment after it took effect.
+            await until(lambda: bridge.sweeping.counts, "the event sent again")
+            assert ledgers.state(event_id) == State.QUEUED
             return bridge
 
     bridge = asyncio.run(scenario())

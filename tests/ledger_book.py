@@ -36,6 +36,8 @@ class Book:
     unordered: set[str] = field(default_factory=set)
     #: Events that may be as they were earlier: claimed by a live process that does not know.
     aged: set[str] = field(default_factory=set)
+    #: Events with progress on its way whose reservation, or its bridge's lease, a fault may remove.
+    unreserved: set[str] = field(default_factory=set)
     last: View | None = None
     _accepted: int = 0
 
@@ -73,7 +75,10 @@ class Book:
         if kind != "progress":
             self.delivered.add(content)
             self.answered.add(event_id)
-        elif event_id not in PINGS:
+        elif event_id in self.unreserved:
+            self.unreserved.discard(event_id)
+        elif event_id not in PINGS | self.aged:
+            # An event that is as it was earlier reports again what it did after that.
             assert event_id not in self.answered, f"progress of {event_id} after its final reply"
 
     # -- the invariants --------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The ordinary life of a ledger as rules of a state machine: cattle, bridges and workers."""
 
+import time
 from collections import Counter
 
 from hypothesis import strategies as st
@@ -7,6 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from cowpoke import keys
 from cowpoke.ledger.states import Accepted, Verdict
+from cowpoke.liveness import RENEW_EVERY_S
 from cowpoke.messages import event_id_of
 from cowpoke.outcomes import error, progress, success
 from cowpoke.routes import Lane, queue_for
@@ -67,6 +69,7 @@ class LedgerLife(RuleBasedStateMachine):
         self.numbers = iter(range(1, 10_000))
         self.absent = False
         self.passed_ms = 0
+        self.renewed_s = time.monotonic()
 
     @initialize(absent=st.booleans(), workers=st.lists(hosts, max_size=3), first=batches)
     def begin(self, absent, workers, first):
@@ -93,6 +96,13 @@ class LedgerLife(RuleBasedStateMachine):
         """Take one step: `what` or, where that cannot be done now, what can."""
         what = next(one for one in (what, *OTHERWISE) if self._can(one))
         self.steps[what] += 1
+        if time.monotonic() - self.renewed_s > RENEW_EVERY_S:
+            # On a slow machine real time passes too, and what lives renews its leases.
+            self._renew()
+        if what == "harm_redis":
+            # It may remove what says that a bridge is sending progress.
+            sending = {one.event_id for bridge in self.bridges for _, one in bridge.posting}
+            self.book.unreserved |= sending
         getattr(self, f"_{what}")(event_ids, pick, fine)
 
     def _can(self, what):
@@ -302,14 +312,18 @@ class LedgerLife(RuleBasedStateMachine):
         self.ledgers.pass_time(by_ms)
         self.sweeper.up_ms += by_ms
         self.passed_ms += by_ms
+        self._renew()
+        after = self._leases()
+        # Bridges notice within a moment which leases ended.
+        self.sweeper.hasten([host for host in HOSTS if before[host] != after[host]])
+
+    def _renew(self):
         for worker in self.workers:
             if worker.worker_id not in self.cut:
                 worker.prolong()
         for bridge in self.bridges:
             bridge.set_up()
-        after = self._leases()
-        # Bridges notice within a moment which leases ended.
-        self.sweeper.hasten([host for host in HOSTS if before[host] != after[host]])
+        self.renewed_s = time.monotonic()
 
     def _leases(self):
         return {

@@ -26,7 +26,7 @@ AWAY_AFTER_S = 120.0
 #: A longer time between two looks is an outage of Redis.
 OUTAGE_AFTER_S = 3.0
 #: How often claims are renewed; a small part of their lifetime.
-CLAIM_EVERY_S = 30.0
+CLAIM_EVERY_S = 10.0
 
 
 @dataclass(slots=True)

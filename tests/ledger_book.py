@@ -74,11 +74,12 @@ class Book:
         """A reply arrived at cattle."""
         if kind != "progress":
             self.delivered.add(content)
-            self.answered.add(event_id)
+            # A late outcome of before the event began anew says nothing about its progress now.
+            if content in self.finals.get(event_id, ()):
+                self.answered.add(event_id)
         elif event_id in self.unreserved:
             self.unreserved.discard(event_id)
-        elif event_id not in PINGS | self.aged:
-            # An event that is as it was earlier reports again what it did after that.
+        elif event_id not in PINGS:
             assert event_id not in self.answered, f"progress of {event_id} after its final reply"
 
     # -- the invariants --------------------------------------------------------------------------

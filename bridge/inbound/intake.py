@@ -34,7 +34,7 @@ _log = logger(__name__)
 
 BATCH = 100
 #: A batch is decoded, sealed and written at once; beyond this many bytes of frames it ends.
-BATCH_BYTES = 2 * 1024 * 1024
+BATCH_BYTES = 1024 * 1024
 #: Pings have a few hundred bytes; so many wait for a Redis that is away.
 PINGS_LIMIT = 5_000
 PINGS_BYTES = 4 * 1024 * 1024
@@ -117,11 +117,14 @@ class Intake:
             return bool(event.reply_to)
         raw = frame.encode(errors="replace") if isinstance(frame, str) else frame
         queue = self._pings if event.base_name == "ping" else self._others
+        wants_reply = bool(event.reply_to)
         waiting = _Waiting(
             frame=raw, agent=agent.access_key, host_uuid=host_uuid, received_s=time.monotonic()
         )
+        # Each socket waits here while the queue is full: not with its decoded event in memory.
+        del event
         await queue.put(host_uuid, waiting, len(raw))
-        return bool(event.reply_to)
+        return wants_reply
 
     def _why_unknown(self, event: Event, host_uuid: str) -> str | None:
         """Why nobody can run the event; None when somebody can, or no worker lives now."""

@@ -17,6 +17,9 @@ _log = logger(__name__)
 
 #: A dead host is noticed this long after the end of its lease, and its events after one more look.
 LOOK_EVERY_S = 0.25
+#: The pause after a look: what is announced meanwhile is read in one go, so that a host that
+#: announces without end costs no more than a busy one.
+GATHER_S = 0.05
 #: Everything is read this often, in case the index in Redis lost a part.
 READ_ALL_EVERY_S = 600.0
 #: A small part of what a note lives.
@@ -61,6 +64,8 @@ class Watching:
                 self._doorbell.leases.mark_missed()
                 _log.debug("hosts.blocked", reason=str(problem))
                 await asyncio.sleep(LOOK_EVERY_S)
+            else:
+                await asyncio.sleep(GATHER_S)
 
     async def _look(self, announced: set[str], *, missed: bool) -> None:
         if missed or time.monotonic() - self._read_all_s > READ_ALL_EVERY_S:

@@ -15,7 +15,7 @@ from bridge.hosts.claims import Claims
 from bridge.hosts.forgetting import forget_gone
 from bridge.hosts.presence import Presence
 from bridge.hosts.sweeping import Sweeping
-from bridge.hosts.watching import Watching
+from bridge.hosts.watching import GATHER_S, Watching
 from bridge.inbound.standing import Standing
 from bridge.settings import AgentKeys
 from cowpoke import keys
@@ -23,7 +23,7 @@ from cowpoke.broker import connect
 from cowpoke.clock import Clock
 from cowpoke.host_keys import check_keys
 from cowpoke.ledger.states import State, Verdict
-from cowpoke.liveness import Leases
+from cowpoke.liveness import LEASE_CHANGED, Leases
 from cowpoke.outcomes import success
 from cowpoke.settings import BrokerSettings
 from simulator.rig.processes import wait_until
@@ -236,6 +236,25 @@ def test_nobody_is_dead_while_redis_was_away(client, ledgers, monkeypatch):
     sweeping._patient_until_s = 0.0
     asyncio.run(sweeping._sweep())
     assert ledgers.state(event_id) == State.QUEUED
+
+
+def test_host_that_announces_without_end_is_read_now_and_then(client, ledgers, watching):
+    """Whoever has its key may do so: what is announced within one pause is read once."""
+    ledgers.start_process()
+    client.persist(keys.lease(HOST, "w1"))
+
+    async def scenario():
+        async with watching() as bridge:
+            await asyncio.wait_for(bridge.hosts.wait_alive(AGENT), WITHIN_S)
+            reads, read = [], bridge.presence.read
+            bridge.presence.read = lambda hosts: reads.append(hosts) or read(hosts)
+            began_s = time.monotonic()
+            while not reads or time.monotonic() - began_s < 20 * GATHER_S:
+                await asyncio.to_thread(client.publish, keys.doorbell(HOST), LEASE_CHANGED)
+            return len(reads), (time.monotonic() - began_s) / GATHER_S
+
+    reads, pauses = asyncio.run(scenario())
+    assert 0 < reads <= pauses + 2
 
 
 # Hosts that are gone for good.

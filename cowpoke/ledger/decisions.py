@@ -76,6 +76,8 @@ class Seen:
     oldest_queued_ms: dict[str, int | None]
     #: FIFO -> the event at its head.
     fifo_heads: dict[str, str | None]
+    #: Recorded events that their FIFO lacks: Redis lost it, and a later event began it anew.
+    strays: Collection[str] = ()
     #: Rejected events whose payload was sealed with none of our keys, or for something else.
     forged: Collection[str] = ()
 
@@ -103,7 +105,8 @@ def decide(entry: Entry, seen: Seen) -> Decision:
             if seen.now_ms >= entry.deadline_ms:
                 return EXPIRE
             head = seen.fifo_heads.get(entry.fifo)
-            return RESEND if head in {None, entry.event_id} else WAIT
+            is_stray = entry.event_id in seen.strays
+            return RESEND if is_stray or head in {None, entry.event_id} else WAIT
         case _:
             return _decide_queued(entry, seen)
 

@@ -40,6 +40,22 @@ local function open_key(host)
   return PREFIX .. 'open:' .. host
 end
 
+-- The event is in the indexes of open events and of hosts, which may be lost.
+local function index(host, id, deadline_ms)
+  redis.call('ZADD', typed(open_key(host), 'zset'), 'NX', deadline_ms, id)
+  redis.call('SADD', hosts, host)
+end
+
+-- The first event in the FIFO of one that is over is looked at soon: a worker may have queued it, and
+-- workers cannot write to the index.
+local function hasten_next(host, id, soon_ms)
+  local fifo = get('HGET', event_key(host, id), 'fifo')
+  local first = fifo and get('LINDEX', fifo, 0)
+  if first and is_open(get('HGET', event_key(host, first), 'state')) then
+    redis.call('ZADD', due, 'LT', now_ms + soon_ms, host .. ' ' .. first)
+  end
+end
+
 typed(due, 'zset')
 typed(hosts, 'set')
 
@@ -50,6 +66,7 @@ if step == 'take' then
   local most, held_ms, far_ms, queued_ms, margin_ms, overdue_ms, version = unpack(ARGV, 3, 9)
   local is_clock_steady = ARGV[10] == '1'
   most, far_ms, version = tonumber(most), tonumber(far_ms), tonumber(version)
+  queued_ms = tonumber(queued_ms)
 
   local leases = {}
   local function lease(host, worker)
@@ -82,8 +99,8 @@ if step == 'take' then
     return oldest[queue]
   end
 
-  -- In how many ms an event is looked at again of which nothing has to be done now; nil when that
-  -- is to be decided.
+  -- In how many ms an event is looked at again of which nothing has to be done now, and its deadline;
+  -- nil when that is to be decided.
   local function rest_ms(host, id)
     local f = get('HMGET', event_key(host, id), 'state', 'deadline_ms', 'received_ms', 'boot',
       'fifo', 'queue', 'queued_ms', 'retry_at_ms', 'rejected_ms', 'v')
@@ -95,7 +112,7 @@ if step == 'take' then
     if state == 'claimed' then
       local left_ms = deadline_ms + overdue_ms - now_ms
       if left_ms <= 0 or not boot or not is_alive(host, boot) then return nil end
-      return math.min(left_ms, far_ms)
+      return math.min(left_ms, far_ms), deadline_ms
     end
     local left_ms = deadline_ms - margin_ms - now_ms
     if left_ms <= 0 then return nil end
@@ -103,13 +120,15 @@ if step == 'take' then
       local first = fifo and get('LINDEX', fifo, 0)
       if not first or first == id then return nil end
       if not is_open(get('HGET', event_key(host, first), 'state')) then return nil end
-      return math.min(left_ms, far_ms)
+      -- Redis lost the FIFO, and a later event began it anew.
+      if not get('LPOS', fifo, id) then return nil end
+      return math.min(left_ms, far_ms), deadline_ms
     end
     if (number(f[8]) or 0) > now_ms then return nil end
     local before_ms = queue and oldest_ms(host, queue)
     if not before_ms or (number(f[7]) or 0) < before_ms then return nil end
     -- It may be lost on its way to a live worker; workers that come are announced.
-    return math.min(left_ms, has_workers(host) and tonumber(queued_ms) or far_ms)
+    return math.min(left_ms, has_workers(host) and queued_ms or far_ms), deadline_ms
   end
 
   local members = redis.call('ZRANGEBYSCORE', due, '-inf', now_ms, 'LIMIT', 0, most)
@@ -122,9 +141,13 @@ if step == 'take' then
   local found, checks = {#members}, {}
   for i, member in ipairs(members) do
     local host, id = string.match(member, '^(%S+) (.*)$')
-    local wait_ms = host and rest_ms(host, id)
+    local wait_ms, deadline_ms
+    if host then wait_ms, deadline_ms = rest_ms(host, id) end
     checks[2 * i - 1], checks[2 * i] = now_ms + (wait_ms or held_ms), member
     if not wait_ms then found[#found + 1] = member end
+    -- Changes of its workers make it due only if it is in the other indexes, which may be lost. What
+    -- is looked at again soon need not be.
+    if wait_ms and wait_ms > queued_ms then index(host, id, deadline_ms) end
   end
   if #checks > 0 then redis.call('ZADD', due, unpack(checks)) end
   return found
@@ -143,12 +166,12 @@ if step == 'plan' then
     local is_later = check_ms > 0 and state and state ~= 'answered' and state ~= 'expired'
     if is_open(state) or is_later then
       local deadline_ms = number(redis.call('HGET', event_key(host, id), 'deadline_ms'))
-      redis.call('ZADD', open, 'NX', deadline_ms or now_ms, id)
+      index(host, id, deadline_ms or now_ms)
       redis.call('ZADD', due, check_ms > 0 and check_ms or now_ms + soon_ms, host .. ' ' .. id)
-      redis.call('SADD', hosts, host)
     else
       redis.call('ZREM', open, id)
       redis.call('ZREM', due, host .. ' ' .. id)
+      hasten_next(host, id, soon_ms)
     end
   end
   return 1

@@ -8,6 +8,7 @@ can write to or trim.
 import redis
 
 from cowpoke import keys
+from cowpoke.ledger.decisions import NEXT_CHECK_LEAST_MS
 
 #: What a worker says on the doorbell of its host; `common.lua` has it too.
 OUTBOX_FILLED = "outbox"
@@ -17,9 +18,11 @@ COLLECT_BYTES = 4 * 1024 * 1024
 
 # KEYS: outbox, the two streams of outcomes, due. A key of another type is nothing of ours. An event
 # that is over leaves the index of next checks, unless it began anew meanwhile (a repeated ping).
+# The next one for its resource is looked at soon.
 _COLLECT = """
 local outbox, outcomes, control, due = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local host, event_prefix, most, most_bytes = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local soon_ms = ARGV[5]
 
 local function typed(key, wanted)
   local found = redis.call('TYPE', key).ok
@@ -29,6 +32,16 @@ typed(outbox, 'stream')
 typed(outcomes, 'stream')
 typed(control, 'stream')
 typed(due, 'zset')
+
+-- The worker has queued the next event for the resource, and cannot write to the index.
+local function hasten_next(fifo)
+  local first = fifo and redis.pcall('LINDEX', fifo, 0)
+  if type(first) ~= 'string' then return end
+  if redis.pcall('HGET', event_prefix .. first, 'state') ~= 'queued' then return end
+  local time = redis.call('TIME')
+  local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+  redis.call('ZADD', due, 'LT', now_ms + soon_ms, host .. ' ' .. first)
+end
 
 local moved, bytes = 0, 0
 while moved < most and bytes < most_bytes do
@@ -44,8 +57,11 @@ while moved < most and bytes < most_bytes do
     'lane', lane, 'kind', kind, 'envelope', fields.envelope or '', 'content', fields.content or '')
   redis.call('XDEL', outbox, entry[1])
   if kind ~= 'progress' then
-    local state = redis.pcall('HGET', event_prefix .. id, 'state')
-    if state == 'answered' then redis.call('ZREM', due, host .. ' ' .. id) end
+    local f = redis.pcall('HMGET', event_prefix .. id, 'state', 'fifo')
+    if f[1] == 'answered' then
+      redis.call('ZREM', due, host .. ' ' .. id)
+      hasten_next(f[2])
+    end
   end
   moved = moved + 1
 end
@@ -80,7 +96,10 @@ class Outboxes:
         """
         left = self._collect(
             keys=[keys.outbox(host_uuid), *keys.OUTCOME_STREAMS, keys.DUE],
-            args=[host_uuid, keys.event(host_uuid, ""), COLLECT_MOST, COLLECT_BYTES],
+            args=[
+                *(host_uuid, keys.event(host_uuid, ""), COLLECT_MOST, COLLECT_BYTES),
+                NEXT_CHECK_LEAST_MS,
+            ],
         )
         return bool(left)
 

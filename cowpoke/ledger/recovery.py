@@ -194,24 +194,33 @@ class Sweeper:
         now_ms: int,
     ) -> Seen:
         queues = sorted({entry.queue for entry in entries})
-        fifos = sorted({entry.fifo for entry in entries if entry.state == State.RECORDED})
+        recorded = [entry for entry in entries if entry.state == State.RECORDED]
+        fifos = sorted({entry.fifo for entry in recorded})
         with self._redis.pipeline(transaction=False) as pipe:
             pipe.info("server")
             for queue in queues:
                 pipe.lindex(queue, -1)
             for fifo in fifos:
                 pipe.lindex(fifo, 0)
+            for entry in recorded:
+                pipe.lpos(entry.fifo, entry.event_id)
             server, *found = _readable(pipe)
+        places = found[len(queues) + len(fifos) :]
         oldest = {
             queue: None if message is None else event_id_of(message)
             for queue, message in zip(queues, found, strict=False)
         }
-        heads = dict(zip(fifos, found[len(queues) :], strict=True))
+        heads = dict(zip(fifos, found[len(queues) :], strict=False))
         its_queued_ms = self._queued_ms(host_uuid, {*oldest.values(), *heads.values()} - {None})
         processes = [process for lease in leases.values() for process in lease.lanes]
         return Seen(
             now_ms=now_ms,
             forged=self._forged(host_uuid, entries, now_ms),
+            strays={
+                entry.event_id
+                for entry, place in zip(recorded, places, strict=True)
+                if place is None
+            },
             redis_up_ms=self._up_ms(server),
             boots={process.boot_id for process in processes},
             known_dead=known_dead,

@@ -99,6 +99,39 @@ def test_queued_event_is_looked_at_soon_while_a_worker_lives(ledgers, decided):
     assert check_in_ms(ledgers, event_id) > 2 * NEXT_CHECK_QUEUED_MS
 
 
+@pytest.mark.parametrize("end", ["complete", "expire"])
+def test_message_of_an_event_whose_turn_came_may_be_lost_too(ledgers, end):
+    """The next event of a FIFO is queued by a worker, who may not write to the index."""
+    worker = ledgers.start_process()
+    first, second = (ledgers.accept(**SECOND) for _ in range(2))
+    assert sweep(ledgers) == {}
+    assert check_in_ms(ledgers, second) > 2 * NEXT_CHECK_QUEUED_MS
+    if end == "complete":
+        worker.claim(first)
+        worker.complete(first, success({}))
+        ledgers.outboxes.collect(HOST)
+    else:
+        ledgers.set_back(first, 60_000)
+        worker.claim(first)
+        ledgers.client.zadd(keys.DUE, {keys.member(HOST, first): 0})
+        ledgers.sweeper.sweep_due()
+    assert ledgers.state(second) == "queued"
+    assert check_in_ms(ledgers, second) <= NEXT_CHECK_QUEUED_MS
+
+
+def test_host_whose_index_of_open_events_was_lost_gets_it_back(ledgers):
+    """At the next check of each event; else those that need nothing are never made due again."""
+    worker = ledgers.start_process()
+    event_id = ledgers.accept()
+    worker.claim(event_id)
+    ledgers.client.delete(keys.open_events(HOST), keys.HOSTS)
+    ledgers.client.zadd(keys.DUE, {keys.member(HOST, event_id): 0})
+    ledgers.sweeper.sweep_due()
+    assert ledgers.client.smembers(keys.HOSTS) == {HOST}
+    ledgers.end_process()
+    assert sweep(ledgers) == {Step.RESEND: 1}
+
+
 @pytest.mark.parametrize("others", [0, 1], ids=["empty queue", "younger message"])
 def test_lost_message_is_sent_again(ledgers, decided, others):
     """It left the queue, and no process claimed it."""

@@ -6,6 +6,7 @@ from cowpoke import keys
 from cowpoke.ledger.decisions import IN_TRANSIT_MS, NEXT_CHECK_FAR_MS, OVERDUE_MS, Step
 from cowpoke.ledger.states import Accepted, State, Verdict
 from cowpoke.liveness import LEASE_TTL_MS
+from cowpoke.messages import event_id_of
 from cowpoke.outcomes import error, progress, success
 from cowpoke.routes import Lane
 from tests.ledger_faults import MachineSweeper, Snapshot, SweeperKilledError
@@ -31,6 +32,13 @@ def raw(redis_server):
 def due(ledgers):
     """The ids in the index of next checks."""
     return [member.split(" ")[1] for member in ledgers.client.zrange(keys.DUE, 0, -1)]
+
+
+def end_next(ledgers, worker, event_id):
+    """Let a worker take the next message of the queue and end its event."""
+    assert event_id_of(ledgers.client.rpop(QUEUE)) == event_id
+    assert worker.claim(event_id).verdict is Verdict.CLAIMED
+    assert worker.complete(event_id, success({}))
 
 
 # -- a Redis that came back with older data --------------------------------------------------------
@@ -151,6 +159,22 @@ def test_resource_whose_head_redis_lost_goes_on_with_the_next_event(ledgers):
     ledgers.intake.accept([arrival(event_id, resourceId="1i1") for event_id in ("e1", "e2")])
     ledgers.client.delete(keys.event(HOST, "e1"), QUEUE)
     assert ledgers.intake.accept([arrival("e3", resourceId="1i1")]) == [Accepted.RECORDED]
+    assert ledgers.queued() == ["e2"]
+
+
+def test_event_that_is_missing_in_its_fifo_does_not_expire_there(ledgers, worker):
+    """Redis lost the FIFO, and a later event for the resource began it anew.
+
+    Else nobody queues the earlier event when the later one is over.
+    """
+    ledgers.intake.accept([arrival(event_id, resourceId="1i1") for event_id in ("e1", "e2")])
+    ledgers.client.delete(keys.fifo(HOST, "instanceHostMap:1i1"))
+    end_next(ledgers, worker, "e1")
+    assert ledgers.intake.accept([arrival("e3", resourceId="1i1")]) == [Accepted.QUEUED]
+    ledgers.sweeper.hasten([HOST])
+    ledgers.sweeper.sweep_due()
+    assert ledgers.queued() == ["e3"]
+    end_next(ledgers, worker, "e3")
     assert ledgers.queued() == ["e2"]
 
 

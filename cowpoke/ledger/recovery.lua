@@ -1,18 +1,20 @@
 -- Steps of sweepers; `common.lua` stands before this.
 
--- Whether the event is as a sweeper saw it.
-local function is_as_seen(seen_state, seen_boot, seen_queued_ms, is_overdue)
+-- Whether the event is as a sweeper saw it: ARGV[4] to ARGV[7]. Times alone say too little, because
+-- two sweepers may act in the same ms.
+local function is_as_seen(is_overdue)
+  local seen_state, seen_boot, seen_queued_ms, seen_sends = unpack(ARGV, 4, 7)
   local boot = field('boot') or ''
-  if state ~= seen_state or boot ~= seen_boot or count('queued_ms') ~= tonumber(seen_queued_ms) then
-    return false
-  end
+  if state ~= seen_state or boot ~= seen_boot then return false end
+  if count('queued_ms') ~= tonumber(seen_queued_ms) then return false end
+  if count('sends') ~= tonumber(seen_sends) then return false end
   return state ~= 'claimed' or is_overdue or not alive(boot)
 end
 
 -- By a sweeper: answer an event that no worker will, if it is as the sweeper saw it.
 if step == 'fail' then
-  local seen_state, seen_boot, seen_queued_ms, content, ttl_ms, ping_ttl_ms = unpack(ARGV, 4, 9)
-  if not is_as_seen(seen_state, seen_boot, seen_queued_ms) then return 0 end
+  local content, ttl_ms, ping_ttl_ms = unpack(ARGV, 8, 10)
+  if not is_as_seen() then return 0 end
   -- Its message must not pile up in a queue nobody reads.
   if state ~= 'recorded' then unqueue() end
   answer('error', content, field('lane') == 'control' and ping_ttl_ms or ttl_ms)
@@ -21,9 +23,8 @@ end
 
 -- By a sweeper: drop an event that cattle does not wait for any more, if it is as the sweeper saw it.
 if step == 'expire' then
-  local seen_state, seen_boot, seen_queued_ms, seen_deadline_ms, ttl_ms = unpack(ARGV, 4, 8)
-  local is_overdue = ARGV[9] == '1'
-  if not is_as_seen(seen_state, seen_boot, seen_queued_ms, is_overdue) then return 0 end
+  local seen_deadline_ms, ttl_ms, is_overdue = unpack(ARGV, 8, 10)
+  if not is_as_seen(is_overdue == '1') then return 0 end
   if count('deadline_ms') ~= tonumber(seen_deadline_ms) then return 0 end
   local was_queued = state ~= 'recorded' and unqueue() > 0
   expire(ttl_ms, was_queued and 'queue' or state == 'queued' and 'transit' or state)
@@ -32,8 +33,8 @@ end
 
 -- By a sweeper: queue an event again whose message or process was lost, if it is as the sweeper saw it.
 if step == 'resend' then
-  local seen_state, seen_boot, seen_queued_ms, ttl_ms = unpack(ARGV, 4, 7)
-  if not is_as_seen(seen_state, seen_boot, seen_queued_ms) then return 0 end
+  local ttl_ms = ARGV[8]
+  if not is_as_seen() then return 0 end
   local fifo = own_fifo()
   if state == 'recorded' and fifo then
     -- Its FIFO may be lost, or ids at the head of it.

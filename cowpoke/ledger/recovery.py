@@ -119,9 +119,9 @@ class RecoveryLedger:
         return bool(self._script("drop", host_uuid, event_id, keys.OPEN_TTL_MS))
 
 
-def _seen(entry: Entry) -> tuple[str, str, int]:
+def _seen(entry: Entry) -> tuple[str, str, int, int]:
     """What the script compares before it does a sweeper's step."""
-    return entry.state, entry.boot, entry.queued_ms
+    return entry.state, entry.boot, entry.queued_ms, entry.sends
 
 
 class Sweeper:

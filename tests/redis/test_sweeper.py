@@ -240,6 +240,17 @@ def test_many_sweepers_send_a_message_once(ledgers, worker):
     assert ledgers.client.llen(QUEUE) == 1
 
 
+def test_two_sweepers_in_the_same_ms_send_a_message_once(ledgers, worker):
+    """The count of sends tells them apart where times do not."""
+    event_id = ledgers.accept()
+    ledgers.client.delete(QUEUE)
+    entry = ledgers.entries()[event_id]
+    assert ledgers.recovery.resend(HOST, entry)
+    ledgers.client.hset(keys.event(HOST, event_id), "queued_ms", entry.queued_ms)
+    assert not ledgers.recovery.resend(HOST, entry)
+    assert ledgers.queued() == [event_id]
+
+
 def test_a_host_with_nothing_left_is_forgotten(ledgers, sweep, worker):
     """Its set of hosts, its queues with old copies of messages, and the ids of its workers."""
     event_id = ledgers.accept()

@@ -87,6 +87,13 @@ if step == 'take' then
     return false
   end
 
+  -- Whether a FIFO lacks an event: Redis lost it, and a later event began it anew. A long one is not
+  -- read to its end: Redis does nothing else meanwhile.
+  local function is_missing(fifo, id)
+    if get('LPOS', fifo, id, 'MAXLEN', 100) then return false end
+    return get('LLEN', fifo) <= 100
+  end
+
   -- When the oldest message of a queue was queued; 0 for one of no open event, false without any.
   local oldest = {}
   local function oldest_ms(host, queue)
@@ -120,8 +127,7 @@ if step == 'take' then
       local first = fifo and get('LINDEX', fifo, 0)
       if not first or first == id then return nil end
       if not is_open(get('HGET', event_key(host, first), 'state')) then return nil end
-      -- Redis lost the FIFO, and a later event began it anew.
-      if not get('LPOS', fifo, id) then return nil end
+      if is_missing(fifo, id) then return nil end
       return math.min(left_ms, far_ms), deadline_ms
     end
     if (number(f[8]) or 0) > now_ms then return nil end
@@ -145,9 +151,11 @@ if step == 'take' then
     if host then wait_ms, deadline_ms = rest_ms(host, id) end
     checks[2 * i - 1], checks[2 * i] = now_ms + (wait_ms or held_ms), member
     if not wait_ms then found[#found + 1] = member end
-    -- Changes of its workers make it due only if it is in the other indexes, which may be lost. What
-    -- is looked at again soon need not be.
-    if wait_ms and wait_ms > queued_ms then index(host, id, deadline_ms) end
+    -- Changes of its workers make it due only if it is among the open events of its host. What is
+    -- looked at again soon need not be.
+    if wait_ms and wait_ms > queued_ms and not get('ZSCORE', open_key(host), id) then
+      index(host, id, deadline_ms)
+    end
   end
   if #checks > 0 then redis.call('ZADD', due, unpack(checks)) end
   return found

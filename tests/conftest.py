@@ -18,7 +18,7 @@ from simulator.rig.docker_engine import DockerEngine
 from simulator.rig.engine import find_or_start_engine
 from simulator.rig.errors import RigError
 from simulator.rig.image import TEST_IMAGE, BusyboxMissingError, build_image, remove_image
-from simulator.rig.processes import Program, is_alive
+from simulator.rig.processes import HARMLESS_VARIABLES, Program, is_alive
 from simulator.rig.redis_server import RedisMissingError, RedisServer, tls_supported
 from tests.fresh_fixtures import pytest_runtest_makereport  # noqa: F401 -- pytest finds it here
 
@@ -78,10 +78,12 @@ def missing_part():
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch):
-    """No test sees the settings of the machine it runs on."""
+    """No test sees the settings of the machine it runs on, or changes the machine."""
     for name in GIVEN_ENVIRONMENT:
         if name.startswith(OWN_VARIABLES):
             monkeypatch.delenv(name, raising=False)
+    for name, value in HARMLESS_VARIABLES.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture(scope="session")

@@ -67,7 +67,7 @@ def host_on(
         host_uuid="host-uuid",
         physical_host_uuid="physical-uuid",
         hostname="host-1",
-        host_ip=read.docker_host_ip or read.agent_ip,
+        given_ip=read.docker_host_ip or read.agent_ip,
     )
     host = Host(
         settings=read,

@@ -48,8 +48,10 @@ def run(lanes: tuple[str, ...] = ()) -> None:
     settings = _settings()
     # Imported after the settings are known to be good: it reads them, and brings Celery.
     from worker.host.duplicate_host import check_duplicate_host  # noqa: PLC0415
+    from worker.host.host_key import ensure_host_key  # noqa: PLC0415
     from worker.host.identity import identify  # noqa: PLC0415
     from worker.host.locks import Locks  # noqa: PLC0415
+    from worker.process.hostname import learn_hostname  # noqa: PLC0415
     from worker.process.lane import run_lane  # noqa: PLC0415
     from worker.process.lease import LeaseKeeper  # noqa: PLC0415
     from worker.process.runtime import new_worker_id, worker_lock  # noqa: PLC0415
@@ -58,8 +60,9 @@ def run(lanes: tuple[str, ...] = ()) -> None:
     # Until the supervisor takes over; process 1 of a container would ignore the signal otherwise.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        _learn_hostname(settings)
+        learn_hostname(settings)
         identity = identify(settings)
+        ensure_host_key(settings.host_key_file)
         if settings.docker_required:
             _need_engine(settings)
         check_duplicate_host(settings, identity)
@@ -113,6 +116,7 @@ def host_uuid() -> None:
 def health(lanes: tuple[str, ...]) -> None:
     """Say what the worker of this machine lacks; the exit code is 0 when it lacks nothing."""
     from cowpoke import log  # noqa: PLC0415
+    from worker.host.preparation import note_for_operator  # noqa: PLC0415
     from worker.process.readiness import problems  # noqa: PLC0415
 
     settings = _settings()
@@ -121,6 +125,9 @@ def health(lanes: tuple[str, ...]) -> None:
     found = problems(settings, tuple(Lane(lane) for lane in lanes) or tuple(Lane))
     for problem in found:
         click.echo(problem)
+    # No event fails for it, so it does not make the worker ill.
+    if note := note_for_operator(settings):
+        click.echo(f"note: {note}")
     if found:
         sys.exit(1)
     click.echo("healthy")
@@ -170,30 +177,6 @@ def janitor(*, dry_run: bool) -> None:
         click.echo(f"not checked: {area} ({reason})")
     click.echo(f"{len(found.orphans)} found" + (", nothing removed" if dry_run else ""))
     sys.exit(1 if found.not_checked else 0)
-
-
-def _learn_hostname(settings: "WorkerSettings") -> None:
-    """Ask the Engine for the name of the machine: in a container we only see the container's."""
-    from cowpoke import log  # noqa: PLC0415
-    from worker.engine.client import Engine  # noqa: PLC0415
-    from worker.errors import WorkerError  # noqa: PLC0415
-    from worker.host.identity import keep_hostname, kept_hostname  # noqa: PLC0415
-    from worker.operations.protection import own_container_id  # noqa: PLC0415
-
-    if settings.hostname or own_container_id() is None or kept_hostname(settings):
-        return
-    engine = Engine(settings)
-    try:
-        name = engine.facts(timeout_s=engine.read_timeout_s).get("Name")
-    except WorkerError as error:
-        log.logger("worker").warning(
-            "hostname.unknown", reason=error.message, advice="set CATTLE_HOSTNAME"
-        )
-        return
-    finally:
-        engine.close()
-    if name:
-        keep_hostname(settings, str(name))
 
 
 def _need_engine(settings: "WorkerSettings") -> None:

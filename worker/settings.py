@@ -12,11 +12,17 @@ from cowpoke.seal import HostKeyring, Keyring, key_list
 from cowpoke.settings import BrokerSettings, checked_keys
 from worker.engine.settings import EngineSettings
 from worker.host.proxies import ProxySettings
-from worker.host.settings import AgentSettings, PingSettings, StateSettings
+from worker.host.settings import AgentSettings, CloudSettings, PingSettings, StateSettings
 
 
 class WorkerSettings(
-    ProxySettings, AgentSettings, EngineSettings, PingSettings, StateSettings, BrokerSettings
+    ProxySettings,
+    AgentSettings,
+    EngineSettings,
+    CloudSettings,
+    PingSettings,
+    StateSettings,
+    BrokerSettings,
 ):
     """All settings of a worker: its own here, the rest by concern in the base classes."""
 

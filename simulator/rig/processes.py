@@ -28,6 +28,14 @@ KEPT_VARIABLES = (
     *("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"),
 )
 
+#: A program of a test, a demo or a measurement leaves the machine as it is, and asks no cloud: no
+#: program listens on the port `discard`.
+HARMLESS_VARIABLES = {
+    "WORKER_PREPARE_HOST": "false",
+    "WORKER_METADATA_URL": "http://127.0.0.1:9",
+    "WORKER_ALIYUN_METADATA_URL": "http://127.0.0.1:9",
+}
+
 T = TypeVar("T")
 
 
@@ -79,7 +87,7 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the minimal environment of a program, plus the given variables."""
     inherited = os.environ  # noqa: TID251 -- a child process's environment begins with ours
     base = {name: inherited[name] for name in KEPT_VARIABLES if name in inherited}
-    return {**base, "PYTHONUNBUFFERED": "1", **(extra or {})}
+    return {**base, "PYTHONUNBUFFERED": "1", **HARMLESS_VARIABLES, **(extra or {})}
 
 
 class Program:

@@ -26,7 +26,7 @@ from worker.settings import WorkerSettings
 HOST = "host-1"
 WORKER = "w1"
 IDENTITY = Identity(
-    host_uuid=HOST, physical_host_uuid="physical", hostname="host", host_ip="1.2.3.4"
+    host_uuid=HOST, physical_host_uuid="physical", hostname="host", given_ip="1.2.3.4"
 )
 WITHIN_S = 20.0
 
@@ -102,7 +102,7 @@ def test_lease_says_what_a_worker_is(keeper, start_lane, read, settings):
     assert (lane.lane, lane.boot_id, lane.node) == ("compute", "w1.compute.1", "compute@host")
     assert set(lease.events) == set(LANES)
     assert lease.fingerprints == settings.keyring().host(HOST).fingerprints
-    assert lease.process == f"{runtimes.pid_namespace()}:{os.getpid()}"
+    assert lease.process == f"{runtimes.process_space()}:{os.getpid()}"
 
 
 def test_lane_is_named_before_it_takes_events(keeper, start_lane, read):

@@ -55,9 +55,13 @@ def check_duplicate_host(settings: WorkerSettings, identity: Identity) -> None:
 
 
 def _reason(identity: Identity, lease: Lease, settings: WorkerSettings) -> str:
+    named = settings.docker_uuid_file
+    former = settings.home / named.name
+    # A worker takes the uuid from the former place where the file is missing.
+    files = f"{named} and {former}" if former != named and former.exists() else str(named)
     return (
         f"this machine ({identity.hostname}) has the uuid {identity.host_uuid}, and so has "
         f"{lease.hostname}, where worker {lease.worker_id} is running. On a clone remove "
-        f"{settings.docker_uuid_file} and unset CATTLE_DOCKER_UUID, to become a host of its own; "
+        f"{files} and unset CATTLE_DOCKER_UUID, to become a host of its own; "
         "workers of one machine must share CATTLE_HOME"
     )

@@ -3,9 +3,13 @@
 A uuid that is not configured is generated once and stored in the state folder. All workers of a
 host share the file, so it is written atomically and the first writer wins.
 
-Row numbers (A, C) refer to docs/parity.md.
+The files are those of `rancher/agent`, and after a way back it reads them again. It does not trim
+them: a newline at the end would be part of the uuid, and so make a second host.
+
+Row numbers (A, B, C) refer to docs/parity.md.
 """
 
+import ipaddress
 import os
 import socket
 import uuid
@@ -23,6 +27,8 @@ from worker.settings import WorkerSettings
 _log = logger(__name__)
 
 HOSTNAME_FILE = ".hostname"
+#: The address of this host as cattle saw it when the host joined.
+DETECTED_IP_FILE = ".detected_agent_ip"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,8 +38,17 @@ class Identity:
     host_uuid: str
     physical_host_uuid: str
     hostname: str
-    #: The address of published ports, which pings report; None when it is not configured.
-    host_ip: str | None
+    #: The address that the operator configured, or a name of it.
+    given_ip: str | None
+    #: Where a join stores the address that cattle saw; read each time, for a worker may run then.
+    detected_ip_file: Path | None = None
+
+    @property
+    def host_ip(self) -> str | None:
+        """The address of published ports, which pings report; None when none is known."""
+        if self.given_ip or self.detected_ip_file is None:
+            return self.given_ip
+        return detected_ip(self.detected_ip_file)
 
 
 def identify(settings: WorkerSettings) -> Identity:
@@ -42,16 +57,31 @@ def identify(settings: WorkerSettings) -> Identity:
     Errors: HostFactsError when a uuid is invalid, or the state folder cannot be written.
     Source: python-agent `cattle/__init__.py` (docker uuid, physical host uuid).
     """
+    physical, docker = settings.physical_host_uuid_file, settings.docker_uuid_file
     return Identity(
-        host_uuid=_uuid(settings.docker_uuid, settings.docker_uuid_file),
-        physical_host_uuid=_uuid(settings.physical_host_uuid, settings.physical_host_uuid_file),
+        host_uuid=_uuid(settings.docker_uuid, docker, settings.home / docker.name),
+        physical_host_uuid=_uuid(
+            settings.physical_host_uuid, physical, settings.home / physical.name
+        ),
         hostname=settings.hostname or kept_hostname(settings) or socket.gethostname(),
-        host_ip=settings.docker_host_ip or settings.agent_ip,
+        given_ip=settings.docker_host_ip or settings.agent_ip,
+        detected_ip_file=settings.state_dir / DETECTED_IP_FILE,
     )
 
 
+def detected_ip(path: Path) -> str | None:
+    """Return the address that a join stored; None without a file, or when it has no usable one."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace").strip()
+        found = ipaddress.ip_address(text)
+    except (OSError, ValueError):
+        return None
+    # The server sees such an address of a host beside it; nobody else reaches it.
+    return None if found.is_loopback or found.is_unspecified else str(found)
+
+
 def kept_hostname(settings: WorkerSettings) -> str | None:
-    """Return the name of the machine that `keep_hostname` stored; None outside of containers."""
+    """Return the name of the machine that `keep_hostname` stored; None where nothing is stored."""
     try:
         return (settings.state_dir / HOSTNAME_FILE).read_text(encoding="utf-8").strip() or None
     except OSError:
@@ -62,14 +92,15 @@ def keep_hostname(settings: WorkerSettings, name: str) -> None:
     """Store the name of the machine for all workers of this host.
 
     In a container the kernel knows only the name of the container, which differs for each worker.
-    cattle would rename the host with every ping.
+    cattle would rename the host with every ping. See `worker.process.hostname`.
     """
     _keep(name, settings.state_dir / HOSTNAME_FILE)
 
 
-def _uuid(given: str | None, path: Path) -> str:
+def _uuid(given: str | None, path: Path, former: Path) -> str:
+    """`former` is where workers kept it that had no state folder of their own yet."""
     if given is None:
-        return _checked(kept_uuid(path), str(path))
+        return _checked(kept_uuid(path, former), str(path))
     _checked(given, "the environment")
     _keep(given, path)
     return given
@@ -86,43 +117,52 @@ def _checked(found: str, where: str) -> str:
 
 
 def _keep(given: str, path: Path) -> None:
-    """Store a configured value, in case it is not configured any more later (A 15.12)."""
+    """Store a value without a newline, unless the file has exactly it already (A 15.12)."""
     try:
-        if path.exists() and path.read_text(encoding="utf-8", errors="replace").strip() == given:
+        if path.exists() and path.read_text(encoding="utf-8", errors="replace") == given:
             return
-        write_whole(path, f"{given}\n")
+        write_whole(path, given)
     except OSError as error:
         _log.warning("identity.not_written", path=str(path), reason=error.strerror)
 
 
-def kept_uuid(path: Path) -> str:
-    """Return the uuid in the file; generate it if the file does not exist.
+def kept_uuid(path: Path, former: Path | None = None) -> str:
+    """Return the uuid in the file; if it does not exist, take it from the former one, or make it.
 
-    An existing file is only read, so that a host with a full disk can start (C 10).
+    An existing file is only read, so that a host with a full disk can start (C 10); but a newline
+    at its end is taken away, once.
     """
     try:
         if not path.exists():
-            _make_uuid(path)
-        found = path.read_text(encoding="utf-8", errors="replace").strip()
+            _store_first(path, _former_uuid(former) or str(uuid.uuid4()))
+        text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise HostFactsError(
             f"cannot store the uuid of this host in {path}: {error.strerror}; make the folder "
             "writable, or set CATTLE_HOME or CATTLE_STATE_DIR to a writable one"
         ) from error
+    found = text.strip()
     # The text need not look like a uuid: a value that the operator configured is stored here too.
     if len(found.split()) != 1:
         raise HostFactsError(
             f"{path} contains no uuid but {found[:60]!r}; restore the file, or remove it to become "
             "a new host"
         )
+    if text != found:
+        _keep(found, path)
     return found
 
 
-def _make_uuid(path: Path) -> None:
+def _former_uuid(path: Path | None) -> str | None:
+    """Errors: OSError, HostFactsError when the file exists and cannot be used."""
+    return kept_uuid(path) if path is not None and path.exists() else None
+
+
+def _store_first(path: Path, made: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with NamedTemporaryFile("w", dir=path.parent, prefix=path.name, delete=False) as fresh:
         try:
-            fresh.write(f"{uuid.uuid4()}\n")
+            fresh.write(made)
             fresh.flush()
             os.fsync(fresh.fileno())
             # A link fails if the file exists, so two workers that start at once share one uuid.

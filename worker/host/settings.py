@@ -10,6 +10,10 @@ from urllib.parse import parse_qsl
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode
 
+_CATTLE_HOME = Path("/var/lib/cattle")
+_RANCHER_HOME = Path("/var/lib/rancher")
+_HOST_KEY = Path("etc/ssl/host.key")
+
 
 def _labels(text: object) -> object:
     return dict(parse_qsl(text, keep_blank_values=True)) if isinstance(text, str) else text
@@ -19,7 +23,7 @@ class StateSettings(BaseSettings):
     """The folders of the worker, and who this host is."""
 
     home: Path = Field(
-        default=Path("/var/lib/cattle"),
+        default=_CATTLE_HOME,
         validation_alias="CATTLE_HOME",
         description="Base folder of the worker.",
     )
@@ -62,12 +66,27 @@ class StateSettings(BaseSettings):
     hostname: str | None = Field(
         default=None,
         validation_alias="CATTLE_HOSTNAME",
-        description="Name of the host in cattle. Default: the name of the machine.",
+        description="Name of the host in cattle. Default: what `hostname -f` says on the machine.",
     )
     agent_ip: str | None = Field(
         default=None,
         validation_alias="CATTLE_AGENT_IP",
-        description="Address of this host, reported by pings.",
+        description="Address of this host, reported by pings. Default: the one that cattle saw "
+        "when the host joined.",
+    )
+    host_key_file_override: Path | None = Field(
+        default=None,
+        validation_alias="CATTLE_HOST_KEY_FILE",
+        description="File with the RSA key of this host, with which cattle encrypts Rancher's "
+        "secrets. Default: `etc/ssl/host.key` beside a state folder named `state`, "
+        "`/var/lib/rancher/etc/ssl/host.key` for the state folder `/var/lib/cattle`, otherwise in "
+        "the state folder.",
+    )
+    prepare_host: bool = Field(
+        default=True,
+        validation_alias="WORKER_PREPARE_HOST",
+        description="Load the kernel modules of Rancher's networks and share the folders of its "
+        "storage drivers when a worker starts, if it has the right.",
     )
     docker_host_ip: str | None = Field(
         default=None,
@@ -99,6 +118,50 @@ class StateSettings(BaseSettings):
     def physical_host_uuid_file(self) -> Path:
         """The file with the uuid of the physical host."""
         return self.physical_host_uuid_file_override or self.state_dir / ".physical_host_uuid"
+
+    @property
+    def host_key_file(self) -> Path:
+        """The file with the private key of this host.
+
+        Rancher's storage driver for secrets reads `/var/lib/rancher/etc/ssl/host.key`. A state
+        folder elsewhere is one of several on a machine, whose hosts must not share a key.
+        """
+        if self.host_key_file_override is not None:
+            return self.host_key_file_override
+        if self.state_dir == _CATTLE_HOME:
+            return _RANCHER_HOME / _HOST_KEY
+        is_ranchers = self.state_dir.name == "state"
+        return (self.state_dir.parent if is_ranchers else self.state_dir) / _HOST_KEY
+
+
+class CloudSettings(BaseSettings):
+    """How to find out which cloud this machine is in."""
+
+    detect_cloud: bool = Field(
+        default=True,
+        validation_alias="CATTLE_DETECT_CLOUD_PROVIDER",
+        description="Ask the metadata service of the cloud once for its name, region and zone, "
+        "which become labels of the host.",
+    )
+    metadata_url: str = Field(
+        default="http://169.254.169.254",
+        pattern="^https?://",
+        validation_alias="WORKER_METADATA_URL",
+        description="Metadata service of AWS, Azure, Google, OpenStack and DigitalOcean.",
+    )
+    aliyun_metadata_url: str = Field(
+        default="http://100.100.100.200",
+        pattern="^https?://",
+        validation_alias="WORKER_ALIYUN_METADATA_URL",
+        description="Metadata service of Alibaba Cloud.",
+    )
+    cloud_retry_s: float = Field(
+        default=30,
+        gt=0,
+        le=60,
+        validation_alias="WORKER_CLOUD_RETRY_S",
+        description="Time between two rounds of these questions; there are at most 6 rounds.",
+    )
 
 
 class PingSettings(BaseSettings):

@@ -19,7 +19,7 @@ from worker.errors import (
 from worker.host.recent_stops import RecentStops
 from worker.operations.bounded import reporting
 from worker.operations.context import Host
-from worker.operations.protection import refuse_own
+from worker.operations.protection import refuse_own, spares_old_agent
 from worker.payload import KnownInstance, known_instance_of
 from worker.report import container_reply, wrapped
 
@@ -42,8 +42,9 @@ def deactivate(event: Event, host: Host) -> dict[str, Any]:
         )
         if found and found.is_running and not instance.process.is_no_op:
             refuse_own(found, "stopped", host.engine)
-            with RecentStops(host.settings.state_dir).recorded(found.id):
-                found = _stop(instance, found.id, host)
+            if not spares_old_agent(found, "stopped"):
+                with RecentStops(host.settings.state_dir).recorded(found.id):
+                    found = _stop(instance, found.id, host)
         reply = container_reply(found, instance, host_ip=host.identity.host_ip)
         return wrapped(event, reply)
 

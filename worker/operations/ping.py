@@ -22,6 +22,8 @@ from worker.engine import containers
 from worker.engine.client import EngineVersion
 from worker.engine.system_images import system_images
 from worker.errors import WorkerError
+from worker.host.cloud import cloud_labels
+from worker.host.host_key import host_key_info
 from worker.host.machine import EngineFacts, capacity, collect, host_labels
 from worker.host.recent_stops import RecentStops
 from worker.operations.context import Host
@@ -102,7 +104,10 @@ def _resources(host: Host, deadline_s: float, *, stats: bool) -> list[dict[str, 
         engine: EngineVersion | None = version.result(deadline_s)
     except WorkerError:
         engine = None
-    info = _stats(facts, engine, deadline_s) if facts is not None else None
+    info = None
+    if facts is not None:
+        key = host_key_info(host.settings.host_key_file)
+        info = _stats(facts, engine, deadline_s) | key
     api_proxy = host.settings.host_api_proxy
     resources: list[dict[str, Any]] = [
         {
@@ -116,7 +121,7 @@ def _resources(host: Host, deadline_s: float, *, stats: bool) -> list[dict[str, 
             "kind": "docker",
             "hostname": identity.hostname,
             "createLabels": _create_labels(host.settings),
-            "labels": host_labels(engine.version if engine else None, host.settings.agent_image),
+            "labels": _labels(engine, host.settings),
             "physicalHostUuid": identity.physical_host_uuid,
             "uuid": identity.host_uuid,
             "info": info,
@@ -139,6 +144,12 @@ def _resources(host: Host, deadline_s: float, *, stats: bool) -> list[dict[str, 
         about = {"uuid": found, "address": found, "hostUuid": identity.host_uuid}
         resources.append({"type": "ipAddress", **about})
     return resources
+
+
+def _labels(engine: EngineVersion | None, settings: WorkerSettings) -> dict[str, str] | None:
+    """Return the labels of the cloud, and those that are measured."""
+    measured = host_labels(engine.version if engine else None, settings.agent_image)
+    return {**cloud_labels(settings.state_dir), **(measured or {})} or None
 
 
 def _create_labels(settings: WorkerSettings) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Protect the containers of cowpoke itself from events of cattle (parity B.6, C 18).
+"""Protect the containers of cowpoke and of the old agent from events of cattle (B.6, C 18).
 
 Row numbers (B, C) refer to docs/parity.md.
 """
@@ -7,12 +7,17 @@ import functools
 import re
 from pathlib import Path
 
+from cowpoke.log import logger
 from worker.container import UUID_LABEL, Container
 from worker.create.labels import PART as PART_LABEL
 from worker.engine import containers
 from worker.engine.client import Engine
 from worker.errors import ProtectedContainerError
 
+#: The containers of the old agent, which is the way back from this one.
+OLD_AGENT_NAMES = frozenset({"rancher-agent", "rancher-agent-upgrade"})
+
+_log = logger(__name__)
 _PROJECT_LABEL = "com.docker.compose.project"
 #: A container id in the path of a control group; the innermost is the last.
 _IN_CGROUP = re.compile(r"(?:/docker[/-]|/cri-)([0-9a-f]{64})")
@@ -40,6 +45,24 @@ def refuse_own(found: Container, verb: str, engine: Engine) -> None:
         f"container {found.uuid} is cowpoke's own {part} and is not {verb} by events; use the "
         "docker command on the host"
     )
+
+
+def spares_old_agent(found: Container, verb: str) -> bool:
+    """Return whether this is a container of the old agent, which events neither stop nor remove.
+
+    As with the old agent, cattle gets a success; a warning tells the operator. The name alone
+    decides; a container that an event made under this name is none.
+    """
+    if found.name not in OLD_AGENT_NAMES or UUID_LABEL in found.labels:
+        return False
+    _log.warning(
+        "container.spared",
+        container=found.name,
+        container_id=found.short_id,
+        advice=f"it is the way back to the old agent and is not {verb} by events; use the docker "
+        "command on the host",
+    )
+    return True
 
 
 def is_part(found: Container, own: Container | None) -> bool:

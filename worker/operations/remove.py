@@ -11,7 +11,7 @@ from worker.container import UUID_LABEL
 from worker.engine import containers, removal
 from worker.host.state_files import StateFiles
 from worker.operations.context import Host
-from worker.operations.protection import refuse_own
+from worker.operations.protection import refuse_own, spares_old_agent
 from worker.payload import known_instance_of
 
 _log = logger(__name__)
@@ -36,6 +36,8 @@ def remove_container_of(uuid: str, external_id: str | None, host: Host) -> None:
             files.discard(external_id or "")
             return
         refuse_own(found, "removed", host.engine)
+        if spares_old_agent(found, "removed"):
+            return
         if UUID_LABEL in found.labels:
             removal.discard(host.engine, found)
         else:  # a user created it and may have written to its volumes

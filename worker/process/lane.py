@@ -17,6 +17,7 @@ from cowpoke.routes import Lane, queue_for
 from worker.app import app
 from worker.execution.remote_control import restrict_remote_control
 from worker.janitor import Janitor
+from worker.process.background import start_host_care
 from worker.process.consumer import Watch
 from worker.process.drain import Drain
 from worker.process.handles import most_slots
@@ -37,13 +38,14 @@ HEARTBEAT_S = 30
 def run_lane(settings: WorkerSettings, launch: LaneStart, *, watches_engine: bool = False) -> int:
     """Run one lane until it is stopped; the exit code.
 
-    One lane of a worker also logs whether the Engine answers.
+    One lane of a worker also logs whether the Engine answers, and looks after the machine.
     """
     # Celery warns root of pickled messages; only JSON is accepted here, and Docker needs the right.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     runtime = start(settings, launch.lane, worker_id=launch.worker_id, starts=launch.starts)
     if watches_engine:
         EngineWatch(settings).start()
+        start_host_care(settings)
     with _node_name(runtime) as node:
         return _run(runtime, launch, node)
 

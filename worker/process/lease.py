@@ -23,7 +23,7 @@ from cowpoke.version import VERSION
 from worker.host.identity import Identity
 from worker.host.locks import Locks
 from worker.host.name_store import orphan_volumes
-from worker.process.runtime import pid_namespace
+from worker.process.runtime import process_space
 from worker.settings import WorkerSettings
 
 _log = logger(__name__)
@@ -72,7 +72,7 @@ class LeaseKeeper:
             lock_domain=Locks(settings.lock_dir, wait_s=settings.lock_wait_s).domain(),
             version=VERSION,
             started_ms=time.time_ns() // 1_000_000,
-            process=f"{pid_namespace()}:{os.getpid()}",
+            process=f"{process_space()}:{os.getpid()}",
         )
 
     def began(self, lane: Lane, boot_id: str, pipe: int) -> None:

@@ -14,7 +14,7 @@ from cowpoke.routes import Lane
 from worker.engine.client import Engine
 from worker.errors import WorkerError
 from worker.host.identity import identify
-from worker.process.runtime import pid_namespace
+from worker.process.runtime import process_space
 from worker.settings import WorkerSettings
 
 _log = logger(__name__)
@@ -86,7 +86,7 @@ def _redis_problems(settings: WorkerSettings, lanes: Collection[Lane]) -> list[s
         with connect(settings) as client:
             host_uuid = identify(settings).host_uuid
             sealer = settings.keyring().host(host_uuid)
-            ours = f"{pid_namespace()}:"
+            ours = f"{process_space()}:"
             live = {
                 process.lane
                 for lease in Leases(client).of_host(host_uuid, sealer).values()

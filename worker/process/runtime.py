@@ -19,6 +19,7 @@ from cowpoke.seal import Keyring
 from worker.engine.client import Engine
 from worker.host.identity import Identity, identify
 from worker.host.locks import Locks
+from worker.operations.protection import own_container_id
 from worker.process.key_gate import KeyGate
 from worker.settings import WorkerSettings
 
@@ -111,9 +112,14 @@ def worker_lock(worker_id: str) -> str:
     return f"worker:{worker_id}"
 
 
-def pid_namespace() -> str:
-    """Return what processes with the same process ids share; empty where it cannot be read."""
+def process_space() -> str:
+    """Return what the processes of one container share, or of the machine outside of containers.
+
+    Processes of one PID namespace, unless its containers share the machine's (`pid: host`).
+    """
     try:
-        return str(Path("/proc/self/ns/pid").stat().st_ino)
+        namespace = str(Path("/proc/self/ns/pid").stat().st_ino)
     except OSError:
-        return ""
+        namespace = ""
+    container_id = own_container_id()
+    return f"{namespace}.{container_id[:12]}" if container_id else namespace

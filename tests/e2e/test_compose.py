@@ -61,6 +61,9 @@ class Stack:
                 "CATTLE_SECRET_KEY": "only-on-loopback",
                 "FLOWER_BASIC_AUTH": LOGIN,
                 "RANCHER_HOME": str(folder / "rancher"),
+                "RANCHER_STORAGE": str(folder / "storage"),
+                "CATTLE_DETECT_CLOUD_PROVIDER": "false",
+                "WORKER_PREPARE_HOST": "false",
                 "FLOWER_PORT": str(self.flower_port),
                 "DOCKER_SOCKET": engine.host.removeprefix("unix://"),
                 "CATTLE_HOME": str(folder),
@@ -305,7 +308,7 @@ def test_each_part_has_its_own_login_and_no_other(stack):
 
 def host_uuid(stack: Stack) -> str:
     """The uuid that the first run made."""
-    return stack.run_in("worker", "cat", "/var/lib/cattle/.docker_uuid").strip()
+    return stack.run_in("worker", "cat", "/var/lib/rancher/state/.docker_uuid").strip()
 
 
 def test_secrets_are_in_files_of_their_owner_only(stack):

@@ -122,14 +122,14 @@ def _make(path: Path) -> None:
             # A link fails if the file exists: the first worker wins, and nothing is overwritten.
             with suppress(FileExistsError):
                 os.link(fresh.name, path)
-                _log.info("host_key.made", path=str(path))
+                _log.info("rsa_key.made", path=str(path))
         finally:
             Path(fresh.name).unlink()
 
 
 def _warn(path: Path, reason: str) -> None:
     _log.warning(
-        "host_key.unusable",
+        "rsa_key.unusable",
         path=str(path),
         reason=reason,
         advice="Rancher secrets do not work on this host; restore the file, make its folder "

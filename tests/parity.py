@@ -1,7 +1,7 @@
 """Which test proves which behaviour: writes docs/parity.md with `python -m tests.parity`.
 
 A test cites rows in its docstring, its name or its parameters' ids: `A 8.12`, `A 10.1 to 10.8`,
-`A.18 WORKERS`, `A.19`, `B.6`, `C 11`, `W 3`. The rows are in `parity_rows.tsv`.
+`A.18 WORKERS`, `A.19`, `B.6`, `B.6 cloud`, `C 11`, `W 3`. The rows are in `parity_rows.tsv`.
 """
 
 import ast
@@ -22,6 +22,8 @@ _NUMBERED = re.compile(rf"\bA[ .](\d+\.\d+(?:{_AND}\d+\.\d+)*)")
 _IN_A_NAME = re.compile(r"_A_?(\d+)_(\d+)(?=_|$)")
 _VARIABLE = re.compile(r"\bA\.18 (\w+)")
 _SECTION = re.compile(r"\b(A[ .]19|B[ .]\d+)\b(?!\.\d)")
+#: Rows of their own within a section.
+_PART = re.compile(r"\bB\.6 (register|hostKey|cloud)\b")
 #: Rows with one number: what hurt users (C), what real servers, Engines and users showed (W).
 _PLAIN = re.compile(rf"\b([CW]) (\d+(?:{_AND}(?:\1 )?\d+)*)\b(?!\.\d)")
 
@@ -73,6 +75,8 @@ def cited(text: str) -> set[str]:
     """The numbers of the rows that a text cites; ranges are spelt out."""
     words = " ".join(text.split())
     found = {f"A.18 {name.removeprefix('CATTLE_')}" for name in _VARIABLE.findall(words)}
+    found |= {f"B.6 {name}" for name in _PART.findall(words)}
+    words = _PART.sub("", words)
     found |= {section.replace(" ", ".") for section in _SECTION.findall(words)}
     found |= {f"A {major}.{minor}" for major, minor in _IN_A_NAME.findall(text)}
     for group in _NUMBERED.findall(words):

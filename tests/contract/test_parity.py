@@ -35,6 +35,7 @@ def test_every_skipped_row_says_why():
         ("All (A 10.1 to\n    10.3).", {"A 10.1", "A 10.2", "A 10.3"}),
         ("All (A 14.8-14.10).", {"A 14.8", "A 14.9", "A 14.10"}),
         ("Protected (parity B.6, C 18).", {"B.6", "C 18"}),
+        ("B.6 hostKey: once. And parity B.6 cloud.", {"B.6 hostKey", "B.6 cloud"}),
         ("Many (C 2, 3 and C 4).", {"C 2", "C 3", "C 4"}),
         ("Real inputs (W 3, W 5 to 7).", {"W 3", "W 5", "W 6", "W 7"}),
         ("Of two sections (C 24, W 15, W 16).", {"C 24", "W 15", "W 16"}),

@@ -306,9 +306,41 @@ def test_each_part_has_its_own_login_and_no_other(stack):
         assert {path.split("/")[3] for path in folders} == {part}
 
 
+UUID_FILE = "/var/lib/rancher/state/.docker_uuid"
+
+
 def host_uuid(stack: Stack) -> str:
     """The uuid that the first run made."""
-    return stack.run_in("worker", "cat", "/var/lib/rancher/state/.docker_uuid").strip()
+    return stack.run_in("worker", "cat", UUID_FILE).strip()
+
+
+RANCHER_HOST = """\
+import json, os
+from pathlib import Path
+from worker.host.engine_process import engine_pid, run_beside_engine
+from worker.process.runtime import process_space
+FOLDERS = ("/.r", "/var/run/rancher/storage", "/var/lib/rancher/state")
+SEEN = ("readlink", "/proc/self/ns/mnt")
+pid = engine_pid("unix:///var/run/docker.sock")
+print(json.dumps({
+    "namespace": run_beside_engine(pid, ["mount"], *SEEN, timeout_s=30).stdout.strip(),
+    "engines": os.readlink(f"/proc/{pid}/ns/mnt"),
+    "key_mode": oct(Path("/var/lib/rancher/etc/ssl/host.key").stat().st_mode & 0o777),
+    "folders": [os.access(path, os.W_OK) for path in FOLDERS],
+    "space": process_space(),
+}))
+"""
+
+
+def test_a_worker_has_what_a_rancher_host_needs(stack):
+    """Parity B.6: it reaches the Engine's namespaces; the host's folders are writable."""
+    found = json.loads(stack.run_in("worker", "python", "-c", RANCHER_HOST))
+    assert found["namespace"] == found["engines"]
+    assert found["key_mode"] == "0o400"
+    assert found["folders"] == [True] * 3
+    assert len(host_uuid(stack)) == len(stack.run_in("worker", "cat", UUID_FILE)) == 36
+    # Workers that share the machine's processes are still told apart by their health checks.
+    assert found["space"].endswith(stack.containers("worker")[0]["Id"][:12])
 
 
 def test_secrets_are_in_files_of_their_owner_only(stack):

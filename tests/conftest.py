@@ -13,6 +13,7 @@ from typing import NoReturn
 import hypothesis
 import psutil
 import pytest
+from structlog.testing import capture_logs
 
 from simulator.rig.docker_engine import DockerEngine
 from simulator.rig.engine import find_or_start_engine
@@ -84,6 +85,13 @@ def clean_environment(monkeypatch):
             monkeypatch.delenv(name, raising=False)
     for name, value in HARMLESS_VARIABLES.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def logged():
+    """The log lines of one event that this process wrote: `logged("rsa_key.made")`."""
+    with capture_logs() as lines:
+        yield lambda event: [line for line in lines if line["event"] == event]
 
 
 @pytest.fixture(scope="session")

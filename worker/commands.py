@@ -62,13 +62,13 @@ def run(lanes: tuple[str, ...] = ()) -> None:
     try:
         learn_hostname(settings)
         identity = identify(settings)
-        ensure_host_key(settings.host_key_file)
         if settings.docker_required:
             _need_engine(settings)
         check_duplicate_host(settings, identity)
     except WorkerError as error:
         logger.critical("worker.not_started", code=error.code, reason=error.message)
         sys.exit(1)
+    ensure_host_key(settings.host_key_file)
     worker_id = new_worker_id()
     keeper = LeaseKeeper(settings, identity, worker_id)
     logger.info(

@@ -113,7 +113,7 @@ def no_modules(tmp_path, monkeypatch):
 
 
 def test_modules_are_loaded_and_folders_shared_where_the_engine_runs(
-    make_machine, no_modules, tmp_path, capsys
+    make_machine, no_modules, tmp_path, logged
 ):
     """B.6: as `rancher/agent` does at each start; a second time changes nothing."""
     machine = make_machine()
@@ -125,9 +125,8 @@ def test_modules_are_loaded_and_folders_shared_where_the_engine_runs(
     assert [mounts.count(f" {folder} ") for folder in FOLDERS] == [1, 1]
     own = covering(Path("/proc/self/mountinfo").read_text(), PurePosixPath(FOLDERS[0]))
     assert str(own.path) != FOLDERS[0], "only the Engine's namespace changed"
-    said = capsys.readouterr()
-    assert (said.out + said.err).count("host.folder_shared") == 2
-    assert "host.not_prepared" not in said.out + said.err
+    assert [line["folder"] for line in logged("host.folder_shared")] == FOLDERS
+    assert logged("host.not_prepared") == []
 
 
 @pytest.mark.parametrize(
@@ -159,7 +158,7 @@ def test_folders_that_are_shared_or_mounted_already(make_machine, tmp_path, more
     ],
 )
 def test_a_kernel_without_a_module_is_no_problem_and_a_refusal_is(
-    make_machine, no_modules, tmp_path, capsys, script, warned
+    make_machine, no_modules, tmp_path, logged, script, warned
 ):
     """B.6: one warning with advice; the folders are shared all the same."""
     machine = make_machine()
@@ -168,8 +167,7 @@ def test_a_kernel_without_a_module_is_no_problem_and_a_refusal_is(
     else:
         machine.program("modprobe", script, tmp_path / "machine")
     preparation.prepare_host(machine.settings(tmp_path))
-    said = capsys.readouterr()
-    assert (said.out + said.err).count("host.not_prepared") == int(warned)
+    assert len(logged("host.not_prepared")) == int(warned)
     assert machine.is_shared(FOLDERS[0])
 
 

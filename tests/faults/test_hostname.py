@@ -112,10 +112,10 @@ def test_a_container_with_the_machines_name_finds_the_full_one(
         assert told(DOCKER_HOST=engine.host) == "machine-7.example.org"
 
 
-def test_a_container_without_an_engine_is_named_later(tmp_path, told, in_container, capsys):
+def test_a_container_without_an_engine_is_named_later(tmp_path, told, in_container, logged):
     """B.6: a warning says what to do; nothing is kept."""
     host = f"unix://{tmp_path}/none.sock"
     assert told(DOCKER_HOST=host) == socket.gethostname()
-    said = capsys.readouterr()
-    assert "set CATTLE_HOSTNAME" in said.out + said.err
+    (line,) = logged("hostname.unknown")
+    assert line["advice"] == "set CATTLE_HOSTNAME"
     assert told(DOCKER_HOST=host, CATTLE_HOSTNAME="given") == "given"

@@ -37,7 +37,7 @@ def send(engine, host, event, name, **labels):
 
 @pytest.mark.parametrize("name", OLD_AGENT)
 @pytest.mark.parametrize("event", [DEACTIVATE, REMOVE, VOLUME_REMOVE])
-def test_the_old_agent_is_spared_and_cattle_gets_a_success(engine, host, capsys, event, name):
+def test_the_old_agent_is_spared_and_cattle_gets_a_success(engine, host, logged, event, name):
     """B.6: as the old agent did; a warning names the container and a way to do it."""
     reply, runs = send(engine, host, event, name)
     assert runs
@@ -46,9 +46,9 @@ def test_the_old_agent_is_spared_and_cattle_gets_a_success(engine, host, capsys,
     else:
         gone = {"volumeStoragePoolMap": {"volume": {"format": "docker"}}}
         assert reply == ({} if event == REMOVE else gone)
-    said = capsys.readouterr()
-    assert (said.out + said.err).count("container.spared") == 1
-    assert "use the docker command on the host" in said.out + said.err
+    (line,) = logged("container.spared")
+    assert line["container"] == name
+    assert "use the docker command on the host" in line["advice"]
 
 
 @pytest.mark.parametrize("name", OLD_AGENT)

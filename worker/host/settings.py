@@ -19,6 +19,11 @@ def _labels(text: object) -> object:
     return dict(parse_qsl(text, keep_blank_values=True)) if isinstance(text, str) else text
 
 
+def _is_true(text: object) -> object:
+    """As the old agent reads a switch: any other text turns it off."""
+    return text.strip().lower() in {"true", "1", "yes", "on"} if isinstance(text, str) else text
+
+
 class StateSettings(BaseSettings):
     """The folders of the worker, and who this host is."""
 
@@ -137,7 +142,7 @@ class StateSettings(BaseSettings):
 class CloudSettings(BaseSettings):
     """How to find out which cloud this machine is in."""
 
-    detect_cloud: bool = Field(
+    detect_cloud: Annotated[bool, BeforeValidator(_is_true)] = Field(
         default=True,
         validation_alias="CATTLE_DETECT_CLOUD_PROVIDER",
         description="Ask the metadata service of the cloud once for its name, region and zone, "

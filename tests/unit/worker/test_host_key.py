@@ -102,7 +102,7 @@ def test_an_existing_key_is_used(tmp_path, bits):
         ("folder", "it cannot be read: Is a directory"),
     ],
 )
-def test_a_foreign_file_gives_no_key_and_is_left_alone(tmp_path, rsa_key, capsys, kind, reason):
+def test_a_foreign_file_gives_no_key_and_is_left_alone(tmp_path, rsa_key, logged, kind, reason):
     """B.6 hostKey: one warning that says what to do, not one per ping; the ping has no key."""
     content = {
         "empty": b"",
@@ -120,9 +120,9 @@ def test_a_foreign_file_gives_no_key_and_is_left_alone(tmp_path, rsa_key, capsys
     for _ in range(3):
         ensure_host_key(path)
         assert host_key_info(path) == {}
-    said = capsys.readouterr()
-    assert (said.out + said.err).count("rsa_key.unusable") == 1
-    assert reason in said.out + said.err
+    (line,) = logged("rsa_key.unusable")
+    assert reason in line["reason"]
+    assert "restore the file" in line["advice"]
     assert kind == "folder" or path.read_bytes() == content[kind]
 
 
@@ -139,12 +139,12 @@ def test_a_key_that_is_repaired_is_reported_again(tmp_path, rsa_key):
     assert not path.exists(), "a ping makes no key: it would be another one than cattle knows"
 
 
-def test_a_folder_that_cannot_be_made_is_a_warning(tmp_path, capsys):
+def test_a_folder_that_cannot_be_made_is_a_warning(tmp_path, logged):
     """B.6 hostKey: the worker starts without a key."""
     (tmp_path / "etc").write_text("a file where a folder should be")
     ensure_host_key(tmp_path / "etc" / "ssl" / "host.key")
-    said = capsys.readouterr()
-    assert "it cannot be made: Not a directory" in said.out + said.err
+    (line,) = logged("rsa_key.unusable")
+    assert line["reason"] == "it cannot be made: Not a directory"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ is therefore the better answer, except where cattle gives up silently after a ti
 | `compute.instance.pull` | expires | replays the pull task; an error would end the task for this host |
 | `compute.instance.force.stop` | expires | waits for no reply; sends it again while the container runs |
 | `storage.*` | expires | replays the start or the removal that needs it; an error would end a start |
+| `volume.remove` | expires | replays the removal |
 | `ping` | expires | counts a missed ping, which is how it notices the outage |
 | `config.update` | expires | sends it again, until the version in its own database is current |
 | `delegate.request` | as the event inside | replays what needed the event inside |

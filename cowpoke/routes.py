@@ -37,6 +37,8 @@ LANES: Mapping[str, Lane] = MappingProxyType(
         "storage.volume.activate": Lane.COMPUTE,
         "storage.volume.deactivate": Lane.COMPUTE,
         "storage.volume.remove": Lane.COMPUTE,
+        # Of a driver's volume that no container ever mounted; the old agents did not know it.
+        "volume.remove": Lane.COMPUTE,
         CONFIG_UPDATE: Lane.COMPUTE,
         DELEGATE: Lane.COMPUTE,
     }

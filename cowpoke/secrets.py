@@ -5,8 +5,10 @@ keys out, errors do not quote values below them, and `secrets_in` collects the v
 may contain (`cowpoke.scrubbing`).
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -164,7 +166,7 @@ def _taken(key: str, value: object) -> Iterator[Secret]:
         case "registryCredential" | "Log":
             yield from _passwords(_leaves(value))
         case _ if _is_secret_name(key):
-            yield from (Secret(value=leaf, name=key) for leaf in _leaves(value))
+            yield from _named(key, value)
         case _:
             yield from _options(value)
 
@@ -206,12 +208,21 @@ def _options(value: object) -> Iterator[Secret]:
         named = [(name.lstrip("-"), word) for name, word in pairwise(words) if name[:1] == "-"]
     for name, inner in named:
         if _is_secret_name(name):
-            yield from (Secret(value=leaf, name=name) for leaf in _leaves(inner))
+            yield from _named(name, inner)
     for word in words:
         yield from _named_values(word)
     for option in _CLIENT_OPTION.finditer(" ".join(words)):
         yield Secret(value=option[1].strip("\"'"), is_password=True)
     yield from _logins_below(value)
+
+
+def _named(name: str, value: object) -> Iterator[Secret]:
+    """The secrets of a secret name, also those inside of JSON, such as a token of a volume."""
+    for leaf in _leaves(value):
+        yield Secret(value=leaf, name=name)
+        if leaf.lstrip()[:1] in {"{", "["}:
+            with suppress(ValueError, RecursionError):
+                yield from (Secret(value=inner) for inner in _leaves(json.loads(leaf)))
 
 
 def _is_secret_name(name: str) -> bool:

@@ -7,6 +7,7 @@ laptop and fails where the variable CI or COWPOKE_REQUIRE_ENGINE is set.
 import contextlib
 import os
 import shutil
+import tempfile
 from pathlib import Path
 from typing import NoReturn
 
@@ -21,6 +22,7 @@ from simulator.rig.errors import RigError
 from simulator.rig.image import TEST_IMAGE, BusyboxMissingError, build_image, remove_image
 from simulator.rig.processes import HARMLESS_VARIABLES, Program, is_alive
 from simulator.rig.redis_server import RedisMissingError, RedisServer, tls_supported
+from simulator.storage_driver import StorageDriver
 from tests.fresh_fixtures import pytest_runtest_makereport  # noqa: F401 -- pytest finds it here
 
 # Assertions in what tests share are as telling as a test's own.
@@ -192,6 +194,25 @@ def test_image(engine):
         _missing(error)
     finally:
         client.close()
+
+
+@pytest.fixture
+def make_driver():
+    """Start storage drivers: `make_driver("rancher-nfs", scope="local")`, all in one folder."""
+    # Not below pytest's folders: the path of a socket may have 107 characters only.
+    with tempfile.TemporaryDirectory(prefix="cowpoke-drivers-") as folder:
+        started = []
+
+        def make(name: str = "rancher-nfs", **options) -> StorageDriver:
+            root = Path(folder)
+            driver = StorageDriver(root / "sockets", name, volumes=root / "volumes", **options)
+            started.append(driver.start())
+            return driver
+
+        make.folder = Path(folder) / "sockets"
+        yield make
+        for driver in started:
+            driver.stop()
 
 
 @pytest.fixture

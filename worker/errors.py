@@ -19,6 +19,9 @@
      |   +- NameConflictError
      |   +- VolumeMissingError
      |   +- VolumeInUseError
+     +- StorageDriverError             a storage driver of Rancher refused
+     |   +- StorageDriverAbsentError   nobody listens at its socket             (retryable)
+     |   +- StorageDriverSlowError     it does not answer in time               (retryable)
      +- OperationError                 Docker succeeded, the wanted state was not reached
      +- ImageNeededError               the image must be pulled first, in the images lane
      +- LockHeldError                  another event is working on the resource         (retryable)
@@ -173,6 +176,24 @@ class VolumeInUseError(EngineError):
     """Raised when a volume cannot be removed because a container uses it."""
 
     code = "volume-in-use"
+
+
+class StorageDriverError(WorkerError):
+    """Raised when a storage driver of Rancher refuses a call, with the words of the driver."""
+
+    code = "storage-driver-failed"
+
+
+class StorageDriverAbsentError(StorageDriverError, RetryableError):
+    """Raised when the socket of a storage driver is missing, or nobody listens there."""
+
+    code = "storage-driver-absent"
+
+
+class StorageDriverSlowError(StorageDriverError, RetryableError):
+    """Raised when a storage driver does not answer in time."""
+
+    code = "storage-driver-slow"
 
 
 class OperationError(WorkerError):

@@ -13,6 +13,7 @@ from cowpoke.settings import BrokerSettings, checked_keys
 from worker.engine.settings import EngineSettings
 from worker.host.proxies import ProxySettings
 from worker.host.settings import AgentSettings, CloudSettings, PingSettings, StateSettings
+from worker.storage.settings import StorageSettings
 
 
 class WorkerSettings(
@@ -20,6 +21,7 @@ class WorkerSettings(
     AgentSettings,
     EngineSettings,
     CloudSettings,
+    StorageSettings,
     PingSettings,
     StateSettings,
     BrokerSettings,

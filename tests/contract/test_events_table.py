@@ -23,6 +23,7 @@ EVENTS = [
     "storage.volume.activate",
     "storage.volume.deactivate",
     "storage.volume.remove",
+    "volume.remove",
     "config.update",
     "delegate.request",
 ]

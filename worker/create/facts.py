@@ -3,7 +3,7 @@
 The operation that creates a container calls `facts_needed(instance)`, looks up exactly these facts,
 and passes `Facts` to `create_body`. This module itself looks nothing up.
 
-Row numbers (A) refer to docs/parity.md.
+Row numbers (A, B) refer to docs/parity.md.
 """
 
 from collections.abc import Mapping
@@ -30,6 +30,9 @@ class Facts:
     #: Docker ids of other containers by `ContainerRef.key`: those of `FactsNeeded.containers` that
     #: exist on this host.
     container_ids: Mapping[str, str] = field(default_factory=dict)
+    #: Folders of the host by the name of the volume that a Rancher driver has mounted there; they
+    #: are mounted into the container instead of the name (B.3).
+    mount_points: Mapping[str, str] = field(default_factory=dict)
     #: Search domains of the host's resolv.conf, the last `search` line's first (A 7.1), empty when
     #: it cannot be read; needed when `FactsNeeded.search_domains`.
     search_domains: tuple[str, ...] = ()

@@ -1,6 +1,6 @@
 """Volumes, bind mounts, and containers whose volumes are shared.
 
-Row numbers (A) refer to docs/parity.md.
+Row numbers (A, B) refer to docs/parity.md.
 """
 
 from worker.create.facts import DEFAULT_DOCKER_ROOT, Facts, is_below_docker
@@ -14,8 +14,8 @@ def volumes(instance: Instance, facts: Facts) -> Fragment:
 
     Shape:  Volumes {path: {}}, HostConfig.Binds `source:target:mode`, HostConfig.VolumesFrom ids.
     Errors: `PayloadError` for a text with an empty or a fourth part.
-    Source: A 6.6 to 6.9, 6.12. Binds are a list, so one source may be mounted twice. Containers
-        that are not on this host are skipped.
+    Source: A 6.6 to 6.9, 6.12, B.3. Binds are a list, so one source may be mounted twice.
+        Containers that are not on this host are skipped.
     """
     anonymous: dict[str, dict[str, str]] = {}
     binds: list[str] = []
@@ -23,7 +23,7 @@ def volumes(instance: Instance, facts: Facts) -> Fragment:
         source, *rest = _parts(text)
         if rest:
             binds.extend(_binds(source, rest, facts))
-        else:
+        elif source not in facts.mount_points:
             anonymous[source] = {}
     others = [
         facts.container_ids[ref.key]
@@ -56,9 +56,12 @@ def _parts(text: str) -> list[str]:
 def _binds(source: str, rest: list[str], facts: Facts) -> list[str]:
     """Return one bind mount, or two for Docker's root folder if Docker uses another one (A 6.11).
 
-    The container then finds the folder at the default path and at the path that Docker reports.
+    The container then finds the folder at the default path and at the path that Docker reports. A
+    volume that its driver has mounted is bound from its mount point (B.3).
     """
     target, mode = rest[0], rest[1] if len(rest) > 1 else "rw"
+    if (mount_point := facts.mount_points.get(source)) is not None:
+        return [f"{mount_point}:{target}:{mode}"]
     root = facts.docker_root.rstrip("/")
     if not is_below_docker(source) or root == DEFAULT_DOCKER_ROOT:
         return [f"{source}:{target}:{mode}"]

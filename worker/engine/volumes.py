@@ -7,6 +7,8 @@ from typing import Any
 from worker.engine.client import Call, Engine, segment
 from worker.errors import EngineError, VolumeInUseError, VolumeMissingError
 
+_DRIVER_FAILED = 500
+
 
 def inspect(engine: Engine, name: str) -> dict[str, Any] | None:
     """Return the inspect of the volume, or None when there is none."""
@@ -46,7 +48,7 @@ def create(engine: Engine, name: str, *, driver: str, options: Mapping[str, str]
 def remove(engine: Engine, name: str) -> None:
     """Remove a volume; a missing one is no error.
 
-    Errors: VolumeInUseError when a container uses it.
+    Errors: VolumeInUseError when a container uses it; EngineError when its driver refuses.
     """
     call = Call(
         "DELETE",
@@ -54,9 +56,14 @@ def remove(engine: Engine, name: str) -> None:
         kind="volume.remove",
         wanted=f"remove volume {name}",
         timeout_s=engine.work_timeout_s,
-        refusal=_refusal,
+        refusal=_removal_refusal,
     )
     engine.run_unless_missing(call, VolumeMissingError)
+
+
+def _removal_refusal(status: int, words: str) -> type[EngineError] | None:
+    # The Engine answers 500 for a driver that refuses, which is no outage.
+    return _refusal(status, words) or (EngineError if status == _DRIVER_FAILED else None)
 
 
 def _refusal(status: int, words: str) -> type[EngineError] | None:

@@ -45,6 +45,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
         "storage.volume.activate": activate_volume,
         "storage.volume.deactivate": deactivate_volume,
         "storage.volume.remove": remove_volume,
+        "volume.remove": remove_volume,
         "config.update": update_config,
         "delegate.request": delegate,
     }

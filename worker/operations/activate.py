@@ -8,6 +8,7 @@ Row numbers (A, C) refer to docs/parity.md.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from cowpoke.events import Event
@@ -40,8 +41,9 @@ from worker.image_reference import ImageReference
 from worker.operations.context import Host
 from worker.operations.facts import gather
 from worker.operations.images import ensure_image
-from worker.operations.volume import ensure_volume, keep_volume
-from worker.payload import Instance, instance_of, known_instance_of
+from worker.operations.managed_volume import keep_volume
+from worker.operations.volume import provide_volumes, remount_volumes
+from worker.payload import Instance, KnownInstance, instance_of, known_instance_of
 from worker.report import container_reply, wrapped
 
 _log = logger(__name__)
@@ -56,18 +58,23 @@ def activate(event: Event, host: Host) -> dict[str, Any]:
     with host.locks.hold(f"instance:{instance.uuid}"):
         found = containers.find(host.engine, uuid=instance.uuid, external_id=instance.external_id)
         if not instance.process.is_no_op and not (found and found.is_running):
-            found = _start(event, instance.uuid, found, host)
+            found = _start(event, instance, found, host)
         if found is not None:
             StateFiles(host.settings.state_dir).write(found.id, event.data)
         reply = container_reply(found, instance, host_ip=host.identity.host_ip)
         return wrapped(event, reply)
 
 
-def _start(event: Event, uuid: str, found: Container | None, host: Host) -> Container | None:
+def _start(
+    event: Event, instance: KnownInstance, found: Container | None, host: Host
+) -> Container | None:
     """Start the container; create it first if it is missing."""
-    container_id, found = (
-        _create(instance_of(event.data), host) if found is None else (found.id, found)
-    )
+    uuid = instance.uuid
+    if found is None:
+        container_id, found = _create(instance_of(event.data), host)
+    else:
+        container_id = found.id
+        remount_volumes(instance.volumes_from_data_volume_mounts, host)
     try:
         _start_once(container_id, uuid, found, host)
     except RemovalUnderWayError as error:
@@ -130,11 +137,10 @@ def _create(instance: Instance, host: Host) -> tuple[str, Container | None]:
     create_body(instance, Facts())
     if instance.label(PULL_IMAGE) == "always":
         ensure_image(image, instance.image, host, even_if_present=True)
-    for volume in instance.volumes_from_data_volume_mounts:
-        ensure_volume(volume, host)
+    mount_points = provide_volumes(instance.volumes_from_data_volume_mounts, host)
     for name in named_volumes(instance):
         keep_volume(name, host)
-    facts = gather(instance, host)
+    facts = replace(gather(instance, host), mount_points=mount_points)
     body = create_body(instance, facts)
     if ignored := ignored_fields(instance):
         _log.debug("fields.ignored", instance_uuid=instance.uuid, fields=ignored)

@@ -1,34 +1,44 @@
-"""`storage.volume.activate`, `.deactivate` and `.remove`: volumes in Docker (A.13).
+"""`storage.volume.activate`, `.deactivate`, `.remove` and `volume.remove` (A.13, B.3).
 
-Row numbers (A, C) refer to docs/parity.md.
+Volumes of Docker's drivers are in `managed_volume`. A driver of Rancher is asked over its socket
+whether it mounts the volume itself (`flex`), see `worker.storage`. cattle sends `volume.remove` for
+a volume of a driver that no container ever mounted.
+
+Row numbers (A, B, C) refer to docs/parity.md.
 """
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from cowpoke.events import Event
 from cowpoke.log import logger
-from worker.engine import volumes
-from worker.errors import OperationError, PayloadError, VolumeInUseError
+from worker.engine import volumes as engine_volumes
+from worker.errors import OperationError, PayloadError
 from worker.host.name_store import orphan_volumes
 from worker.operations.context import Host
+from worker.operations.managed_volume import ensure_in_docker, remove_from_docker
 from worker.operations.protection import own_container_id
 from worker.operations.remove import remove_container_of
 from worker.payload import Volume, volume_of
 from worker.report import volume_reply, wrapped
+from worker.storage.volume import DriverVolume
 
 #: Folders of volumes are deleted only below these, and below `volumes` in the state folder.
 FOLDER_ROOTS = (Path("/var/lib/rancher/volumes"),)
 
-_MOVED = "moved"
 _FILE = "file://"
 _log = logger(__name__)
 
 
 def activate_volume(event: Event, host: Host) -> dict[str, Any]:
     """Create the volume if it is missing and has a driver and a name (A 13.1 to 13.5)."""
-    ensure_volume(volume_of(event.data), host)
+    volume = volume_of(event.data)
+    if volume.is_managed:
+        on_driver = _on_driver(volume, host)
+        if on_driver is None or not on_driver.create():
+            ensure_in_docker(volume, host)
     return wrapped(event, volume_reply())
 
 
@@ -41,7 +51,8 @@ def deactivate_volume(event: Event, host: Host) -> dict[str, Any]:  # noqa: ARG0
 def remove_volume(event: Event, host: Host) -> dict[str, Any]:
     """Remove a volume: a root with its container, a managed volume in Docker, or a folder.
 
-    Errors: PayloadError for a folder outside of the volume folders; EngineError.
+    Errors: PayloadError for a folder outside of the volume folders; EngineError;
+    StorageDriverError.
     """
     volume = volume_of(event.data)
     if volume.is_root:
@@ -55,49 +66,65 @@ def remove_volume(event: Event, host: Host) -> dict[str, Any]:
     return wrapped(event, volume_reply())
 
 
-def ensure_volume(volume: Volume, host: Host) -> None:
-    """Create a managed volume if it is missing; again if its driver moved it (A 13.4)."""
+def provide_volume(volume: Volume, host: Host) -> str | None:
+    """Prepare a volume for the start of a container: create it, and attach and mount it if needed.
+
+    Return the path to mount instead of its name, or None when Docker mounts it by its name.
+    Errors: EngineError; StorageDriverError.
+    """
     if not volume.is_managed:
-        return
+        return None
+    if (on_driver := _on_driver(volume, host)) is None:
+        ensure_in_docker(volume, host)
+        return None
+    if (mount_point := on_driver.mount()) is not None:
+        return mount_point
+    ensure_in_docker(volume, host)
+    on_driver.attach()
+    return None
+
+
+def provide_volumes(volumes: Iterable[Volume], host: Host) -> dict[str, str]:
+    """Prepare volumes; return the paths to mount, by name, of those that Docker does not mount."""
+    paths = {volume.name: provide_volume(volume, host) for volume in volumes}
+    return {name: path for name, path in paths.items() if name is not None and path is not None}
+
+
+def remount_volumes(volumes: Iterable[Volume], host: Host) -> None:
+    """Prepare the volumes of Rancher's drivers before an existing container starts.
+
+    Their mounts do not outlast the host, and Docker would mount an empty folder.
+    """
+    provide_volumes((volume for volume in volumes if volume.has_rancher_driver), host)
+
+
+def _on_driver(volume: Volume, host: Host) -> DriverVolume | None:
+    """Return the volume as its Rancher driver has it; None for other drivers."""
+    if not volume.has_rancher_driver:
+        return None
     assert volume.name is not None
     assert volume.driver is not None
-    keep_volume(volume.name, host)
-    with host.locks.hold(f"volume:{volume.name}"):
-        found = volumes.inspect(host.engine, volume.name)
-        if found is not None and found.get("Mountpoint") == _MOVED:
-            volumes.remove(host.engine, volume.name)
-            found = None
-        if found is None:
-            options = volume.driver_opts
-            volumes.create(host.engine, volume.name, driver=volume.driver, options=options)
-            _log.info("volume.created", volume=volume.name, driver=volume.driver)
-
-
-def keep_volume(name: str, host: Host) -> None:
-    """Delete the orphan record of a volume that is wanted again, so that the janitor keeps it."""
-    with host.locks.hold(f"volume:{name}"):
-        orphan_volumes(host.settings.state_dir).discard(name)
+    return DriverVolume(
+        volume.name,
+        volume.driver,
+        options=volume.driver_opts,
+        settings=host.settings,
+        locks=host.locks,
+    )
 
 
 def _remove_managed(volume: Volume, host: Host) -> None:
+    """Remove a volume where it is known: in Docker, else at its flex driver."""
     assert volume.name is not None
-    orphans = orphan_volumes(host.settings.state_dir)
-    with host.locks.hold(f"volume:{volume.name}"):
-        try:
-            volumes.remove(host.engine, volume.name)
-        except VolumeInUseError as error:
-            if "should retry" in error.message.lower():
-                raise
-            # The janitor removes it later; an error makes cattle retry for ever (A 13.8, C 28).
-            orphans.add(volume.name, error.message)
-            _log.warning(
-                "volume.orphaned",
-                volume=volume.name,
-                reason=error.message,
-                orphans=orphans.count(),
-            )
-        else:
-            orphans.discard(volume.name)
+    on_driver = _on_driver(volume, host)
+    if on_driver is None or not on_driver.is_flex():
+        remove_from_docker(volume.name, host)
+    elif engine_volumes.inspect(host.engine, volume.name) is not None:
+        # Docker passes it on to the driver.
+        remove_from_docker(volume.name, host)
+    else:
+        on_driver.remove()
+        orphan_volumes(host.settings.state_dir).discard(volume.name)
 
 
 def _remove_folder(path: Path, host: Host) -> None:

@@ -55,6 +55,10 @@ class KnownInstance(Payload):
     native_container: Flag = None
     #: For the reported address.
     nics: Annotated[tuple[Nic, ...], LISTED, WrapValidator(_if_readable)] = ()
+    #: For the mounts of their drivers, which must be there before an existing container starts.
+    volumes_from_data_volume_mounts: Annotated[
+        tuple[Volume, ...], LISTED, WrapValidator(_if_readable)
+    ] = ()
     host: Host = Field(default_factory=Host)
     process: Process = Field(default_factory=Process, alias="processData")
 

@@ -1,12 +1,17 @@
 """Volumes and their storage pools.
 
-Row numbers (A) refer to docs/parity.md.
+Row numbers (A, B) refer to docs/parity.md.
 """
 
 from pydantic import Field
 
 from worker.payload.base import Flag, Payload, Text, TextMap, Whole, member, parse
 from worker.payload.parts import ContainerRef
+
+#: Drivers with a socket of Rancher's. Others, such as `rancher-longhorn`, are Docker's alone.
+RANCHER_DRIVERS = frozenset(
+    {"rancher-ebs", "rancher-nfs", "rancher-efs", "rancher-secrets", "secrets-bridge-v2"}
+)
 
 
 class StoragePool(Payload):
@@ -60,6 +65,11 @@ class Volume(Payload):
     def is_managed(self) -> bool:
         """Whether the worker creates and removes it: it has a driver and a name (A 13.1)."""
         return bool(self.driver and self.name)
+
+    @property
+    def has_rancher_driver(self) -> bool:
+        """Whether its driver is one of Rancher's, which are asked over their sockets (B.3)."""
+        return self.is_managed and self.driver in RANCHER_DRIVERS
 
     @property
     def is_root(self) -> bool:

@@ -27,6 +27,17 @@ PLACES = {
     "label of a login": {"data": {"fields": {"labels": {"org.example.basic-auth": SECRET}}}},
     "variable in a command": {"data": {"fields": {"command": f"env DB_PASS={SECRET} run"}}},
     "token": {"token": SECRET},
+    "token in the JSON of a volume's option": {
+        "volumesFromDataVolumeMounts": [
+            {
+                "data": {
+                    "fields": {
+                        "driverOpts": {"io.rancher.secrets.token": f'{{"value": "{SECRET}"}}'}
+                    }
+                }
+            }
+        ]
+    },
     "token of a link": {"instanceLinks": [{"targetInstance": {"token": SECRET}}]},
     "command": {"data": {"fields": {"command": ["run", f"--password={SECRET}"]}}},
     "command and its next word": {"data": {"fields": {"command": ["run", "--token", SECRET]}}},

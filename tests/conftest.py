@@ -24,6 +24,7 @@ from simulator.rig.processes import HARMLESS_VARIABLES, Program, is_alive
 from simulator.rig.redis_server import RedisMissingError, RedisServer, tls_supported
 from simulator.storage_driver import StorageDriver
 from tests.fresh_fixtures import pytest_runtest_makereport  # noqa: F401 -- pytest finds it here
+from worker.operations import managed_volume
 
 # Assertions in what tests share are as telling as a test's own.
 pytest.register_assert_rewrite("tests.golden", "tests.faults.faulty_system")
@@ -213,6 +214,12 @@ def make_driver():
         yield make
         for driver in started:
             driver.stop()
+
+
+@pytest.fixture
+def quick_removals(monkeypatch):
+    """No pauses between the tries to remove a volume."""
+    monkeypatch.setattr(managed_volume, "REMOVE_EVERY_S", 0.01)
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ from tests import factories
 from worker.errors import LockHeldError, ProtectedContainerError
 from worker.host.name_store import orphan_volumes
 
+pytestmark = pytest.mark.usefixtures("quick_removals")
+
 ACTIVATE = "storage.volume.activate"
 DEACTIVATE = "storage.volume.deactivate"
 REMOVE = "storage.volume.remove"

@@ -17,6 +17,16 @@ def test_volumes():
     assert made["HostConfig"] == {"Binds": ["/b:/c:rw", "/d:/e:ro", "named:/f:Z"]}
 
 
+def test_a_volume_that_its_driver_has_mounted_is_bound_from_there():
+    """B.3: each text with its own mode, Docker's root folder or not; one part only is skipped."""
+    facts = Facts(mount_points={"v": "/var/lib/docker/v"}, docker_root="/mnt/docker")
+    made = body({"dataVolumes": ["v:/a", "v:/b:ro", "v", "/v", "w:/c", "/v:/d"]}, facts=facts)
+    assert made["Volumes"] == {"/v": {}}
+    assert made["HostConfig"]["Binds"] == [
+        *("/var/lib/docker/v:/a:rw", "/var/lib/docker/v:/b:ro", "w:/c:rw", "/v:/d:rw")
+    ]
+
+
 @pytest.mark.parametrize("text", ["/a:/b:ro:z", "/a:", ":/b", "/a::ro", ":"])
 def test_other_volumes_are_refused(text):
     """A 6.7: a volume with too many or with empty parts is refused, with the text."""

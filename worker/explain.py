@@ -76,6 +76,14 @@ def _body(instance: Instance, settings: WorkerSettings) -> dict[str, Any]:
     facts = _facts(instance, settings)
     for warning in create_warnings(instance, facts):
         _log.warning("field.not_applied", instance_uuid=instance.uuid, warning=warning)
+    for volume in instance.volumes_from_data_volume_mounts:
+        if volume.has_rancher_driver:
+            _log.warning(
+                "explain.driver_not_asked",
+                volume=volume.name,
+                driver=volume.driver,
+                advice="the storage driver may answer with a folder that is mounted instead",
+            )
     # Tuples become lists, as in the request to the Engine.
     body: dict[str, Any] = json.loads(json.dumps(create_body(instance, facts)))
     return body

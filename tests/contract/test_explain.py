@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 
 from cowpoke.environment import read
 from tests import factories
+from tests.drivers import volume, with_volumes
 from worker.errors import EngineError, PayloadError
 from worker.explain import explain_event
 from worker.settings import WorkerSettings
@@ -133,6 +134,19 @@ def test_warnings_go_to_standard_error(command, tmp_path):
         "field.not_applied",
         "explain.version_assumed",
     }
+
+
+@pytest.mark.parametrize(
+    ("driver", "warned"), [("rancher-nfs", ["vol1"]), ("rancher-longhorn", []), ("local", [])]
+)
+def test_a_volume_of_a_rancher_driver_is_warned_of(driver, warned):
+    """Only the driver knows what is mounted (B.3)."""
+    changes = with_volumes(volume("vol1", driver), binds=["vol1:/data"])
+    with capture_logs() as lines:
+        made = explain_event(text_of(None, **changes), read(WorkerSettings))
+    assert made["HostConfig"]["Binds"] == ["vol1:/data:rw"]
+    named = [one["volume"] for one in lines if one["event"] == "explain.driver_not_asked"]
+    assert named == warned
 
 
 def test_it_starts_without_the_libraries_it_does_not_use(command, environment):

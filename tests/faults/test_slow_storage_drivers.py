@@ -3,7 +3,6 @@
 Row numbers (B) refer to docs/parity.md.
 """
 
-import contextlib
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from tests import factories
 from tests.drivers import REPLY, SECRET_OPTIONS, TOKEN, map_of, volume, with_volumes
 from tests.faults.faulty_system import facts, new_instance
 from tests.faults.scripted_engine import Answer
+from tests.floor import allowed_s
 from worker import deadline
 from worker.deadline import Deadline
 from worker.errors import StorageDriverSlowError, WorkerError
@@ -66,7 +66,7 @@ def test_a_driver_that_hangs_costs_no_more_than_the_events_time(
     began_s = time.monotonic()
     with pytest.raises(StorageDriverSlowError, match="driver rancher-nfs has not finished with"):
         within(EVENT_S, host, START, data)
-    assert time.monotonic() - began_s < EVENT_S
+    assert time.monotonic() - began_s < allowed_s(EVENT_S)
     assert engine.containers == {}
 
 
@@ -165,16 +165,13 @@ def test_a_driver_that_hangs_does_not_take_all_slots(make_host, make_driver):
     host = make_host(WORKER_CONCURRENCY="8")
 
     def ask(number):
-        began_s = time.monotonic()
-        with contextlib.suppress(StorageDriverSlowError):
+        with pytest.raises(StorageDriverSlowError) as caught:
             within(EVENT_S * 2, host, ACTIVATE, map_of(f"v{number}", "rancher-efs"))
-        return time.monotonic() - began_s
+        return "has to wait" in caught.value.message
 
     with ThreadPoolExecutor(8) as pool:
-        took_s = sorted(pool.map(ask, range(8)))
-        asked = len(driver.calls)
-    assert asked == 2
-    assert took_s[5] < EVENT_S < took_s[6]
+        assert sorted(pool.map(ask, range(8))) == [False] * 2 + [True] * 6
+    assert len(driver.calls) == 2
 
 
 def run_until_free(host, name, data):
@@ -251,6 +248,17 @@ def test_events_wait_in_the_queue_for_a_driver(system, make_driver):
     driver.heal()
     system.assert_answered_once(system.cattle.wait(again, 40), instance)
     assert driver.most_at_once["Create", "vol2"] == 1
+
+    # The worker dies meanwhile: the next one asks anew, and makes one container.
+    driver.fault(Fault.HANG, "Create")
+    instance, event = activate("vol4")
+    killed = system.send(event)
+    wait_until(lambda: "Create" in driver.actions("vol4"), 20, "the Create")
+    system.worker.kill()
+    system.restart_worker()
+    wait_until(lambda: driver.actions("vol4").count("Create") == 2, 20, "the next Create")
+    driver.heal()
+    system.assert_answered_once(system.cattle.wait(killed, 40), instance)
 
     # It refuses: final, and without the token, in no line of any program.
     secrets = make_driver("rancher-secrets")

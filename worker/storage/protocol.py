@@ -107,6 +107,9 @@ def ask(call: DriverCall, storage_dir: Path, *, ends_s: float) -> Answer:
 
 def _absence(path: Path, error: Exception) -> str:
     match error:
+        case FileNotFoundError() if not path.parent.is_dir():
+            # The usual reason where the worker itself runs in a container.
+            return f"socket file not found at {path}, whose folder is not there or not mounted"
         case FileNotFoundError():
             return f"socket file not found at {path}"
         case ConnectionRefusedError():

@@ -175,14 +175,21 @@ def test_a_secret_that_the_driver_quotes_is_scrubbed_before_the_text_is_cut(make
 # -- nobody there, and no answer -------------------------------------------------------------------
 
 
-def test_a_missing_socket_is_a_temporary_error(asked):
+def test_a_missing_socket_is_a_temporary_error(make_driver, asked):
     """Its code is its own; the text has the words of the Go agent (B.3)."""
+    make_driver("rancher-ebs")
     with pytest.raises(
         StorageDriverAbsentError, match=r"socket file not found at .*nfs\.sock"
     ) as it:
         asked(call())
     assert isinstance(it.value, RetryableError)
     assert it.value.code == "storage-driver-absent"
+
+
+def test_a_missing_folder_is_told(asked):
+    """The worker's container may lack the mount."""
+    with pytest.raises(StorageDriverAbsentError, match="whose folder is not there or not mounted"):
+        asked(call())
 
 
 def test_a_socket_without_a_listener_is_a_temporary_error(make_driver, asked):

@@ -6,6 +6,11 @@ It implements the server side of the event protocol and can inject faults. The f
     server.py          CattleServer: wires the parts, starts and stops; the entry point for tests
     wire.py            the JSON shapes: event frames, topics, ids, error bodies
     agents.py          accounts and keys, agents and their states, who may connect
+    schemas.py         the types that an account's role may use
+    tokens.py          registration tokens
+    registration.py    /registrationtokens, /register: how a host joins
+    scripts.py         /scripts: what a joining host downloads
+    hosts.py           hosts: made by reports, removed by people, and what dies then
     subscriptions.py   /subscribe: sockets, topics, heartbeats, the 100-frame limit
     calls.py           a call: an event, its reply address, its timer, and the matching of replies
     call_record.py     the record of one call
@@ -18,6 +23,7 @@ It implements the server side of the event protocol and can inject faults. The f
     faults.py          fault injection
     stats.py           counters
     control.py         /simulator/...: send events, show replies, inject faults
+    control_hosts.py   the same for hosts: tokens, lists, removal
     client.py          a synchronous client of that control API
     sample.py          events of one small instance, as cattle 1.6 sends them
     rows.py            the database rows that those events carry

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import hmac
+import itertools
 import re
+import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from simulator.schemas import types_of
 from simulator.wire import CattleRefusalError
 
 if TYPE_CHECKING:
@@ -30,17 +33,27 @@ CONNECTABLE: frozenset[AgentState] = frozenset(
 )
 CALLABLE: frozenset[AgentState] = frozenset({"activating", "active", "reconnecting"})
 FIRST_AGENT_ID = 5
+FIRST_ACCOUNT_ID = 100
+TOKEN_USER = "registrationToken"  # noqa: S105  a user name
+"""The user name whose password is a registration token."""
 
 
 @dataclass(slots=True)
 class Account:
-    """One account and its keys. `raw` accounts use full topic names and may publish any name."""
+    """One account and its keys. `raw` accounts use full topic names and may publish any name.
+
+    `role` decides which types the account may use; by default its kind.
+    """
 
     account_id: int
     kind: str
     access_key: str
     secret_key: str
     agents: list[Agent] = field(default_factory=list)
+    role: str = ""
+
+    def __post_init__(self) -> None:
+        self.role = self.role or self.kind
 
     @property
     def raw(self) -> bool:
@@ -77,6 +90,11 @@ class Agent:
         """Return the id on the wire, `1a5` for agent 5."""
         return f"1a{self.agent_id}"
 
+    @property
+    def is_removed(self) -> bool:
+        """Whether the agent is gone, and its keys with it."""
+        return self.state == "removed"
+
     def to_json(self) -> dict[str, Any]:
         """Return the agent for the control API, without its secret."""
         return {
@@ -103,8 +121,10 @@ class Agents:
         self._security_enabled = security_enabled
         self._accounts: dict[str, Account] = {}
         self._agents: dict[int, Agent] = {}
+        self._account_ids = itertools.count(FIRST_ACCOUNT_ID)
         self._admin = Account(1, "admin", "", "")
         self.reconnect: Callable[[Agent], None] = lambda _: None
+        self.account_of_token: Callable[[str], Account | None] = lambda _: None
         for spec in specs:
             self.add(spec)
 
@@ -127,23 +147,42 @@ class Agents:
         if agent_id in self._agents:
             raise ValueError(f"Agent {agent_id} exists already; choose another agent_id.")
         if account is None:
-            account_id = 100 + len(self._accounts)
-            account = Account(account_id, spec.kind, spec.access_key, secret)
+            account = Account(next(self._account_ids), spec.kind, spec.access_key, secret)
             self._accounts[spec.access_key] = account
-        if spec.kind == "service":
+        if spec.kind != "agent":
             return None
-        agent = Agent(agent_id, account, spec.state)
+        return self._add(agent_id, account, spec.state)
+
+    def register(self) -> Agent:
+        """Create an agent with an account and keys of its own; it is not live yet."""
+        access_key, secret_key = secrets.token_hex(10).upper(), secrets.token_urlsafe(30)
+        account = Account(next(self._account_ids), "agent", access_key, secret_key)
+        self._accounts[access_key] = account
+        agent_id = max(self._agents, default=FIRST_AGENT_ID - 1) + 1
+        return self._add(agent_id, account, "registering")
+
+    def remove(self, agent: Agent) -> None:
+        """Remove an agent and, with the account's last one, the account and its keys.
+
+        Its sockets stay open; they get no more events.
+        """
+        agent.state = "removed"
+        if all(other.is_removed for other in agent.account.agents):
+            self._accounts.pop(agent.account.access_key, None)
+
+    def _add(self, agent_id: int, account: Account, state: AgentState) -> Agent:
+        agent = Agent(agent_id, account, state)
         account.agents.append(agent)
         self._agents[agent_id] = agent
         return agent
 
     def find(self, selector: str | int | None) -> Agent:
-        """Return the agent with a number, external id or access key; by default the only agent.
+        """Return the agent with a number, external id or access key; by default the only live one.
 
         Errors: ValueError if no agent or several agents match.
         """
         if selector is None:
-            found = list(self._agents.values())
+            found = [agent for agent in self._agents.values() if not agent.is_removed]
         elif match := re.fullmatch(r"(?:1a)?(\d+)", str(selector)):
             found = [self._agents[number]] if (number := int(match[1])) in self._agents else []
         else:
@@ -156,24 +195,34 @@ class Agents:
             )
         return found[0]
 
-    def authenticate(self, request: web.Request) -> Account:
+    def authenticate(self, request: web.Request, type_: str | None = None) -> Account:
         """Return the account of a request's Basic keys and store it for the response headers.
 
-        Errors: 401. With access control off (a fresh cattle), unknown keys count as admin instead,
-        unless the request has the header X-ENFORCE-AUTHENTICATION.
+        Errors: 401; 404 if the account's role has no resources of `type_`. With access control off
+        (a fresh cattle), unknown keys count as admin instead, unless the request has the header
+        X-ENFORCE-AUTHENTICATION.
         """
         headers = request.headers
         access_key, secret_key = _basic_keys(headers.get("Authorization", ""))
-        account = self._accounts.get(access_key)
-        if account is None or not hmac.compare_digest(
-            account.secret_key.encode(), secret_key.encode()
-        ):
+        account = self._account_of(access_key, secret_key)
+        if account is None:
             enforced = headers.get("X-ENFORCE-AUTHENTICATION", "").lower() == "true"
             if self._security_enabled or enforced:
                 raise CattleRefusalError("Unauthorized", 401, "Unauthorized")
             account = self._admin
         request[ACCOUNT] = account
+        if type_ is not None and type_ not in types_of(account.role):
+            raise CattleRefusalError("Not Found", 404, "NotFound")
         return account
+
+    def _account_of(self, access_key: str, secret_key: str) -> Account | None:
+        if access_key == TOKEN_USER:
+            return self.account_of_token(secret_key)
+        account = self._accounts.get(access_key)
+        if account is None:
+            return None
+        same = hmac.compare_digest(account.secret_key.encode(), secret_key.encode())
+        return account if same else None
 
     def usable_agent(self, account: Account) -> Agent:
         """Return the one live agent of an account; start a reconnect if it is disconnected.

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 import threading
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SLACK_S = 10.0
 """How much longer than the server's own waiting the client is patient."""
@@ -58,15 +62,20 @@ class Call:
 
 
 class Cattle:
-    """A client of one simulator, by its URL with or without `/v1`. Thread-safe."""
+    """A client of one simulator, by its URL with or without `/v1`. Thread-safe.
 
-    def __init__(self, base_url: str) -> None:
+    An https server's certificate is checked against `ca_file`.
+    """
+
+    def __init__(self, base_url: str, *, ca_file: Path | None = None) -> None:
         parts = urlsplit(base_url)
-        if parts.scheme != "http" or not parts.hostname or not parts.port:
+        if parts.scheme not in ("http", "https") or not parts.hostname or not parts.port:
             raise ValueError(
                 f"The simulator's address must look like http://127.0.0.1:8080/v1, not {base_url!r}"
             )
         self._address = (parts.hostname, parts.port)
+        is_tls = parts.scheme == "https"
+        self._tls = ssl.create_default_context(cafile=ca_file) if is_tls else None
         self._local = threading.local()
 
     def call(  # noqa: PLR0913  one argument per field of a cattle event
@@ -173,12 +182,47 @@ class Cattle:
         body = {"access_key": access_key, "secret_key": secret_key, **more}
         return dict(self._ask("POST", "/agents", body))
 
+    def remove_agent(self, agent: str | int, *, drop_sockets: bool = False) -> dict[str, Any]:
+        """Remove an agent and its keys; with `drop_sockets`, cut its sockets as well."""
+        path = f"/agents/{quote(str(agent), safe='')}?drop_sockets={int(drop_sockets)}"
+        return dict(self._ask("DELETE", path))
+
+    def registration_token(self) -> dict[str, Any]:
+        """Make a registration token: `token`, `registrationUrl`, `image`, `command`."""
+        return dict(self._ask("POST", "/registrationtokens"))
+
+    def registers(self) -> list[dict[str, Any]]:
+        """Return all register objects: id, key, state, agent."""
+        return list(self._ask("GET", "/registers"))
+
+    def hosts(self, *, removed: bool = False) -> list[dict[str, Any]]:
+        """Return all live hosts, or removed ones too, as the API shows them and more."""
+        hosts = self._ask("GET", "/hosts")["hosts"]
+        return [host for host in hosts if removed or host["state"] != "removed"]
+
+    def report_problems(self) -> list[str]:
+        """Return what reports of agents contained that cattle passes over in silence."""
+        return list(self._ask("GET", "/hosts")["problems"])
+
+    def remove_host(self, host: str, *, drop_sockets: bool = False) -> dict[str, Any]:
+        """Remove a host, by id or reported uuid, with its agent and keys.
+
+        cattle does not close the agent's sockets; `drop_sockets` does.
+        """
+        path = f"/hosts/{quote(host, safe='')}?drop_sockets={int(drop_sockets)}"
+        return dict(self._ask("DELETE", path))
+
     def close(self) -> None:
         """Close this thread's connection."""
         connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
         if connection is not None:
             connection.close()
             del self._local.connection
+
+    def _connection(self, timeout_s: float) -> http.client.HTTPConnection:
+        if self._tls is None:
+            return http.client.HTTPConnection(*self._address, timeout=timeout_s)
+        return http.client.HTTPSConnection(*self._address, timeout=timeout_s, context=self._tls)
 
     def _ask(self, method: str, path: str, body: object = None, *, timeout_s: float = 60) -> Any:  # noqa: ANN401  JSON
         """Make one control call on this thread's connection.
@@ -187,7 +231,7 @@ class Cattle:
         """
         connection = getattr(self._local, "connection", None)
         if connection is None:
-            connection = http.client.HTTPConnection(*self._address, timeout=timeout_s)
+            connection = self._connection(timeout_s)
             self._local.connection = connection
         connection.timeout = timeout_s
         if connection.sock is not None:

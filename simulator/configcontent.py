@@ -48,7 +48,7 @@ class ConfigContent:
         return web.Response(status=200)
 
     def _agent_and_item(self, request: web.Request) -> tuple[Agent, str]:
-        account = self._agents.authenticate(request)
+        account = self._agents.authenticate(request, "configContent")
         agent = self._agents.usable_agent(account)
         item = request.match_info["item"]
         if item not in ITEMS:

@@ -42,6 +42,7 @@ _PROCESSES = {
     ),
     "compute.instance.inspect": _Process(_NO_TOP, "containerevent.create", "ContainerEventCreate"),
     "compute.instance.pull": _Process(_NO_TOP, "genericobject.create", "PullTaskCreate"),
+    "agent.activate": _Process(_NO_TOP, "agent.activate", "AgentActivate"),
     "agent.reconnect": _Process(_NO_TOP, "agent.reconnect", "AgentActivate"),
 }
 _OTHER_RESOURCES = {

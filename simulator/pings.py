@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from simulator.agents import Agent, Agents
     from simulator.call_record import CallRecord
     from simulator.calls import Calls
+    from simulator.hosts import Hosts
     from simulator.settings import SimulatorSettings
     from simulator.stats import Stats
 
@@ -34,10 +35,16 @@ class Pings:
     """Sends pings, counts missed ones and changes agent states."""
 
     def __init__(
-        self, settings: SimulatorSettings, agents: Agents, calls: Calls, stats: Stats
+        self,
+        settings: SimulatorSettings,
+        agents: Agents,
+        hosts: Hosts,
+        calls: Calls,
+        stats: Stats,
     ) -> None:
         self._settings = settings
         self._agents = agents
+        self._hosts = hosts
         self._calls = calls
         self._stats = stats
         self._reconnects: dict[int, asyncio.Task[None]] = {}
@@ -63,6 +70,19 @@ class Pings:
         self._reconnects[agent.agent_id] = task
         task.add_done_callback(lambda _: self._reconnects.pop(agent.agent_id, None))
 
+    def activate(self, agent: Agent) -> None:
+        """Activate a new agent: it is active at once, and may answer the ping any time soon."""
+        agent.state = "active"
+        settings = self._settings
+        record = self._call(
+            agent,
+            {"stats": True, "resources": True},
+            settings.reconnect_ping_timeout_s,
+            settings.reconnect_ping_sends,
+            process="agent.activate",
+        )
+        record.on_end.append(self._note_activation)
+
     async def stop(self) -> None:
         """Cancel all reconnects."""
         tasks = list(self._reconnects.values())
@@ -75,7 +95,13 @@ class Pings:
         record.on_end.append(self._judge)
 
     def _call(
-        self, agent: Agent, options: dict[str, bool], timeout_s: float, sends: int
+        self,
+        agent: Agent,
+        options: dict[str, bool],
+        timeout_s: float,
+        sends: int,
+        *,
+        process: str | None = None,
     ) -> CallRecord:
         event: Event = {
             "name": "ping",
@@ -83,8 +109,8 @@ class Pings:
             "resourceId": agent.external_id,
             "data": {"options": options, "resources": []},
         }
-        if agent.state == "reconnecting" and (context := context_of(event, "agent.reconnect")):
-            event["context"] = context
+        if process is not None:
+            event["context"] = context_of(event, process)
         self._stats.pings_sent += 1
         return self._calls.start(agent, event, timeout_s=timeout_s, sends=sends, kept=False)
 
@@ -99,6 +125,11 @@ class Pings:
         if agent.misses >= self._settings.reconnect_after_misses and agent.state == "active":
             self.reconnect(agent)
 
+    def _note_activation(self, record: CallRecord) -> None:
+        """Take the report of an activation; a missing one counts nothing."""
+        if record.state == "success":
+            self._note_pong(record)
+
     def _note_pong(self, record: CallRecord) -> None:
         agent = record.agent
         agent.misses = 0
@@ -110,6 +141,7 @@ class Pings:
         resources = data.get("resources") if isinstance(data, dict) else None
         if isinstance(resources, list) and resources:
             agent.resources = resources
+            self._hosts.report((record.final or {}).get("resourceId"), resources)
 
     async def _win_back(self, agent: Agent) -> None:
         """Ping until the agent answers; disconnect it after the timeout."""
@@ -119,8 +151,10 @@ class Pings:
         options = {"stats": True, "resources": True}
         while agent.state == "reconnecting":
             timeout_s, sends = settings.reconnect_ping_timeout_s, settings.reconnect_ping_sends
-            record = self._call(agent, options, timeout_s, sends)
+            record = self._call(agent, options, timeout_s, sends, process="agent.reconnect")
             await self._calls.wait(record, timeout_s * (sends + 1))
+            if agent.is_removed:
+                return
             if record.state == "success":
                 self._note_pong(record)
                 for state in ("reconnected", "finishing-reconnect", "active"):

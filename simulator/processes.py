@@ -6,6 +6,7 @@ Rules from the recordings:
 - After an activate fails, cattle sends four more at once, each with a new id; then a deactivate.
 - A first start that times out while its agent is reconnecting removes the instance: cattle sends
   `storage.volume.remove` for its root volume, and no more activates.
+- The process of a removed agent ends.
 - A first start is refused while its agent is reconnecting: "No healthy hosts".
 """
 
@@ -53,6 +54,8 @@ def is_first_start(event: Event) -> bool:
 
 def replays(record: CallRecord) -> bool:
     """Return whether the process of an ended call sends its event again."""
+    if record.agent.is_removed:
+        return False
     if record.state == "timeout":
         return not loses_instance(record)
     return record.state == "error" and record.name == ACTIVATE and record.tries < ACTIVATE_TRIES

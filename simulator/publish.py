@@ -73,7 +73,7 @@ class Publish:
 
         Errors: 401, 400 InvalidBodyContent, 422 MissingRequired/NotNullable/InvalidFormat, 403.
         """
-        account = self._agents.authenticate(request)
+        account = self._agents.authenticate(request, "publish")
         event = _validated(raw, strict=self._strict)
         if not account.raw and not event["name"].startswith("reply."):
             raise CattleRefusalError("Access Denied", 403, "Forbidden")

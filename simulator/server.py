@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -12,9 +13,13 @@ from simulator.api import Api
 from simulator.calls import Calls
 from simulator.configcontent import ConfigContent
 from simulator.control import PREFIX, Control, loopback_only
+from simulator.control_hosts import HostControl
 from simulator.faults import Faults
+from simulator.hosts import Hosts
 from simulator.pings import Pings
 from simulator.publish import Publish
+from simulator.registration import Registration
+from simulator.scripts import Scripts
 from simulator.settings import SimulatorSettings
 from simulator.stats import Stats
 from simulator.subscriptions import Subscriptions
@@ -42,7 +47,11 @@ class CattleServer:
         self.calls = Calls(
             self.subscriptions, self.stats, clock_offset_ms=self.settings.clock_offset_ms
         )
-        self.pings = Pings(self.settings, self.agents, self.calls, self.stats)
+        self.hosts = Hosts(self.settings, self.agents)
+        self.registration = Registration(self.settings, self.agents)
+        self.pings = Pings(self.settings, self.agents, self.hosts, self.calls, self.stats)
+        self.registration.activate = self.pings.activate
+        self.hosts.on_agent_removed.append(self.registration.agent_removed)
         self.base_url = ""
         self._runner: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -65,18 +74,21 @@ class CattleServer:
             max_field_size=HEAD_MAX_BYTES,
         )
         await self._runner.setup()
-        await web.TCPSite(self._runner, self.settings.host, self.settings.port).start()
+        host, tls = self.settings.host, self._tls()
+        await web.TCPSite(self._runner, host, self.settings.port, ssl_context=tls).start()
         port = self._runner.addresses[0][1]
-        host = self.settings.host
-        self.base_url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        scheme = "http" if tls is None else "https"
+        self.base_url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
         self._tasks = [
             asyncio.create_task(self.subscriptions.deliver_forever()),
             asyncio.create_task(self.pings.run()),
+            asyncio.create_task(self.hosts.clean_forever()),
         ]
         return self.url
 
     async def stop(self) -> None:
         """Cut every connection and stop."""
+        await self.registration.stop()
         await self.pings.stop()
         for task in self._tasks:
             task.cancel()
@@ -101,11 +113,21 @@ class CattleServer:
         record = self.calls.start(self.agents.find(agent), event, **options)
         return await self.calls.wait(record, wait_s)
 
+    def _tls(self) -> ssl.SSLContext | None:
+        certificate, key = self.settings.tls_certificate_file, self.settings.tls_key_file
+        if certificate is None:
+            return None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate, key)
+        return context
+
     def _application(self) -> web.Application:
-        api, content = Api(self.agents), ConfigContent(self.agents)
+        api, content = Api(self.agents, self.hosts), ConfigContent(self.agents)
+        scripts = Scripts(self.settings, self.registration)
         strict = self.settings.strict_publish
         publish = Publish(self.agents, self.calls, self.faults, self.stats, strict=strict)
         control = Control(self.agents, self.subscriptions, self.calls, self.faults, self.stats)
+        host_control = HostControl(self.agents, self.hosts, self.registration, self.subscriptions)
         version = "/{version:v1|v2-beta}"
         application = web.Application(
             middlewares=[cattle_errors, loopback_only], client_max_size=BODY_MAX_BYTES
@@ -119,9 +141,13 @@ class CattleServer:
                 web.get(f"{version}/agents", api.agents),
                 web.get(f"{version}/agents/{{agent}}", api.agent),
                 web.post(f"{version}/agents/{{agent}}", api.reconnect),
+                web.get(f"{version}/hosts", api.hosts),
+                web.get(f"{version}/scripts/{{name}}", scripts.get),
+                *self.registration.routes(version),
                 web.get(f"{version}/configcontent/{{item}}", content.get),
                 web.put(f"{version}/configcontent/{{item}}", content.put),
                 *control.routes(),
+                *host_control.routes(),
             ]
         )
         return application

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
@@ -24,14 +25,15 @@ AgentState = Literal[
 class AgentSettings(BaseModel):
     """One agent and the keys of its account; agents with the same access key share one account.
 
-    Kind `service` is an account without its own agent: it subscribes RAW for any agent.
+    Kinds without an agent: `service` subscribes RAW for any agent; `project` is an API key of the
+    environment that hosts join.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     access_key: str = Field(min_length=1)
     secret_key: SecretStr
-    kind: Literal["agent", "service"] = "agent"
+    kind: Literal["agent", "service", "project"] = "agent"
     agent_id: int | None = Field(None, gt=0, description="database number; counted up when absent")
     state: AgentState = "active"
 
@@ -75,3 +77,27 @@ class SimulatorSettings(BaseSettings):
     reconnect_ping_sends: int = Field(30, gt=0)
     disconnect_after_s: float = Field(180, gt=0)
     clock_offset_ms: int = Field(0, description="added to the `time` of every event")
+    api_host: str = Field(
+        "", description="address before /v1 that scripts name; empty names the caller's"
+    )
+    tls_certificate_file: Path | None = Field(None, description="serves https, with the next two")
+    tls_key_file: Path | None = None
+    ca_file: Path | None = Field(None, description="certificate that /v1/scripts/ca.crt gives")
+    required_image: str = Field(
+        "rancher/agent:v1.2.11", description="image of the join command and of the bootstrap script"
+    )
+    registration_delay_s: float = Field(
+        0.1, ge=0, description="until a registration token or a register object becomes active"
+    )
+    registers_outlive_agents: bool = Field(
+        default=True,
+        description="the register object of a removed agent stays and shows dead keys; false"
+        " removes it with its agent, so that the same register key makes another agent",
+    )
+    report_cache_s: float = Field(
+        30, ge=0, description="an agent's report equal to one of this age is skipped"
+    )
+    agent_cleanup_after_s: float = Field(
+        900, ge=0, description="from the start to the first removal of agents without live hosts"
+    )
+    agent_cleanup_interval_s: float = Field(60, gt=0)

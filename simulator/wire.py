@@ -12,6 +12,9 @@ from aiohttp import web
 
 Event = dict[str, Any]
 
+PROJECT_PARTS = 3
+"""Where a path of /v1/projects/<id>/... has the project."""
+
 ALWAYS_PRESENT = ("id", "name", "resourceId", "resourceType", "data")
 
 
@@ -33,10 +36,13 @@ class CattleRefusalError(Exception):
         return web.json_response(body, status=self.status, headers=headers)
 
 
-def api_url(request: web.Request) -> str:
-    """Return the API's address in the version that a request used."""
+def api_url(request: web.Request, *, project: bool = True) -> str:
+    """Return the API's address in the version, and unless told not to the project, of a request."""
     version = request.match_info.get("version", "v1")
-    return f"{request.scheme}://{request.host}/{version}"
+    parts = request.path.split("/", 4)
+    is_project = project and parts[2:3] == ["projects"] and len(parts) > PROJECT_PARTS
+    within = f"/projects/{parts[PROJECT_PARTS]}" if is_project else ""
+    return f"{request.scheme}://{request.host}/{version}{within}"
 
 
 def answer_headers(request: web.Request) -> dict[str, str]:

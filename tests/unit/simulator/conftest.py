@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
+from simulator.client import Cattle
 from simulator.server import CattleServer
 from simulator.settings import AgentSettings, SimulatorSettings
 
@@ -33,6 +34,7 @@ def settings(**changes):
         "ping_interval_s": 0,
         "heartbeat_s": 60,
         "first_heartbeat_s": 0.001,
+        "registration_delay_s": 0.01,
     }
     return SimulatorSettings(**{**defaults, **changes})
 
@@ -72,10 +74,32 @@ class AgentSide:
         body = {"name": event["replyTo"], "previousIds": [event["id"]], **changes}
         return await self.publish(body)
 
-    def ask(self, method, path, *, auth=KEYS):
+    def ask(self, method, path, *, auth=KEYS, **more):
         """Any other request of cattle's API."""
         url = f"{self.server.url}{path}"
-        return self.session.request(method, url, headers=authorization(auth))
+        return self.session.request(method, url, headers=authorization(auth), **more)
+
+    async def answer(self, method, path, **options):
+        """The status and the JSON of a request, as `ask` takes it."""
+        async with self.ask(method, path, **options) as response:
+            text = await response.text()
+            return response.status, json.loads(text) if text.startswith(("{", "[")) else text
+
+    async def join(self, key="host-1", *, token=None):
+        """Register a host as rancher/agent does; the keys of its agent."""
+        if token is None:
+            _, made = await self.control("POST", "/registrationtokens")
+            token = made["token"]
+        auth = ("registrationToken", token)
+        _, found = await self.answer("GET", f"/register?key={key}", auth=auth)
+        if not found["data"]:
+            await self.answer("POST", "/register", auth=auth, json={"key": key})
+        async with asyncio.timeout(DEADLINE_S):
+            while True:
+                _, found = await self.answer("GET", f"/register?key={key}", auth=auth)
+                if "accessKey" in found["data"][0]:
+                    return found["data"][0]["accessKey"], found["data"][0]["secretKey"]
+                await asyncio.sleep(0.005)
 
     async def control(self, method, path, body=None):
         """One call of the control API."""
@@ -130,6 +154,24 @@ def next_event_fixture():
 def until_fixture():
     """`await until(claim)`: poll with a deadline."""
     return until
+
+
+@pytest.fixture
+def with_client():
+    """A way to use the control API in a thread; gives back what `use` made of its client."""
+
+    async def used(server, use):
+        return await asyncio.to_thread(_closing, Cattle(server.url), use)
+
+    return used
+
+
+def _closing(client, use):
+    """Use a client and close this thread's connection."""
+    try:
+        return use(client)
+    finally:
+        client.close()
 
 
 @pytest.fixture

@@ -1,0 +1,92 @@
+"""/simulator/...: join, list and remove hosts; the second half of the control API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from simulator.agents import Agents
+    from simulator.hosts import Hosts
+    from simulator.registration import Registration
+    from simulator.subscriptions import Subscriptions
+
+PREFIX = "/simulator"
+
+
+class HostControl:
+    """Handlers of the control API that concern hosts."""
+
+    def __init__(
+        self,
+        agents: Agents,
+        hosts: Hosts,
+        registration: Registration,
+        subscriptions: Subscriptions,
+    ) -> None:
+        self._agents = agents
+        self._hosts = hosts
+        self._registration = registration
+        self._subscriptions = subscriptions
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes of all handlers."""
+        return [
+            web.post(f"{PREFIX}/registrationtokens", self.add_token),
+            web.get(f"{PREFIX}/registers", self.show_registers),
+            web.get(f"{PREFIX}/hosts", self.show_hosts),
+            web.delete(f"{PREFIX}/hosts/{{host}}", self.remove_host),
+            web.delete(f"{PREFIX}/agents/{{agent}}", self.remove_agent),
+        ]
+
+    async def add_token(self, request: web.Request) -> web.Response:
+        """Make a registration token that is active at once."""
+        token = self._registration.new_token()
+        base = self._registration.public_url(request)
+        return web.json_response(self._registration.tokens.to_json(token, base), status=201)
+
+    async def show_registers(self, _: web.Request) -> web.Response:
+        """Return all register objects with their agents, without secrets."""
+        return web.json_response(
+            [
+                {
+                    "id": f"1r{one.register_id}",
+                    "key": one.key,
+                    "state": one.state,
+                    "agent": one.agent.external_id if one.agent else None,
+                }
+                for one in self._registration.registers
+            ]
+        )
+
+    async def show_hosts(self, _: web.Request) -> web.Response:
+        """Return all hosts, removed ones too, and what reports held that cattle passes over."""
+        hosts = [
+            {
+                **host.to_json(),
+                "reportedUuid": host.reported_uuid,
+                "pools": host.pools,
+                "hostKey": host.host_key,
+            }
+            for host in self._hosts
+        ]
+        return web.json_response({"hosts": hosts, "problems": self._hosts.problems})
+
+    async def remove_host(self, request: web.Request) -> web.Response:
+        """Remove a host with its agent and keys; `?drop_sockets=1` cuts the agent's sockets too."""
+        host = self._hosts.find(request.match_info["host"])
+        self._hosts.remove(host)
+        dropped = self._drop_sockets(request, host.agent.agent_id)
+        return web.json_response({**host.to_json(), "sockets_dropped": dropped})
+
+    async def remove_agent(self, request: web.Request) -> web.Response:
+        """Remove an agent with its keys; its hosts stay."""
+        agent = self._agents.find(request.match_info["agent"])
+        self._hosts.remove_agent(agent)
+        dropped = self._drop_sockets(request, agent.agent_id)
+        return web.json_response({**agent.to_json(), "sockets_dropped": dropped})
+
+    def _drop_sockets(self, request: web.Request, agent_id: int) -> int:
+        is_asked = request.query.get("drop_sockets") == "1"
+        return self._subscriptions.drop(agent_id) if is_asked else 0

@@ -11,6 +11,11 @@ It implements the server side of the event protocol and can inject faults. The f
     registration.py    /registrationtokens, /register: how a host joins
     scripts.py         /scripts: what a joining host downloads
     hosts.py           hosts: made by reports, removed by people, and what dies then
+    instances.py       the containers that cattle knows, and their states
+    container_events.py       /containerevents: what agents say happened to containers
+    container_event_rules.py  what cattle makes of it: imports, starts and stops in its books
+    instance_lists.py  the lists of containers in pings, and the events derived from them
+    networks.py        networks with and without subnets, and network cards in them
     subscriptions.py   /subscribe: sockets, topics, heartbeats, the 100-frame limit
     calls.py           a call: an event, its reply address, its timer, and the matching of replies
     call_record.py     the record of one call
@@ -24,6 +29,7 @@ It implements the server side of the event protocol and can inject faults. The f
     stats.py           counters
     control.py         /simulator/...: send events, show replies, inject faults
     control_hosts.py   the same for hosts: tokens, lists, removal
+    control_containers.py  container events received, instances known
     client.py          a synchronous client of that control API
     sample.py          events of one small instance, as cattle 1.6 sends them
     rows.py            the database rows that those events carry

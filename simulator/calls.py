@@ -24,7 +24,7 @@ from simulator.processes import check_host, follow_up, retry_wait_s, without_cal
 from simulator.wire import Event, epoch_ms, new_event_id, new_reply_address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from simulator.stats import Stats
     from simulator.subscriptions import Subscriptions
@@ -53,6 +53,7 @@ class Calls:
         self._latest: dict[str, CallRecord] = {}
         self._kept: list[CallRecord] = []
         self._free_addresses: list[str] = []
+        self.observe: Callable[[CallRecord], None] = lambda _: None
 
     def start(  # noqa: PLR0913  one argument per property of cattle's call options
         self,
@@ -166,6 +167,7 @@ class Calls:
         if record.kept:
             self._kept.append(record)
             self._stats.calls += 1
+            self.observe(record)
         record.started_s = asyncio.get_running_loop().time()
         if record.state == "waiting" and record.agent.state not in CALLABLE:
             # Cattle does not even try: nothing on the wire, at once as if it had timed out.

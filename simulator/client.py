@@ -8,7 +8,7 @@ import ssl
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -211,6 +211,29 @@ class Cattle:
         """
         path = f"/hosts/{quote(host, safe='')}?drop_sockets={int(drop_sockets)}"
         return dict(self._ask("DELETE", path))
+
+    def container_events(
+        self,
+        *,
+        container: str | None = None,
+        status: str | None = None,
+        inspect: bool = False,
+    ) -> list[dict[str, Any]]:
+        """Return the container events received, oldest first, refused ones too.
+
+        `received_ms` and `processed_ms` are milliseconds since 1970; `status` is `externalStatus`.
+        """
+        asked = {"container": container, "status": status, "inspect": int(inspect) or None}
+        query = urlencode({name: value for name, value in asked.items() if value is not None})
+        return list(self._ask("GET", f"/containerevents?{query}")["events"])
+
+    def container_event_problems(self) -> list[str]:
+        """Return what container events contained that cattle takes in silence."""
+        return list(self._ask("GET", "/containerevents")["problems"])
+
+    def instances(self) -> list[dict[str, Any]]:
+        """Return the instances that cattle knows: state, container, history of states."""
+        return list(self._ask("GET", "/instances"))
 
     def close(self) -> None:
         """Close this thread's connection."""

@@ -31,6 +31,9 @@ class Knobs(BaseModel):
         default=False, description="take the reply, cut the connection instead of the 201"
     )
     publish_status_count: int | None = Field(None, ge=0, description="null hits every post")
+    containerevents_status: int | None = Field(
+        None, ge=400, le=599, description="refuse every container event with this status"
+    )
 
 
 class Faults:

@@ -7,12 +7,14 @@ reconnecting -(no pong for 180 s)-> disconnecting -> disconnected -(it subscribe
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from simulator.contexts import context_of
 from simulator.wire import Event, epoch_ms
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from simulator.agents import Agent, Agents
     from simulator.call_record import CallRecord
     from simulator.calls import Calls
@@ -48,6 +50,7 @@ class Pings:
         self._calls = calls
         self._stats = stats
         self._reconnects: dict[int, asyncio.Task[None]] = {}
+        self.on_report: Callable[[Agent, dict[str, Any]], None] = lambda *_: None
         agents.reconnect = self.reconnect
 
     async def run(self) -> None:
@@ -142,6 +145,7 @@ class Pings:
         if isinstance(resources, list) and resources:
             agent.resources = resources
             self._hosts.report((record.final or {}).get("resourceId"), resources)
+            self.on_report(agent, data)
 
     async def _win_back(self, agent: Agent) -> None:
         """Ping until the agent answers; disconnect it after the timeout."""

@@ -3,7 +3,8 @@
 Rules from the recordings:
 
 - A call that timed out is sent again with a new id, after a growing backoff.
-- After an activate fails, cattle sends four more at once, each with a new id; then a deactivate.
+- After an activate fails, cattle sends four more at once, each with a new id; then a deactivate,
+  unless it was a no-op start.
 - A first start that times out while its agent is reconnecting removes the instance: cattle sends
   `storage.volume.remove` for its root volume, and no more activates.
 - The process of a removed agent ends.
@@ -72,9 +73,11 @@ def follow_up(record: CallRecord) -> Event | None:
     if record.event is None or record.name != ACTIVATE:
         return None
     if record.state == "error":
-        return {**without_call(record.event), "name": DEACTIVATE}
+        return (
+            None if _is_no_op(record.event) else {**without_call(record.event), "name": DEACTIVATE}
+        )
     if loses_instance(record):
-        return _root_volume_removal(record.event)
+        return root_volume_removal(record.event.get("data"))
     return None
 
 
@@ -83,8 +86,9 @@ def without_call(event: Event) -> Event:
     return {key: value for key, value in event.items() if key not in OF_ONE_CALL}
 
 
-def _root_volume_removal(activate: Event) -> Event | None:
-    instance = _instance_of(activate)
+def root_volume_removal(data: object) -> Event | None:
+    """Return the event that removes the root volume of the instance in an activate's data."""
+    instance = _instance_of({"data": data})
     root = next((one for one in instance.get("volumes", []) if one.get("deviceNumber") == 0), None)
     if root is None:
         return None
@@ -103,6 +107,12 @@ def _root_volume_removal(activate: Event) -> Event | None:
         "resourceId": f"1vspm{root.get('id')}",
         "data": {"volumeStoragePoolMap": pool_map},
     }
+
+
+def _is_no_op(event: Event) -> bool:
+    """Return whether an event only asks for a report; undoing it sends nothing."""
+    process_data = (event.get("data") or {}).get("processData") or {}
+    return process_data.get("containerNoOpEvent") is True
 
 
 def _instance_of(event: Event) -> dict[str, Any]:

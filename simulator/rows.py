@@ -18,8 +18,6 @@ Row = dict[str, Any]
 CREATED_MS = 1_795_726_330_000
 DOCKER_HUB = "index.docker.io"
 POOL_ID = 1
-NETWORK_ID = 8
-MAC_PREFIX = "02:6f:ca"
 
 
 def row_uuid(instance: Instance, table: str) -> str:
@@ -143,7 +141,7 @@ def instance_row(instance: Instance, fields: Row, *, state: str) -> Row:
         "zoneId": 1,
         "imageId": instance.id + 2,
         "externalId": instance.external_id,
-        "nativeContainer": False,
+        "nativeContainer": instance.native,
         "startCount": instance.start_count,
         "allocationState": "active",
         "instanceTriggeredStop": "stop",
@@ -151,41 +149,6 @@ def instance_row(instance: Instance, fields: Row, *, state: str) -> Row:
         "data": {"fields": fields, **instance.data},
         "dataVolumesFromContainers": [],
         "volumesFromDataVolumeMounts": [],
-    }
-
-
-def nic_row(instance: Instance) -> Row:
-    """Return the network card of a container on Docker's bridge."""
-    digest = hashlib.sha256(instance.uuid.encode()).hexdigest()
-    network = {
-        **empty("description", "domain", "networkDriverId", "removeTime", "removed"),
-        "id": NETWORK_ID,
-        "uuid": str(uuid.uuid5(uuid.NAMESPACE_OID, "network")),
-        "name": "Docker Bridge Network Mode",
-        "type": "network",
-        "kind": "dockerBridge",
-        "state": "active",
-        "accountId": 5,
-        "isPublic": False,
-        "created": CREATED_MS,
-        "data": {"fields": {"macPrefix": MAC_PREFIX}},
-    }
-    return {
-        **empty("description", "name", "removeTime", "removed"),
-        "id": instance.id,
-        "uuid": row_uuid(instance, "nic"),
-        "type": "nic",
-        "kind": "nic",
-        "state": "active",
-        "deviceNumber": 0,
-        "accountId": 5,
-        "instanceId": instance.id,
-        "networkId": NETWORK_ID,
-        "macAddress": f"{MAC_PREFIX}:{digest[:2]}:{digest[2:4]}:{digest[4:6]}",
-        "created": CREATED_MS,
-        "data": {},
-        "ipAddresses": [],
-        "network": network,
     }
 
 

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from simulator.networks import BRIDGE, Network, nic_row, primary_address
 from simulator.rows import (
     host_row,
     image_row,
     instance_row,
     map_row,
-    nic_row,
     pool_row,
     port_row,
     volume_row,
@@ -31,6 +31,9 @@ class Instance:
     host_id: int = 5
     start_count: int = 0
     external_id: str | None = None
+    network: Network = BRIDGE
+    #: Started by somebody on the host and imported by cattle.
+    native: bool = False
     #: What replies added to the instance's `data` column, its `fields` apart.
     data: Mapping[str, Any] = field(default_factory=dict, hash=False)
     fields: Mapping[str, Any] = field(default_factory=dict, hash=False)
@@ -45,6 +48,12 @@ class SampleEvent:
     resource_id: str | None
     data: dict[str, Any]
 
+    @property
+    def event(self) -> dict[str, Any]:
+        """Return the event as its frame has it, without what belongs to one call."""
+        ids = {"resourceType": self.resource_type, "resourceId": self.resource_id}
+        return {"name": self.name, **ids, "data": self.data}
+
 
 def after(instance: Instance, reply_data: Mapping[str, Any]) -> Instance:
     """Return the instance as cattle stores it after a reply to one of its activates."""
@@ -54,7 +63,10 @@ def after(instance: Instance, reply_data: Mapping[str, Any]) -> Instance:
     # What cattle makes of the inspected container by itself.
     labels = ((data.get("dockerInspect") or {}).get("Config") or {}).get("Labels")
     ports = [text.removeprefix("0.0.0.0:") for text in fields.get("dockerPorts") or []]
-    derived = {"labels": dict(labels or {}), "ports": ports, "userPorts": ports}
+    derived: dict[str, Any] = {"labels": dict(labels or {}), "ports": ports, "userPorts": ports}
+    derived["primaryIpAddress"] = primary_address(
+        instance.network, instance.uuid, fields.get("dockerIp")
+    )
     return replace(
         instance,
         start_count=instance.start_count + 1,
@@ -162,13 +174,21 @@ def instance_inspect(container_id: str) -> SampleEvent:
 
 def _fields(instance: Instance, asked: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return what the user asked for, as `data.fields` holds it."""
+    if instance.native:
+        return {**instance.fields, "hostId": instance.host_id}
+    network = instance.network
     return {
-        "networkMode": "bridge",
+        "networkMode": network.mode,
+        **(
+            {name: network.fields[name] for name in ("dns", "dnsSearch")}
+            if network.is_managed
+            else {}
+        ),
         **dict.fromkeys(("privileged", "publishAllPorts", "runInit", "stdinOpen", "tty"), False),
         "readOnly": False,
         "startOnCreate": True,
         "imageUuid": f"docker:{instance.image}",
-        "networkIds": [8],
+        "networkIds": [network.id],
         "dataVolumes": [],
         "dataVolumeMounts": {},
         "hostId": instance.host_id,
@@ -185,7 +205,14 @@ def _instance(instance: Instance, asked: Mapping[str, Any], *, state: str) -> di
         "volumes": [volume_row(instance, bare, state="active", format_="docker")],
         "image": {**image_row(instance), "registryCredential": None},
         "ports": [],
-        "nics": [nic_row(instance)],
+        "nics": [
+            nic_row(
+                instance.network,
+                instance.id,
+                instance.uuid,
+                docker_ip=instance.fields.get("dockerIp"),
+            )
+        ],
         "instanceLinks": [],
         "networkContainer": None,
     }

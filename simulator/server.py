@@ -12,10 +12,15 @@ from simulator.agents import ACCOUNT, Agents
 from simulator.api import Api
 from simulator.calls import Calls
 from simulator.configcontent import ConfigContent
+from simulator.container_event_rules import ContainerEventRules
+from simulator.container_events import ContainerEvents
 from simulator.control import PREFIX, Control, loopback_only
+from simulator.control_containers import ContainerControl
 from simulator.control_hosts import HostControl
 from simulator.faults import Faults
 from simulator.hosts import Hosts
+from simulator.instance_lists import InstanceLists
+from simulator.instances import Instances
 from simulator.pings import Pings
 from simulator.publish import Publish
 from simulator.registration import Registration
@@ -52,6 +57,16 @@ class CattleServer:
         self.pings = Pings(self.settings, self.agents, self.hosts, self.calls, self.stats)
         self.registration.activate = self.pings.activate
         self.hosts.on_agent_removed.append(self.registration.agent_removed)
+        self.instances = Instances(self.hosts)
+        self.calls.observe = self.instances.observe
+        self.rules = ContainerEventRules(self.settings, self.instances, self.calls)
+        self.container_events = ContainerEvents(
+            self.settings, self.agents, self.hosts, self.faults, self.rules
+        )
+        self.lists = InstanceLists(
+            self.settings, self.hosts, self.instances, self.container_events, self.calls
+        )
+        self.pings.on_report = self.lists.report
         self.base_url = ""
         self._runner: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -88,6 +103,8 @@ class CattleServer:
 
     async def stop(self) -> None:
         """Cut every connection and stop."""
+        await self.container_events.stop()
+        await self.rules.stop()
         await self.registration.stop()
         await self.pings.stop()
         for task in self._tasks:
@@ -128,6 +145,7 @@ class CattleServer:
         publish = Publish(self.agents, self.calls, self.faults, self.stats, strict=strict)
         control = Control(self.agents, self.subscriptions, self.calls, self.faults, self.stats)
         host_control = HostControl(self.agents, self.hosts, self.registration, self.subscriptions)
+        container_control = ContainerControl(self.container_events, self.instances)
         version = "/{version:v1|v2-beta}"
         application = web.Application(
             middlewares=[cattle_errors, loopback_only], client_max_size=BODY_MAX_BYTES
@@ -142,12 +160,14 @@ class CattleServer:
                 web.get(f"{version}/agents/{{agent}}", api.agent),
                 web.post(f"{version}/agents/{{agent}}", api.reconnect),
                 web.get(f"{version}/hosts", api.hosts),
+                web.post(f"{version}/containerevents", self.container_events.post),
                 web.get(f"{version}/scripts/{{name}}", scripts.get),
                 *self.registration.routes(version),
                 web.get(f"{version}/configcontent/{{item}}", content.get),
                 web.put(f"{version}/configcontent/{{item}}", content.put),
                 *control.routes(),
                 *host_control.routes(),
+                *container_control.routes(),
             ]
         )
         return application

@@ -101,3 +101,21 @@ class SimulatorSettings(BaseSettings):
         900, ge=0, description="from the start to the first removal of agents without live hosts"
     )
     agent_cleanup_interval_s: float = Field(60, gt=0)
+    manage_containers: bool = Field(
+        default=True, description="manage.nonrancher.containers: false passes over every event"
+    )
+    sync_instances: bool = Field(
+        default=False,
+        description="true acts on the lists of containers in pings as cattle does; false suits"
+        " agents with containers that the simulator never heard of",
+    )
+    container_events_max: int = Field(
+        150, gt=0, description="unprocessed container events of a host; more starts are refused"
+    )
+    container_event_delay_s: float = Field(0, ge=0, description="before an event is processed")
+    transition_wait_s: float = Field(
+        3, ge=0, description="how long an event waits for the end of its instance's process"
+    )
+    listed_again_s: float = Field(
+        900, ge=0, description="until an equal event of a ping's list is made again"
+    )

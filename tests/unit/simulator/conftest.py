@@ -13,6 +13,7 @@ import pytest
 from simulator.client import Cattle
 from simulator.server import CattleServer
 from simulator.settings import AgentSettings, SimulatorSettings
+from tests.container_posts import HOST, NAMES, Side, replied
 
 KEYS = ("k", "s")
 ALL_NAMES = (
@@ -184,3 +185,32 @@ def spec():
 def run():
     """Run a test's coroutine in a loop of its own."""
     return asyncio.run
+
+
+@pytest.fixture
+def host(cattle, next_event):
+    """A server with one host and an agent that answers; the settings are the server's."""
+
+    @asynccontextmanager
+    async def running(answers=replied, **settings):
+        async with cattle(**settings) as (server, agent), agent.subscribe(NAMES) as stream:
+            server.hosts.report("1a5", [HOST])
+            side = Side(server, agent)
+
+            async def answer():
+                while True:
+                    frame = await next_event(stream)
+                    side.frames.append(frame)
+                    if (data := answers(frame)) is not None:
+                        await agent.reply(
+                            frame, **data if "transitioning" in data else {"data": data}
+                        )
+
+            answering = asyncio.create_task(answer())
+            try:
+                yield side
+            finally:
+                answering.cancel()
+                await asyncio.gather(answering, return_exceptions=True)
+
+    return running

@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
+from simulator.volumes import DataVolume
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 SLACK_S = 10.0
@@ -234,6 +237,14 @@ class Cattle:
     def instances(self) -> list[dict[str, Any]]:
         """Return the instances that cattle knows: state, container, history of states."""
         return list(self._ask("GET", "/instances"))
+
+    def secrets_volume(self, host: str, secrets: Sequence[Mapping[str, str]]) -> DataVolume:
+        """Make a secrets volume for a host; each secret has name and value, perhaps uid, gid, mode.
+
+        Mount it by `sample.instance_activate(..., volumes=[volume])`.
+        """
+        body = {"host": host, "secrets": [dict(one) for one in secrets]}
+        return DataVolume(**self._ask("POST", "/secrets", body))
 
     def close(self) -> None:
         """Close this thread's connection."""

@@ -103,6 +103,8 @@ class ContainerEventRules:
         return await known.settled(self._settings.transition_wait_s)
 
     def _no_op_start(self, known: Known) -> str:
+        if not known.has_event:
+            return "no activate to repeat"
         known.turn("starting")
         task = asyncio.get_running_loop().create_task(self._run_no_op_start(known))
         self._tasks.add(task)

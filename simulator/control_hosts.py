@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
     from simulator.agents import Agents
     from simulator.hosts import Hosts
     from simulator.registration import Registration
+    from simulator.secrets import Secrets
     from simulator.subscriptions import Subscriptions
 
 PREFIX = "/simulator"
+
+
+class SecretEntry(BaseModel):
+    """One secret: a file in the mounted folder, and its owner and mode."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(min_length=1)
+    value: str
+    uid: str | None = None
+    gid: str | None = None
+    mode: str | None = None
+
+
+class SecretsRequest(BaseModel):
+    """Body of POST /simulator/secrets."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    host: str
+    secrets: list[SecretEntry] = Field(min_length=1)
 
 
 class HostControl:
@@ -24,11 +48,13 @@ class HostControl:
         hosts: Hosts,
         registration: Registration,
         subscriptions: Subscriptions,
+        secrets: Secrets,
     ) -> None:
         self._agents = agents
         self._hosts = hosts
         self._registration = registration
         self._subscriptions = subscriptions
+        self._secrets = secrets
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes of all handlers."""
@@ -38,6 +64,7 @@ class HostControl:
             web.get(f"{PREFIX}/hosts", self.show_hosts),
             web.delete(f"{PREFIX}/hosts/{{host}}", self.remove_host),
             web.delete(f"{PREFIX}/agents/{{agent}}", self.remove_agent),
+            web.post(f"{PREFIX}/secrets", self.add_secrets),
         ]
 
     async def add_token(self, request: web.Request) -> web.Response:
@@ -86,6 +113,13 @@ class HostControl:
         self._hosts.remove_agent(agent)
         dropped = self._drop_sockets(request, agent.agent_id)
         return web.json_response({**agent.to_json(), "sockets_dropped": dropped})
+
+    async def add_secrets(self, request: web.Request) -> web.Response:
+        """Make a secrets volume for a host; the answer has its name, driver, options and path."""
+        asked = SecretsRequest.model_validate_json(await request.read())
+        host = self._hosts.find(asked.host)
+        entries = [entry.model_dump(exclude_none=True) for entry in asked.secrets]
+        return web.json_response(asdict(self._secrets.volume(host, entries)), status=201)
 
     def _drop_sockets(self, request: web.Request, agent_id: int) -> int:
         is_asked = request.query.get("drop_sockets") == "1"

@@ -44,7 +44,11 @@ class Known:
     own: Instance | None = None
     """The instance as our own events describe it; None for one of the control API."""
     resource_id: str = ""
+    allotted: str | None = None
+    """The address that the last activate named; in a network without subnets there is none."""
+    docker_ip: str | None = None
     _last_event: bytes = b""
+    _last_reply: bytes = b"{}"
     history: list[tuple[str, float]] = field(default_factory=list)
     _waiting: list[asyncio.Future[None]] = field(default_factory=list)
 
@@ -65,7 +69,7 @@ class Known:
                 if not one.done():
                     one.set_result(None)
         if state == "removed":
-            self._last_event = b""
+            self._last_event, self._last_reply = b"", b"{}"
 
     async def settled(self, timeout_s: float) -> bool:
         """Wait until no process is under way; false after the timeout."""
@@ -75,9 +79,22 @@ class Known:
             await asyncio.wait((moved,), timeout=timeout_s)
         return self.is_settled
 
-    def keep_event(self, data: dict[str, Any]) -> None:
-        """Keep what an event carried, as text: a hundred thousand of them must fit."""
-        self._last_event = json.dumps(data).encode()
+    @property
+    def has_event(self) -> bool:
+        """Whether enough is known of the instance to send a start."""
+        return self.own is not None or bool(self._last_event)
+
+    @property
+    def primary_address(self) -> str | None:
+        """Return the instance's address: the allotted one, else the last reply's `dockerIp`."""
+        return self.allotted or self.docker_ip or None
+
+    def note_activate(self, event: dict[str, Any], instance: dict[str, Any]) -> None:
+        """Take over what an activate carries, as text: a hundred thousand of them must fit."""
+        self.resource_id = str(event.get("resourceId"))
+        self.allotted = _allotted(instance)
+        if self.own is None:
+            self._last_event = json.dumps(event["data"]).encode()
 
     def no_op_start(self) -> dict[str, Any]:
         """Return the data of an activate that reports a container which runs already."""
@@ -85,7 +102,12 @@ class Known:
             data = instance_activate(self.own).data
         else:
             data = json.loads(self._last_event)
-            data["instanceHostMap"]["instance"]["externalId"] = self.external_id
+            reported = json.loads(self._last_reply)
+            instance = data["instanceHostMap"]["instance"]
+            fields = {**instance["data"].get("fields", {}), **reported.pop("+fields", {})}
+            instance["data"] = {**instance["data"], **reported, "fields": fields}
+            instance["externalId"] = self.external_id
+            instance["startCount"] = (instance.get("startCount") or 0) + 1
         return {**data, "processData": {"containerNoOpEvent": True}}
 
     def removal(self) -> dict[str, Any] | None:
@@ -101,8 +123,14 @@ class Known:
         if not isinstance(instance, dict):
             return
         self.external_id = instance.get("externalId") or self.external_id
-        if self.own is not None and "+data" in instance:
+        reported = instance.get("+data")
+        if not isinstance(reported, dict):
+            return
+        self.docker_ip = (reported.get("+fields") or {}).get("dockerIp") or self.docker_ip
+        if self.own is not None:
             self.own = after(self.own, reply_data)
+        else:
+            self._last_reply = json.dumps(reported).encode()
 
     def to_json(self) -> dict[str, Any]:
         """Return the instance for the control API; `history` is a list of state and time."""
@@ -112,6 +140,7 @@ class Known:
             "agent": self.agent.external_id,
             "state": self.state,
             "externalId": self.external_id,
+            "primaryIpAddress": self.primary_address,
             "nativeContainer": self.own is not None,
             "history": [{"state": state, "ms": time_ms} for state, time_ms in self.history],
         }
@@ -167,9 +196,7 @@ class Instances:
             known = Known(instance["uuid"], record.agent, name=instance.get("name"))
             self._by_uuid[known.uuid] = known
         if event["name"] == ACTIVATE:
-            known.resource_id = str(event.get("resourceId"))
-            if known.own is None:
-                known.keep_event(event["data"])
+            known.note_activate(event, instance)
             known.turn("starting")
         elif event["name"] == DEACTIVATE:
             known.turn("stopping")
@@ -198,6 +225,15 @@ class Instances:
                 known.turn("stopped")
         else:
             known.turn("removed")
+
+
+def _allotted(instance: dict[str, Any]) -> str | None:
+    """Return the address with a subnet that an instance's first network card has."""
+    nics = instance.get("nics") or [{}]
+    for address in nics[0].get("ipAddresses") or []:
+        if address.get("role") == "primary" and address.get("subnet"):
+            return str(address["address"])
+    return None
 
 
 def _instance_of(event: dict[str, Any]) -> dict[str, Any] | None:

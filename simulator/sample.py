@@ -18,6 +18,7 @@ from simulator.rows import (
     port_row,
     volume_row,
 )
+from simulator.volumes import DataVolume, mounts, volume_of_mount
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,10 +114,11 @@ def instance_activate(
     command: Sequence[str] | None = None,
     ports: Mapping[int, int | None] | None = None,
     labels: Mapping[str, str] | None = None,
+    volumes: Sequence[DataVolume] = (),
     **fields: Any,  # noqa: ANN401 -- whatever cattle's data.fields may hold
 ) -> SampleEvent:
     """Return the event that starts the instance; `ports` is private -> public."""
-    asked = dict(fields)
+    asked = {**(mounts(volumes) if volumes else {}), **fields}
     if command is not None:
         asked["command"] = list(command)
     if labels:
@@ -131,6 +133,7 @@ def instance_activate(
         port_row(instance, number, private, public)
         for number, (private, public) in enumerate((ports or {}).items(), 1)
     ]
+    body["volumesFromDataVolumeMounts"] = [volume_of_mount(volume) for volume in volumes]
     return _host_event("compute.instance.activate", instance, body, state="activating")
 
 

@@ -25,6 +25,7 @@ from simulator.pings import Pings
 from simulator.publish import Publish
 from simulator.registration import Registration
 from simulator.scripts import Scripts
+from simulator.secrets import Secrets
 from simulator.settings import SimulatorSettings
 from simulator.stats import Stats
 from simulator.subscriptions import Subscriptions
@@ -67,6 +68,7 @@ class CattleServer:
             self.settings, self.hosts, self.instances, self.container_events, self.calls
         )
         self.pings.on_report = self.lists.report
+        self.secrets = Secrets(self.agents)
         self.base_url = ""
         self._runner: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -144,7 +146,9 @@ class CattleServer:
         strict = self.settings.strict_publish
         publish = Publish(self.agents, self.calls, self.faults, self.stats, strict=strict)
         control = Control(self.agents, self.subscriptions, self.calls, self.faults, self.stats)
-        host_control = HostControl(self.agents, self.hosts, self.registration, self.subscriptions)
+        host_control = HostControl(
+            self.agents, self.hosts, self.registration, self.subscriptions, self.secrets
+        )
         container_control = ContainerControl(self.container_events, self.instances)
         version = "/{version:v1|v2-beta}"
         application = web.Application(
@@ -160,6 +164,7 @@ class CattleServer:
                 web.get(f"{version}/agents/{{agent}}", api.agent),
                 web.post(f"{version}/agents/{{agent}}", api.reconnect),
                 web.get(f"{version}/hosts", api.hosts),
+                web.post(f"{version}/secrets", self.secrets.post),
                 web.post(f"{version}/containerevents", self.container_events.post),
                 web.get(f"{version}/scripts/{{name}}", scripts.get),
                 *self.registration.routes(version),

@@ -30,7 +30,7 @@ It implements the server side of the event protocol and can inject faults. The f
     control.py         /simulator/...: send events, show replies, inject faults
     control_hosts.py   the same for hosts: tokens, lists, removal
     control_containers.py  container events received, instances known
-    client.py          a synchronous client of that control API
+    client.py, client_hosts.py  a synchronous client of that control API
     secrets.py         /secrets: secrets volumes, wrapped with the key that a host reported
     volumes.py         named volumes in events, and their removal
     sample.py          events of one small instance, as cattle 1.6 sends them

@@ -8,16 +8,12 @@ import ssl
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlsplit
 
-from simulator.volumes import DataVolume
+from simulator.client_hosts import SLACK_S, HostCalls
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from pathlib import Path
-
-SLACK_S = 10.0
-"""How much longer than the server's own waiting the client is patient."""
 
 
 class SimulatorError(Exception):
@@ -64,7 +60,7 @@ class Call:
         )
 
 
-class Cattle:
+class Cattle(HostCalls):
     """A client of one simulator, by its URL with or without `/v1`. Thread-safe.
 
     An https server's certificate is checked against `ca_file`.
@@ -184,67 +180,6 @@ class Cattle:
         """Add an agent, or with kind="service" a service account."""
         body = {"access_key": access_key, "secret_key": secret_key, **more}
         return dict(self._ask("POST", "/agents", body))
-
-    def remove_agent(self, agent: str | int, *, drop_sockets: bool = False) -> dict[str, Any]:
-        """Remove an agent and its keys; with `drop_sockets`, cut its sockets as well."""
-        path = f"/agents/{quote(str(agent), safe='')}?drop_sockets={int(drop_sockets)}"
-        return dict(self._ask("DELETE", path))
-
-    def registration_token(self) -> dict[str, Any]:
-        """Make a registration token: `token`, `registrationUrl`, `image`, `command`."""
-        return dict(self._ask("POST", "/registrationtokens"))
-
-    def registers(self) -> list[dict[str, Any]]:
-        """Return all register objects: id, key, state, agent."""
-        return list(self._ask("GET", "/registers"))
-
-    def hosts(self, *, removed: bool = False) -> list[dict[str, Any]]:
-        """Return all live hosts, or removed ones too, as the API shows them and more."""
-        hosts = self._ask("GET", "/hosts")["hosts"]
-        return [host for host in hosts if removed or host["state"] != "removed"]
-
-    def report_problems(self) -> list[str]:
-        """Return what reports of agents contained that cattle passes over in silence."""
-        return list(self._ask("GET", "/hosts")["problems"])
-
-    def remove_host(self, host: str, *, drop_sockets: bool = False) -> dict[str, Any]:
-        """Remove a host, by id or reported uuid, with its agent and keys.
-
-        cattle does not close the agent's sockets; `drop_sockets` does.
-        """
-        path = f"/hosts/{quote(host, safe='')}?drop_sockets={int(drop_sockets)}"
-        return dict(self._ask("DELETE", path))
-
-    def container_events(
-        self,
-        *,
-        container: str | None = None,
-        status: str | None = None,
-        inspect: bool = False,
-    ) -> list[dict[str, Any]]:
-        """Return the container events received, oldest first, refused ones too.
-
-        `received_ms` and `processed_ms` are milliseconds since 1970; `status` is `externalStatus`.
-        """
-        asked = {"container": container, "status": status, "inspect": int(inspect) or None}
-        query = urlencode({name: value for name, value in asked.items() if value is not None})
-        return list(self._ask("GET", f"/containerevents?{query}")["events"])
-
-    def container_event_problems(self) -> list[str]:
-        """Return what container events contained that cattle takes in silence."""
-        return list(self._ask("GET", "/containerevents")["problems"])
-
-    def instances(self) -> list[dict[str, Any]]:
-        """Return the instances that cattle knows: state, container, history of states."""
-        return list(self._ask("GET", "/instances"))
-
-    def secrets_volume(self, host: str, secrets: Sequence[Mapping[str, str]]) -> DataVolume:
-        """Make a secrets volume for a host; each secret has name and value, perhaps uid, gid, mode.
-
-        Mount it by `sample.instance_activate(..., volumes=[volume])`.
-        """
-        body = {"host": host, "secrets": [dict(one) for one in secrets]}
-        return DataVolume(**self._ask("POST", "/secrets", body))
 
     def close(self) -> None:
         """Close this thread's connection."""

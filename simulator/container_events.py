@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from simulator.settings import SimulatorSettings
 
 STATUSES = ("start", "stop", "die", "kill", "destroy")
-EVENTS_KEPT = 20_000
+EVENTS_KEPT = 5_000
 PROBLEMS_KEPT = 100
 MILLISECONDS_FROM = 100_000_000_000
 """A timestamp of this size cannot be seconds."""
@@ -60,25 +60,29 @@ class ContainerEvent:
         return f"1ce{self.event_id}"
 
     def to_json(self, *, inspect: bool) -> dict[str, Any]:
-        """Return the event for the control API; the inspected container only where asked for."""
-        shown = {
-            "id": self.own_id,
-            "received_ms": self.received_ms,
-            "processed_ms": self.processed_ms,
-            "agent": self.agent,
-            "host": self.host.external_id if self.host else None,
+        """Return the event for the control API; `event` is the body of the post.
+
+        Without `inspect`, for long lists, the inspected container is left out.
+        """
+        body: dict[str, Any] = {
             "externalStatus": self.external_status,
             "externalId": self.external_id,
             "externalFrom": self.external_from,
             "externalTimestamp": self.external_timestamp,
             "reportedHostUuid": self.reported_host_uuid,
+        }
+        return {
+            "id": self.own_id,
+            "received_ms": self.received_ms,
+            "processed_ms": self.processed_ms,
+            "agent": self.agent,
+            "host": self.host.external_id if self.host else None,
             "from_ping": self.listed is not None,
             "status": self.status,
             "state": self.state,
             "outcome": self.outcome,
-            "has_inspect": self.inspect is not None,
+            "event": {**body, "dockerInspect": self.inspect} if inspect else body,
         }
-        return {**shown, "dockerInspect": self.inspect} if inspect else shown
 
 
 class ContainerEvents:

@@ -30,10 +30,10 @@ class ContainerControl:
     async def show_events(self, request: web.Request) -> web.Response:
         """Return events, oldest first; `?container=` and `?status=` choose.
 
-        The last 20,000 are kept, refused ones too. `?inspect=1` adds the inspected containers.
+        The last 5,000 are kept, refused ones too. `?inspect=0` leaves the inspected containers out.
         """
         container, status = request.query.get("container"), request.query.get("status")
-        inspect = request.query.get("inspect") == "1"
+        inspect = request.query.get("inspect") != "0"
         shown = [
             event.to_json(inspect=inspect)
             for event in self._events.events

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 if TYPE_CHECKING:
     from simulator.agents import Agents
     from simulator.hosts import Hosts
+    from simulator.pings import Pings
     from simulator.registration import Registration
     from simulator.secrets import Secrets
     from simulator.subscriptions import Subscriptions
@@ -39,21 +40,33 @@ class SecretsRequest(BaseModel):
     secrets: list[SecretEntry] = Field(min_length=1)
 
 
+class ReportRequest(BaseModel):
+    """Body of POST /simulator/reports."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    agent: str | int | None = None
+    wait_s: float = Field(15, gt=0)
+
+
 class HostControl:
     """Handlers of the control API that concern hosts."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  one argument per part of the server
         self,
         agents: Agents,
         hosts: Hosts,
         registration: Registration,
         subscriptions: Subscriptions,
+        *,
+        pings: Pings,
         secrets: Secrets,
     ) -> None:
         self._agents = agents
         self._hosts = hosts
         self._registration = registration
         self._subscriptions = subscriptions
+        self._pings = pings
         self._secrets = secrets
 
     def routes(self) -> list[web.RouteDef]:
@@ -65,6 +78,7 @@ class HostControl:
             web.delete(f"{PREFIX}/hosts/{{host}}", self.remove_host),
             web.delete(f"{PREFIX}/agents/{{agent}}", self.remove_agent),
             web.post(f"{PREFIX}/secrets", self.add_secrets),
+            web.post(f"{PREFIX}/reports", self.ask_report),
         ]
 
     async def add_token(self, request: web.Request) -> web.Response:
@@ -120,6 +134,14 @@ class HostControl:
         host = self._hosts.find(asked.host)
         entries = [entry.model_dump(exclude_none=True) for entry in asked.secrets]
         return web.json_response(asdict(self._secrets.volume(host, entries)), status=201)
+
+    async def ask_report(self, request: web.Request) -> web.Response:
+        """Ping an agent for everything, and show the agent when its report has been taken."""
+        asked = ReportRequest.model_validate_json(await request.read())
+        agent = self._agents.find(asked.agent)
+        if not await self._pings.ask(agent, asked.wait_s):
+            raise ValueError(f"Agent {agent.external_id} did not report within {asked.wait_s} s.")
+        return web.json_response(agent.to_json())
 
     def _drop_sockets(self, request: web.Request, agent_id: int) -> int:
         is_asked = request.query.get("drop_sockets") == "1"

@@ -86,6 +86,15 @@ class Pings:
         )
         record.on_end.append(self._note_activation)
 
+    async def ask(self, agent: Agent, timeout_s: float) -> bool:
+        """Ping one agent for everything now and take its report; false without an answer."""
+        options = {"stats": True, "resources": True, "instances": True}
+        record = self._call(agent, options, timeout_s, sends=1)
+        await self._calls.wait(record, timeout_s + 1)
+        if record.state == "success":
+            self._note_pong(record)
+        return record.state == "success"
+
     async def stop(self) -> None:
         """Cancel all reconnects."""
         tasks = list(self._reconnects.values())

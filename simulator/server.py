@@ -147,7 +147,12 @@ class CattleServer:
         publish = Publish(self.agents, self.calls, self.faults, self.stats, strict=strict)
         control = Control(self.agents, self.subscriptions, self.calls, self.faults, self.stats)
         host_control = HostControl(
-            self.agents, self.hosts, self.registration, self.subscriptions, self.secrets
+            self.agents,
+            self.hosts,
+            self.registration,
+            self.subscriptions,
+            pings=self.pings,
+            secrets=self.secrets,
         )
         container_control = ContainerControl(self.container_events, self.instances)
         version = "/{version:v1|v2-beta}"

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import aiohttp
 import pytest
+
+from simulator.client import SimulatorError
 
 HOST = {
     "type": "host",
@@ -309,3 +313,23 @@ def test_an_agent_that_never_reports_loses_its_keys(run, cattle, until):
             return await subscribe_status(agent, keys)
 
     assert run(scenario()) == 401
+
+
+def test_the_client_asks_for_a_report(run, cattle, next_event, with_client):
+    """A host where no regular pings are sent; without an answer there is an error."""
+
+    async def scenario():
+        async with cattle() as (server, agent), agent.subscribe() as stream:
+
+            async def answer():
+                ping = await next_event(stream)
+                await agent.reply(ping, data={"resources": [HOST]}, resourceId="1a5")
+                return ping["data"]["options"]
+
+            answering = asyncio.create_task(answer())
+            shown_agent = await with_client(server, lambda client: client.ask_report())
+            with pytest.raises(SimulatorError, match="did not report"):
+                await with_client(server, lambda client: client.ask_report("1a5", wait_s=0.05))
+            return await answering, shown_agent["resources"], len(shown(server))
+
+    assert run(scenario()) == ({"stats": True, "resources": True, "instances": True}, [HOST], 1)

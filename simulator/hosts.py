@@ -98,7 +98,8 @@ class Hosts:
         self._settings = settings
         self._agents = agents
         self._hosts: list[Host] = []
-        self._live: dict[tuple[int, str], Host] = {}
+        self._live: dict[int, dict[str, Host]] = {}
+        """Live hosts by agent, then by reported uuid."""
         self._reported: dict[int, tuple[str, float]] = {}
         self.problems: list[str] = []
         self.on_agent_removed: list[Callable[[Agent], None]] = []
@@ -108,17 +109,17 @@ class Hosts:
 
     def of_agent(self, agent: Agent, reported_uuid: str | None = None) -> list[Host]:
         """Return an agent's live hosts, or the one with a reported uuid."""
-        if reported_uuid is not None:
-            found = self._live.get((agent.agent_id, reported_uuid))
-            return [] if found is None else [found]
-        return [host for host in self._live.values() if host.agent is agent]
+        own = self._live.get(agent.agent_id, {})
+        if reported_uuid is None:
+            return list(own.values())
+        return [own[reported_uuid]] if reported_uuid in own else []
 
     def find(self, selector: str) -> Host:
         """Return the live host with an id, `1h3` or 3, or with a reported uuid.
 
         Errors: ValueError if no host or several hosts match.
         """
-        live = self._live.values()
+        live = [host for own in self._live.values() for host in own.values()]
         match = re.fullmatch(r"(?:1h)?(\d+)", selector)
         found = [
             host
@@ -171,9 +172,8 @@ class Hosts:
         """Remove agents that are disconnected and have no live host, at intervals."""
         await asyncio.sleep(self._settings.agent_cleanup_after_s)
         while True:
-            live = {host.agent.agent_id for host in self._live.values()}
             for agent in self._agents:
-                if agent.state == "disconnected" and agent.agent_id not in live:
+                if agent.state == "disconnected" and not self.of_agent(agent):
                     self.remove_agent(agent)
             await asyncio.sleep(self._settings.agent_cleanup_interval_s)
 
@@ -181,7 +181,7 @@ class Hosts:
         host.state = "removed"
         host.pools.clear()
         host.addresses.clear()
-        self._live.pop((host.agent.agent_id, host.reported_uuid), None)
+        self._live.get(host.agent.agent_id, {}).pop(host.reported_uuid, None)
 
     def _is_whole(self, entry: object) -> bool:
         if isinstance(entry, dict) and entry.get("type") and entry.get("uuid"):
@@ -205,19 +205,19 @@ class Hosts:
         for name in KEPT_ONCE_SET:
             if not isinstance(entry.get(name), int | None):
                 self._note(f"{name} of a host is no integer: {entry[name]!r}")
-        key = (agent.agent_id, entry["uuid"])
-        host = self._live.get(key)
+        own = self._live.setdefault(agent.agent_id, {})
+        host = own.get(entry["uuid"])
         if host is None:
             physical = entry.get("physicalHostUuid")
             host = Host(len(self._hosts) + 1, agent, entry["uuid"], physical)
             self._hosts.append(host)
-            self._live[key] = host
+            own[host.reported_uuid] = host
             entry = {**entry, "labels": _labels_at_creation(entry)}
         host.update(entry)
 
     def _report_part(self, agent: Agent, entry: dict[str, Any]) -> None:
         """Apply a storage pool or an address; both need the uuid of a known host."""
-        host = self._live.get((agent.agent_id, str(entry.get("hostUuid"))))
+        host = self._live.get(agent.agent_id, {}).get(str(entry.get("hostUuid")))
         if entry["type"] not in ("storagePool", "ipAddress"):
             return
         if host is None:

@@ -24,6 +24,8 @@
      |   +- StorageDriverSlowError     it does not answer in time               (retryable)
      +- OperationError                 Docker succeeded, the wanted state was not reached
      +- ImageNeededError               the image must be pulled first, in the images lane
+     +- NetworkFailedError             the managed network of a container is not there
+     +- NotYetError                    something needs time and no slot               (retryable)
      +- LockHeldError                  another event is working on the resource         (retryable)
      +- HandleShortageError            this process or machine has no free file handle  (retryable)
      +- HostFactsError                 a fact about the host is not available
@@ -31,8 +33,11 @@
      +- InternalError                  an unforeseen exception: a bug
 
 Messages are for people; ``code`` is for programs. Only the type of an error (`RetryableError`)
-decides whether it is retried. Every class takes one positional message, so that it can be pickled.
+decides whether it is retried. Every class takes one positional message first, so that it can be
+pickled.
 """
+
+from typing import Self
 
 
 class WorkerError(Exception):
@@ -43,6 +48,13 @@ class WorkerError(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
+
+    def with_message(self, message: str) -> Self:
+        """Return the same error with another text, and without its causes."""
+        changed = type(self)(message)
+        changed.__dict__.update({**self.__dict__, "message": message})
+        changed.args = (message, *self.args[1:])
+        return changed
 
 
 class EventFailedError(Exception):
@@ -206,6 +218,27 @@ class ImageNeededError(WorkerError):
     """Raised in a lane that must not pull when the image of a container is missing."""
 
     code = "image-needed"
+
+
+class NetworkFailedError(WorkerError):
+    """Raised when a container got no address in its managed network, with CNI's message."""
+
+    code = "network-failed"
+
+
+class NotYetError(RetryableError):
+    """Raised when an event has to wait for something outside of this worker.
+
+    The event returns to the queue for `retry_in_s` and holds no slot meanwhile. All work of the try
+    that raises it must be done: the next try only looks again.
+    """
+
+    code = "not-yet"
+
+    def __init__(self, message: str, retry_in_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.args = (message, retry_in_s)
+        self.retry_in_s = retry_in_s
 
 
 class LockHeldError(RetryableError):

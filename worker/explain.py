@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from cowpoke.events import Event
 from cowpoke.log import logger
 from worker.container import UUID_LABEL
-from worker.create import Facts, create_body, create_warnings
+from worker.create import Facts, ImageCommand, create_body, create_warnings
 from worker.engine.api_versions import NEWEST_API, OLDEST_API, version_numbers, version_text
 from worker.errors import PayloadError
 from worker.host.facts import facts_without_engine
@@ -17,6 +17,10 @@ from worker.payload import Instance, KnownInstance, instance_of, known_instance_
 from worker.settings import WorkerSettings
 
 _log = logger(__name__)
+#: Stands for what only the Engine knows; used in managed networks only.
+_OF_THE_IMAGE = ImageCommand(
+    entry_point=("<entry point of the image>",), command=("<command of the image>",)
+)
 _STARTED = "started, then reported"
 
 
@@ -90,7 +94,7 @@ def _body(instance: Instance, settings: WorkerSettings) -> dict[str, Any]:
 
 
 def _facts(instance: Instance, settings: WorkerSettings) -> Facts:
-    facts = facts_without_engine(instance, settings)
+    facts = replace(facts_without_engine(instance, settings), image_command=_OF_THE_IMAGE)
     if settings.docker_api_version is not None:
         return replace(facts, api_version=version_numbers(settings.docker_api_version))
     oldest, newest = (

@@ -10,6 +10,7 @@ from typing import Any
 
 from cowpoke.events import Event
 from worker.container import Container, engine_time, mapping, member
+from worker.create.labels import CNI_NETWORK
 from worker.inspected import for_cattle
 from worker.payload import KnownInstance
 
@@ -44,9 +45,12 @@ def container_reply(
     instance: KnownInstance,
     *,
     host_ip: str | None,
+    managed_address: str | None = None,
     now: datetime | None = None,
 ) -> dict[str, Any]:
     """Return the container report sent to cattle; `container` is None when it is gone.
+
+    `managed_address` is the address in a managed network, which Docker does not know.
 
     Shape:  `{"instance": {"+data": {...}, "externalId": id}}`; a `+` means "merge" on the server.
         A container without a list entry gets one made from its inspect.
@@ -57,15 +61,19 @@ def container_reply(
     inspect, entry = container.inspect, container.listing
     if entry is None and inspect is not None:
         entry = listing(container, now=now)
-    asked = member(container.host_config, "PortBindings")
+    fields: dict[str, Any] = {
+        "dockerHostIp": host_ip,
+        "dockerPorts": _ports(container, entry),
+        "dockerIp": managed_address or address(container, instance),
+    }
+    if fields["dockerIp"] is None and container.is_running and CNI_NETWORK in container.labels:
+        # The reply is the only source of the address in a network without subnets: cattle keeps the
+        # address that it has.
+        del fields["dockerIp"]
     data: dict[str, Any] = {
         "dockerContainer": entry,
         "dockerInspect": None if inspect is None else for_cattle(inspect),
-        "+fields": {
-            "dockerHostIp": host_ip,
-            "dockerPorts": port_texts(mapping(entry).get("Ports"), asked=asked),
-            "dockerIp": address(container, instance),
-        },
+        "+fields": fields,
     }
     if container.mounts is not None:
         data["dockerMounts"] = container.mounts
@@ -122,6 +130,14 @@ def address(container: Container, instance: KnownInstance | None = None) -> str 
     if instance is None or not is_running or instance.primary_network.kind != "cni":
         return None
     return (instance.primary_address or "").partition("/")[0] or None
+
+
+def _ports(container: Container, entry: Mapping[str, Any] | None) -> list[str]:
+    """Return the ports, or those that the image exposes if a running container has none (B.2)."""
+    asked = member(container.host_config, "PortBindings")
+    texts = port_texts(mapping(entry).get("Ports"), asked=asked)
+    exposed = member(container.config, "ExposedPorts") if container.is_running else {}
+    return texts or sorted(exposed)
 
 
 def port_texts(ports: object, *, asked: Mapping[str, Any] | None = None) -> list[str]:

@@ -14,6 +14,7 @@ from worker.engine.settings import EngineSettings
 from worker.host.proxies import ProxySettings
 from worker.host.settings import AgentSettings, CloudSettings, PingSettings, StateSettings
 from worker.storage.settings import StorageSettings
+from worker.network.settings import NetworkSettings
 
 
 class WorkerSettings(
@@ -22,6 +23,7 @@ class WorkerSettings(
     EngineSettings,
     CloudSettings,
     StorageSettings,
+    NetworkSettings,
     PingSettings,
     StateSettings,
     BrokerSettings,

@@ -11,6 +11,7 @@ from worker.create.body import RULES, create_body
 from worker.create.facts import Facts, FactsNeeded, facts_needed
 from worker.create.fields import ignored_fields
 from worker.create.fragment import Fragment, Rule
+from worker.create.managed_network import ImageCommand
 from worker.create.naming import container_names
 from worker.create.volumes import named_volumes
 from worker.create.warnings import create_warnings
@@ -20,6 +21,7 @@ __all__ = [
     "Facts",
     "FactsNeeded",
     "Fragment",
+    "ImageCommand",
     "Rule",
     "container_names",
     "create_body",

@@ -7,6 +7,7 @@ import shlex
 
 from worker.create.facts import Facts
 from worker.create.fragment import Fragment, given
+from worker.create.managed_network import waits_for_network, wrapped
 from worker.errors import PayloadError
 from worker.payload import Instance
 
@@ -21,7 +22,7 @@ def command(instance: Instance, facts: Facts) -> Fragment:
     Shape:  Cmd and Entrypoint, lists of words.
     Errors: `PayloadError` when the quotes of a command do not match.
     Source: A 4.13, 4.28 to 4.30: a text with `commandArgs` is one word, others are split as by a
-        shell.
+        shell. B.2: in a managed network the wait program comes first.
     """
     fields = instance.fields
     words: tuple[str, ...]
@@ -29,9 +30,10 @@ def command(instance: Instance, facts: Facts) -> Fragment:
         words = (fields.command, *fields.command_args)
     else:
         words = _split(fields.command, "command")
-    return Fragment(
-        config=given({"Cmd": words, "Entrypoint": _split(fields.entry_point, "entryPoint")})
-    )
+    entry_point = _split(fields.entry_point, "entryPoint")
+    if waits_for_network(instance, facts.image_command):
+        entry_point, words = wrapped(entry_point, words, facts.image_command)
+    return Fragment(config=given({"Cmd": words, "Entrypoint": entry_point}))
 
 
 def attachment(instance: Instance, facts: Facts) -> Fragment:

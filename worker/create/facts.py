@@ -9,6 +9,7 @@ Row numbers (A, B) refer to docs/parity.md.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from worker.create.managed_network import NO_COMMAND, ImageCommand, needs_image_command
 from worker.payload import ContainerRef, Instance
 
 DEFAULT_DOCKER_ROOT = "/var/lib/docker"
@@ -48,6 +49,8 @@ class Facts:
     #: Whether images are in containerd's store, which cannot limit the size of a container; needed
     #: when `FactsNeeded.image_store`.
     has_containerd_store: bool = False
+    #: The image's own entry point and command; needed when `FactsNeeded.image_command`.
+    image_command: ImageCommand = NO_COMMAND
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,6 +63,7 @@ class FactsNeeded:
     default_disk: bool = False
     docker_root: bool = False
     image_store: bool = False
+    image_command: bool = False
 
 
 def facts_needed(instance: Instance) -> FactsNeeded:
@@ -71,6 +75,7 @@ def facts_needed(instance: Instance) -> FactsNeeded:
         default_disk=DEFAULT_DISK in fields.blkio_device_options,
         docker_root=any(is_below_docker(volume) for volume in fields.data_volumes),
         image_store=SIZE_LIMIT in fields.storage_opt,
+        image_command=needs_image_command(instance),
     )
 
 

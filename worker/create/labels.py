@@ -30,7 +30,8 @@ def labels(instance: Instance, facts: Facts) -> Fragment:
 
     Source: A 5.1 to 5.6, B.2. Two labels of a user are left out: the agent id, by which delegated
         events find their container, and the mark of cowpoke's own containers. Only CNI's network
-        services read the MAC label, so only their containers have it.
+        services read the MAC label, so only their containers have it. A user may choose another
+        network for CNI.
     """
     own = {
         UUID: instance.uuid,
@@ -51,6 +52,6 @@ def _cni(instance: Instance) -> dict[str, str | None]:
         return {}
     return {
         CNI_WAIT: "true",
-        CNI_NETWORK: network.name,
+        CNI_NETWORK: instance.fields.labels.get(CNI_NETWORK) or network.name,
         MAC_ADDRESS: instance.mac_address or None,
     }

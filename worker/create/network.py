@@ -1,14 +1,15 @@
 """The network mode, and the fields that depend on it.
 
-A `cni` container gets no network from Docker: its labels tell Rancher's CNI to connect it. The old
-agents also wrapped the entry point in a program that waits for the network. cowpoke does not, so
-such a container may run for a moment without network.
+A `cni` container gets no network from Docker: its labels tell Rancher's CNI to connect it, and its
+entry point waits for that (`managed_network`). `NetworkDisabled` stays false: without a network
+Docker would not write the DNS servers into its resolv.conf.
 
 Row numbers (A, B) refer to docs/parity.md.
 """
 
 from dataclasses import dataclass
 
+from worker.create import managed_network
 from worker.create.facts import Facts, ipc_container, wants_host_domains
 from worker.create.fragment import Fragment, given
 from worker.create.labels import DNS_PRIORITY
@@ -41,7 +42,7 @@ def network_mode(instance: Instance, facts: Facts) -> NetworkMode:
             return NetworkMode(_shared(instance, facts), has_own_hostname=False)
         case "dockerNone":
             return NetworkMode("none", is_disabled=True)
-        case "cni":
+        case managed_network.KIND:
             return NetworkMode("none")
         case _:
             return NetworkMode(has_endpoint=True)

@@ -5,6 +5,11 @@ Row numbers (A, B) refer to docs/parity.md.
 
 from worker.create.facts import DEFAULT_DOCKER_ROOT, Facts, is_below_docker
 from worker.create.fragment import Fragment, given
+from worker.create.managed_network import (
+    is_on_wait_dir,
+    wait_mount,
+    waits_for_network,
+)
 from worker.errors import PayloadError
 from worker.payload import Instance
 
@@ -12,15 +17,21 @@ from worker.payload import Instance
 def volumes(instance: Instance, facts: Facts) -> Fragment:
     """Return anonymous volumes, bind mounts, and volumes of other containers.
 
-    Shape:  Volumes {path: {}}, HostConfig.Binds `source:target:mode`, HostConfig.VolumesFrom ids.
+    Shape:  Volumes {path: {}}, HostConfig.Binds `source:target:mode`, HostConfig.VolumesFrom ids;
+        HostConfig.Mounts for the wait program beside a volume driver.
     Errors: `PayloadError` for a text with an empty or a fourth part.
-    Source: A 6.6 to 6.9, 6.12, B.3. Binds are a list, so one source may be mounted twice.
-        Containers that are not on this host are skipped.
+    Source: A 6.6 to 6.9, 6.12, B.3. Binds are a list, so one source may be mounted twice. Containers
+        that are not on this host are skipped. B.2: in a managed network the wait program is
+        mounted, and nothing else may be mounted on its folder.
     """
+    waits = waits_for_network(instance, facts.image_command)
+    wait = wait_mount(instance.fields.volume_driver) if waits else {}
     anonymous: dict[str, dict[str, str]] = {}
     binds: list[str] = []
     for text in instance.fields.data_volumes:
         source, *rest = _parts(text)
+        if waits and is_on_wait_dir(rest[0] if rest else source):
+            continue
         if rest:
             binds.extend(_binds(source, rest, facts))
         elif source not in facts.mount_points:
@@ -32,7 +43,9 @@ def volumes(instance: Instance, facts: Facts) -> Fragment:
     ]
     return Fragment(
         config=given({"Volumes": anonymous}),
-        host_config=given({"Binds": binds, "VolumesFrom": others}),
+        host_config=given(
+            {"VolumesFrom": others, **wait, "Binds": [*binds, *wait.get("Binds", ())]}
+        ),
     )
 
 

@@ -92,6 +92,11 @@ class Engine:
             return self._calls.copy()
 
     @property
+    def address(self) -> str:
+        """The address of the Engine, in the format of DOCKER_HOST."""
+        return self._settings.docker_host
+
+    @property
     def api_version(self) -> tuple[int, int]:
         """The API version in use; negotiated if it is not known yet."""
         return version_numbers(self._api or self._negotiate())

@@ -30,6 +30,7 @@ from worker.errors import (
     HandleShortageError,
     ImageNeededError,
     InternalError,
+    NotYetError,
     RetryableError,
     UnknownEventError,
     WorkerError,
@@ -74,6 +75,7 @@ class Attempt:
         self._claimed_s = time.monotonic()
         self._progress_s = 0.0
         self._warnings: list[str] = []
+        self._earlier_warnings = runtime.warnings.pop(event_id, ())
         self._progress_every_s = min(PROGRESS_EVERY_S, claim.timeout_ms / 1000 * _PROGRESS_SHARE)
 
     def reply_data(self) -> dict[str, Any]:
@@ -89,6 +91,12 @@ class Attempt:
         except ImageNeededError as needed:
             outcome, code = "moved", needed.code
             self._retry(needed, delay_s=0, lane=Lane.IMAGES)
+        except NotYetError as error:
+            outcome = "waiting"
+            _log.debug("event.waiting", code=error.code, reason=error.message)
+            if self._warnings:
+                self._runtime.keep_warnings(self._event_id, self._warnings)
+            self._retry(error, delay_s=error.retry_in_s, lane=self._runtime.lane)
         except RetryableError as error:
             outcome, code = "retried", error.code
             # Until the last moment at which one more try like this one can begin. What took this
@@ -113,13 +121,14 @@ class Attempt:
             log_unforeseen(error)
             raise failed(unforeseen(error)) from None
         finally:
-            _log.info(
-                "event.done",
-                outcome=outcome,
-                code=code,
-                attempts=self._claim.attempts,
-                duration_ms=round((time.monotonic() - began_s) * 1000),
-            )
+            if outcome != "waiting":
+                _log.info(
+                    "event.done",
+                    outcome=outcome,
+                    code=code,
+                    attempts=self._claim.attempts,
+                    duration_ms=round((time.monotonic() - began_s) * 1000),
+                )
         return {**data, WARNINGS: self._warnings} if self._warnings else data
 
     def _bounded(self) -> dict[str, Any]:
@@ -130,7 +139,7 @@ class Attempt:
         """
         while True:
             try:
-                self._warnings.clear()
+                self._warnings[:] = self._earlier_warnings
                 with deadline.bound(self._deadline):
                     return self._operate()
             except (Ignore, Retry):

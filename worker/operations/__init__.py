@@ -84,8 +84,8 @@ def _run_scrubbed(operation: Operation, event: Event, host: Host) -> dict[str, A
             return operation(event, replace(host, report_progress=report_progress, warn=warn))
         except WorkerError as error:
             # The causes are dropped below, so a shortage of file handles is detected here.
-            kind = HandleShortageError if is_shortage(error) else type(error)
-            scrubbed = kind(scrubber(error.message))
+            text = scrubber(error.message)
+            scrubbed = HandleShortageError(text) if is_shortage(error) else error.with_message(text)
         # Raised outside of the handler, because the causes may quote secrets.
         raise scrubbed
 

@@ -23,11 +23,13 @@ from worker.create import (
     named_volumes,
 )
 from worker.create.labels import PULL_IMAGE
+from worker.create.managed_network import WAIT_PROGRAM
 from worker.engine import containers, removal
 from worker.errors import (
     ContainerMissingError,
     ContainerStrandedError,
     EngineBusyError,
+    EngineError,
     EngineUnavailableError,
     ImageMissingError,
     LockHeldError,
@@ -38,6 +40,8 @@ from worker.errors import (
 )
 from worker.host.state_files import StateFiles
 from worker.image_reference import ImageReference
+from worker.network.wait_volume import keep_filled
+from worker.network.waiting import connected
 from worker.operations.context import Host
 from worker.operations.facts import gather
 from worker.operations.images import ensure_image
@@ -52,7 +56,8 @@ _log = logger(__name__)
 def activate(event: Event, host: Host) -> dict[str, Any]:
     """Run the container; return the reply's `data` with the container report.
 
-    Errors: PayloadError, ImageNeededError (in a lane that must not pull), EngineError.
+    Errors: PayloadError, ImageNeededError (in a lane that must not pull), EngineError,
+    NetworkFailedError; NotYetError while a managed network has not connected the container.
     """
     instance = known_instance_of(event.data)
     with host.locks.hold(f"instance:{instance.uuid}"):
@@ -61,7 +66,13 @@ def activate(event: Event, host: Host) -> dict[str, Any]:
             found = _start(event, instance, found, host)
         if found is not None:
             StateFiles(host.settings.state_dir).write(found.id, event.data)
-        reply = container_reply(found, instance, host_ip=host.identity.host_ip)
+        now = connected(found, instance, host.engine, host.settings)
+        reply = container_reply(
+            now.container,
+            instance,
+            host_ip=host.identity.host_ip,
+            managed_address=now.address,
+        )
         return wrapped(event, reply)
 
 
@@ -94,7 +105,7 @@ def _start(
 def _start_once(container_id: str, uuid: str, found: Container | None, host: Host) -> None:
     """Start a container; if that fails, remove it only if this event created it (A 3.9)."""
     try:
-        containers.start(host.engine, container_id)
+        _start_waiting(container_id, host)
     except (EngineUnavailableError, LockHeldError, RemovalUnderWayError):
         # The container may have started. The next try finds it by its label.
         raise
@@ -111,6 +122,17 @@ def _start_once(container_id: str, uuid: str, found: Container | None, host: Hos
                 f"{error.message}; the container of the killed start is created again"
             ) from error
         raise
+
+
+def _start_waiting(container_id: str, host: Host) -> None:
+    """Start a container; if its wait program is missing, restore that and start again (B.2)."""
+    try:
+        containers.start(host.engine, container_id)
+    except EngineError as error:
+        if WAIT_PROGRAM not in error.message:
+            raise
+        keep_filled(host.engine, host.locks, host.settings, is_broken=True)
+        containers.start(host.engine, container_id)
 
 
 def _is_remnant(found: Container, uuid: str) -> bool:
@@ -140,13 +162,7 @@ def _create(instance: Instance, host: Host) -> tuple[str, Container | None]:
     mount_points = provide_volumes(instance.volumes_from_data_volume_mounts, host)
     for name in named_volumes(instance):
         keep_volume(name, host)
-    facts = replace(gather(instance, host), mount_points=mount_points)
-    body = create_body(instance, facts)
-    if ignored := ignored_fields(instance):
-        _log.debug("fields.ignored", instance_uuid=instance.uuid, fields=ignored)
-    for warning in create_warnings(instance, facts):
-        _log.warning("field.not_applied", instance_uuid=instance.uuid, warning=warning)
-        host.warn(warning)
+    body = _create_body(instance, mount_points, host)
     conflict: NameConflictError | None = None
     for name in container_names(instance):
         try:
@@ -157,6 +173,20 @@ def _create(instance: Instance, host: Host) -> tuple[str, Container | None]:
                 return adopted.id, adopted
     assert conflict is not None
     raise conflict
+
+
+def _create_body(instance: Instance, mount_points: Mapping[str, str], host: Host) -> dict[str, Any]:
+    """Return the Engine's body; provide the wait program if the container needs it (B.2)."""
+    facts = replace(gather(instance, host), mount_points=mount_points)
+    body = create_body(instance, facts)
+    if WAIT_PROGRAM in body.get("Entrypoint", ()):
+        keep_filled(host.engine, host.locks, host.settings)
+    if ignored := ignored_fields(instance):
+        _log.debug("fields.ignored", instance_uuid=instance.uuid, fields=ignored)
+    for warning in create_warnings(instance, facts):
+        _log.warning("field.not_applied", instance_uuid=instance.uuid, warning=warning)
+        host.warn(warning)
+    return body
 
 
 def _create_with_image(

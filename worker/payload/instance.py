@@ -74,13 +74,12 @@ class KnownInstance(Payload):
 
     @property
     def primary_address(self) -> str | None:
-        """The primary address of the first NIC with its prefix length: `10.42.1.2/16` (A 5.3)."""
+        """The primary address of the first NIC with its prefix length: `10.42.1.2/16` (A 5.3).
+
+        None in a network without subnets.
+        """
         for address in self.nics[0].ip_addresses if self.nics else ():
-            if (
-                address.role == "primary"
-                and address.address
-                and address.subnet.cidr_size is not None
-            ):
+            if address.role == "primary" and address.address and address.subnet.cidr_size:
                 return f"{address.address}/{address.subnet.cidr_size}"
         return None
 

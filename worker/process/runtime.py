@@ -5,6 +5,7 @@ Made once, when the process starts its lane; tasks ask for it with `current()`.
 
 import threading
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from worker.settings import WorkerSettings
 
 #: Idle time of a connection before it is tested.
 WORKER_HEALTH_CHECK_S = 60
+_MOST_WARNED_EVENTS = 1000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +51,16 @@ class Runtime:
     #: Until when cattle waits for an event (ms, by the Redis server's clock), where progress that
     #: this process reported moved it.
     deadlines_ms: dict[str, int] = field(default_factory=dict)
+
+    #: Warnings of events that wait for something, for their replies. Only this process has them.
+    warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def keep_warnings(self, event_id: str, warnings: Iterable[str]) -> None:
+        """Remember the warnings of a try for the next try in this process."""
+        if len(self.warnings) >= _MOST_WARNED_EVENTS:
+            # Events that other processes finished.
+            self.warnings.clear()
+        self.warnings[event_id] = tuple(warnings)
 
     def close_idle_connections(self) -> None:
         """Free the file handles of connections that are only kept for later calls."""

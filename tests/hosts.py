@@ -29,10 +29,14 @@ class TestHost:
     #: The warnings of its operations.
     warned: list[str] = field(default_factory=list)
 
-    def run(self, name: str, data: Any, *, resource_type: str | None = None) -> dict[str, Any]:
+    def run(
+        self, name: str, data: Any, *, resource_type: str | None = None, event_id: str = ""
+    ) -> dict[str, Any]:
         """Run one event's operation; the resource type is the data's first key unless given."""
         kind = resource_type or next((key for key in data if key != "processData"), "agent")
-        event = factories.event(name=name, resourceType=kind, data=data)
+        event = factories.event(
+            name=name, resourceType=kind, data=data, **({"id": event_id} if event_id else {})
+        )
         operation = operation_of(name, self.host.settings)
         assert operation is not None, f"no operation is named {name}"
         return operation(Event.model_validate(event), self.host)

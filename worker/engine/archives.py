@@ -33,6 +33,8 @@ def read(engine: Engine, container_id: str, path: str, *, at_most_bytes: int) ->
         kind="container.read",
         wanted=f"read {path} in container {container_id[:12]}",
         params={"path": path},
+        # The Engine would compress the archive.
+        headers={"Accept-Encoding": "identity"},
         refusal=_refusal,
     )
     try:

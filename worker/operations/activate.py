@@ -22,7 +22,7 @@ from worker.create import (
     ignored_fields,
     named_volumes,
 )
-from worker.create.labels import PULL_IMAGE
+from worker.create.labels import CNI_NETWORK, PULL_IMAGE
 from worker.create.managed_network import WAIT_PROGRAM
 from worker.engine import containers, removal
 from worker.errors import (
@@ -62,10 +62,13 @@ def activate(event: Event, host: Host) -> dict[str, Any]:
     instance = known_instance_of(event.data)
     with host.locks.hold(f"instance:{instance.uuid}"):
         found = containers.find(host.engine, uuid=instance.uuid, external_id=instance.external_id)
-        if not instance.process.is_no_op and not (found and found.is_running):
+        files = StateFiles(host.settings.state_dir)
+        if not instance.process.is_no_op and not _is_started(found, event, files):
             found = _start(event, instance, found, host)
+            if found is not None and CNI_NETWORK in found.labels:
+                files.note_start(found.id, event.id)
         if found is not None:
-            StateFiles(host.settings.state_dir).write(found.id, event.data)
+            files.write(found.id, event.data)
         now = connected(found, instance, host.engine, host.settings)
         reply = container_reply(
             now.container,
@@ -74,6 +77,11 @@ def activate(event: Event, host: Host) -> dict[str, Any]:
             managed_address=now.address,
         )
         return wrapped(event, reply)
+
+
+def _is_started(found: Container | None, event: Event, files: StateFiles) -> bool:
+    """Return whether the container runs, or ended while this event waited for its address."""
+    return found is not None and (found.is_running or files.was_started_by(found.id, event.id))
 
 
 def _start(

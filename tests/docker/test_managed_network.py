@@ -48,7 +48,7 @@ def host(connecting, make_host, state_dir):
 
 @pytest.fixture
 def make_image(docker_client):
-    """Build an image of a static busybox as `/busybox` and these lines of a Dockerfile; its name."""
+    """Build an image: a static `/busybox`, then these lines of a Dockerfile; its name."""
     names = []
 
     def make(*lines):
@@ -119,7 +119,10 @@ def test_container_is_connected_before_its_program_runs(
     [
         pytest.param([], {"command": ["/busybox", "echo", "a"]}, "a", id="command only"),
         pytest.param(
-            ['CMD ["/busybox","echo","b c"]'], {}, "b c", id="command of the image, neither in request"
+            ['CMD ["/busybox","echo","b c"]'],
+            {},
+            "b c",
+            id="command of the image, neither in request",
         ),
         pytest.param(
             ['ENTRYPOINT ["/busybox","echo","d"]'], {}, "d", id="entry point of the image only"
@@ -164,7 +167,7 @@ def test_entry_points_and_commands_run_as_without_the_wait_program(
 
 def test_container_without_any_command_is_left_alone(host, new_instance, make_image):
     """B.2: the Engine's own error comes, not one of the wait program."""
-    with pytest.raises(EngineError, match="[Nn]o command specified"):
+    with pytest.raises(EngineError, match=r"[Nn]o command specified"):
         activated(host, managed(new_instance, {}, image=image(make_image())))
 
 
@@ -330,7 +333,9 @@ def test_exposed_ports_of_the_image_are_reported(host, new_instance, make_image)
     assert report["+data"]["+fields"]["dockerPorts"] == ["53/udp", "80/tcp"]
 
 
-def test_limit_ends_the_wait_of_a_container(make_host, connecting, state_dir, new_instance, output_of):
+def test_limit_ends_the_wait_of_a_container(
+    make_host, connecting, state_dir, new_instance, output_of
+):
     """B.2: a network that never comes is told in the log of the container, not waited for ever."""
     host = make_host(
         **{

@@ -102,7 +102,7 @@ def test_working_program_of_the_old_agent_is_kept(fill, program, client, contain
     ("content", "mode"),
     [
         pytest.param(b"", 0o755, id="empty"),
-        pytest.param(b"#!/bin/sh\nexec \"$@\"\n", 0o755, id="needs a shell in the image"),
+        pytest.param(b'#!/bin/sh\nexec "$@"\n', 0o755, id="needs a shell in the image"),
         pytest.param(None, 0o644, id="not executable"),
         pytest.param(b"\x7fELF\x02\x01" + bytes(12), 0o755, id="cut"),
     ],
@@ -141,4 +141,6 @@ def _machine(client):
 def _without_our_text(path):
     content = path.read_bytes()
     assert wait_volume._OURS in content
-    return content.replace(wait_volume._OURS, b"another: no network after"[: len(wait_volume._OURS)])
+    return content.replace(
+        wait_volume._OURS, b"another: no network after"[: len(wait_volume._OURS)]
+    )

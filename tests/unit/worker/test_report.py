@@ -205,6 +205,36 @@ def test_address_of_a_cni_container():
     assert address(running, INSTANCE) is None
 
 
+def test_address_in_a_managed_network():
+    """B.2: what CNI gave comes first; a running container without one keeps what cattle has."""
+    instance = instance_of(instance_data(nics=[nic("cni", ipAddresses=[])]))
+    labels = {"Labels": {"io.rancher.cni.network": "net"}}
+    running = Container(inspect={"State": {"Running": True}, "Config": labels})
+    stopped = Container(inspect={"State": {"Running": False}, "Config": labels})
+
+    def reported(container, managed_address=None):
+        made = container_reply(container, instance, host_ip=None, managed_address=managed_address)
+        return made["instance"]["+data"]["+fields"]
+
+    assert reported(running, "10.1.2.3")["dockerIp"] == "10.1.2.3"
+    assert "dockerIp" not in reported(running)
+    assert reported(stopped)["dockerIp"] is None
+
+
+def test_exposed_ports_of_the_image_without_published_ones():
+    """B.2: Docker lists none for a container without a network of its own."""
+    exposed = {"ExposedPorts": {"80/tcp": {}, "53/udp": {}}}
+    running = Container(inspect={"State": {"Running": True}, "Config": exposed})
+    stopped = Container(inspect={"State": {"Running": False}, "Config": exposed})
+
+    def ports(container):
+        made = container_reply(container, INSTANCE, host_ip=None)
+        return made["instance"]["+data"]["+fields"]["dockerPorts"]
+
+    assert ports(running) == ["53/udp", "80/tcp"]
+    assert ports(stopped) == []
+
+
 def test_listing():
     """A 10.8: the list entry has the Engine's names and the image's name as it was asked for."""
     assert listing(Container(inspect=inspect()), now=NOW) == {

@@ -80,6 +80,16 @@ def test_known_volume_costs_one_call(host, fill, container):
     assert dict(host.host.engine.calls - before) == {"volume.inspect": 1}
 
 
+def test_leftovers_of_a_killed_worker_are_removed(fill, engine_host, docker_client, client):
+    """B.2: container and image of a fill that was cut."""
+    archives.import_image(client, "cowpoke-network-wait", "latest", [File("x", b"", 0o444, 0)])
+    docker_client.create_container("cowpoke-network-wait", command="x", name="cowpoke-network-wait")
+    fill()
+    names = [name for one in docker_client.containers(all=True) for name in one["Names"]]
+    assert "/cowpoke-network-wait" not in names
+    assert docker_client.images("cowpoke-network-wait") == []
+
+
 def test_removed_volume_is_filled_again(host, fill, docker_client, no_volume):
     """B.2: the volume of a user's clean-up is made anew for the next container."""
     fill()

@@ -95,10 +95,13 @@ def address(call):
 
 def test_reply_has_the_address_of_a_slow_network(system, connecting, new_instance):
     """B.2: the network comes 3 s after the start, and the reply after that."""
-    data = managed(new_instance, late_s=3, card=WITHOUT_SUBNET)
+    data = managed(new_instance, {"kernelMemory": 1}, late_s=3, card=WITHOUT_SUBNET)
     began_s = time.monotonic()
-    assert address(system.cattle.wait(send(system, data))).startswith("10.77.")
+    call = system.cattle.wait(send(system, data))
+    assert address(call).startswith("10.77.")
     assert time.monotonic() - began_s >= 3
+    # A warning of the first try.
+    assert "kernelMemory is ignored" in call.message
 
 
 def test_waiting_activates_hold_no_slot(system, connecting, new_instance, docker_client):
@@ -116,6 +119,13 @@ def test_waiting_activates_hold_no_slot(system, connecting, new_instance, docker
     for call in map(system.cattle.wait, ids):
         assert call.state == "error"
         assert "Timeout getting IP address" in call.message
+
+
+def test_error_of_cni_is_the_reply(system, connecting, new_instance):
+    """B.2: what plugin-manager wrote after its last try, for the user to read."""
+    call = system.cattle.wait(send(system, managed(new_instance, mode="error")))
+    assert call.state == "error"
+    assert "Couldn't bring up network: stand-in: no address is free" in call.message
 
 
 def test_worker_killed_while_it_waits_loses_nothing(

@@ -4,8 +4,8 @@ The file is `containers/DOCKER_ID` in the state folder, where python-agent wrote
 readable by its owner only and without the secrets that `cowpoke.secrets` lists. cowpoke does not
 read it back, so a failed write does not fail an event.
 
-A second file notes which event started a container while the event waits for more: its next try must
-not start the container again if the program ended meanwhile.
+A second file notes which event started a container. If the event waits for more, its next try must
+not start the container again whose program ended meanwhile.
 
 Row numbers (A, C) refer to docs/parity.md.
 """

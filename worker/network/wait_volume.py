@@ -12,7 +12,6 @@ Engine reads and writes files in such a container. Image and container are remov
 
 import platform
 import struct
-import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -32,7 +31,9 @@ from worker.network.settings import NetworkSettings
 _log = logger(__name__)
 
 _PROGRAMS_DIR = Path(__file__).parent / "wait_program"
-_IMAGE = "cowpoke-network-wait"
+#: Name of the container and of its image; the lock of the volume makes them unique on a host.
+_HELPER = "cowpoke-network-wait"
+_TAG = "latest"
 #: Our own program contains this text.
 _OURS = b"cowpoke: no network after"
 #: Our program and the headers of any other fit.
@@ -84,31 +85,29 @@ def _is_known(engine: Engine, limit_s: int) -> bool:
 
 def _fill(engine: Engine, settings: NetworkSettings) -> None:
     """Look into the volume by a container that is never started, and write what is missing."""
-    tag = uuid.uuid4().hex[:12]
-    image = f"{_IMAGE}:{tag}"
-    archives.import_image(engine, _IMAGE, tag, [File("empty", b"", 0o444, 0)])
+    _discard_helpers(engine)  # of a worker that was killed
+    archives.import_image(engine, _HELPER, _TAG, [File("empty", b"", 0o444, 0)])
     try:
         # The label marks it as a part of cowpoke, which events do not touch.
         body = {
-            "Image": image,
+            "Image": f"{_HELPER}:{_TAG}",
             "Cmd": [WAIT_PROGRAM],
             "Labels": {PART: "network-wait"},
             "NetworkDisabled": True,
             "HostConfig": {"NetworkMode": "none", "Binds": [f"{WAIT_VOLUME}:{WAIT_DIR}"]},
         }
-        container_id = containers.create_from_body(engine, body, name=f"{_IMAGE}-{tag}", warn=_log_)
-        try:
-            _fill_by(engine, container_id, settings)
-        finally:
-            with suppress(WorkerError):
-                removal.remove(engine, container_id)
+        # Its warnings are logged; they are nothing for a user.
+        created = containers.create_from_body(engine, body, name=_HELPER, warn=lambda _: None)
+        _fill_by(engine, created, settings)
     finally:
         with suppress(WorkerError):
-            images.remove(engine, ImageReference.parse(image))
+            _discard_helpers(engine)
 
 
-def _log_(_warning: str) -> None:
-    """Ignore a warning of the Engine, which `create_from_body` has logged."""
+def _discard_helpers(engine: Engine) -> None:
+    """Remove the container and its image; missing ones are no error."""
+    removal.remove(engine, _HELPER)
+    images.remove(engine, ImageReference.parse(f"{_HELPER}:{_TAG}"))
 
 
 def _fill_by(engine: Engine, container_id: str, settings: NetworkSettings) -> None:

@@ -242,6 +242,13 @@ def test_what_users_sent_is_mapped(explain, fields, ports, expected):
     assert body["HostConfig"][key] == value
 
 
+def test_command_of_the_image_is_named_where_it_counts(explain):
+    """B.2: in a managed network the wait program comes before what only the Engine knows."""
+    body, _ = explain(text_of({}, nics=[factories.nic("cni")]))
+    assert body["Entrypoint"] == ["/.r/r", "<entry point of the image>"]
+    assert body["Cmd"] == ["<command of the image>"]
+
+
 def test_bind_address_with_a_typo_is_refused(explain):
     """W 16: the port, the field and the text are named."""
     port = {"privatePort": 80, "publicPort": 18085}

@@ -28,10 +28,10 @@ LEAST_REDIS = (7, 0)
 #: The decision on each key of `cowpoke/keys.py`. Keys that the workers of a host read and write:
 HOST_KEYS: tuple[Callable[..., str], ...] = (
     *(keys.event, keys.open_events, keys.fifo, keys.outbox, keys.lease, keys.workers),
-    *(keys.started, keys.dead_letters, keys.wake),
+    *(keys.started, keys.dead_letters, keys.wake, keys.joined),
 )
 #: Keys that they only read.
-READABLE_KEYS: tuple[Callable[..., str], ...] = (keys.host_keys, keys.bridge)
+READABLE_KEYS: tuple[Callable[..., str], ...] = (keys.host_keys, keys.bridge, keys.removed)
 #: Keys that only bridges use.
 BRIDGE_KEYS: tuple[Callable[..., str] | str, ...] = (
     *(keys.posting, keys.agent, keys.served),
@@ -56,7 +56,7 @@ _LEDGER = (
 )
 #: SCAN shows the names of other keys too.
 _BRIDGE = (
-    *("scan", "pttl", "hkeys", "llen", "lrange", "sscan", "zcard", "zrangebyscore"),
+    *("getrange", "scan", "pttl", "hkeys", "llen", "lrange", "sscan", "zcard", "zrangebyscore"),
     *("xack", "xclaim", "xdel", "xgroup|create", "xgroup|delconsumer", "xinfo|consumers"),
     *("xinfo|groups", "xinfo|stream", "xlen", "xpending", "xrange", "xreadgroup"),
 )

@@ -93,7 +93,7 @@ def opened_envelope(sealer: Sealer, text: str, *, host_uuid: str) -> Envelope:
     Errors: SealBrokenError when no bridge of ours sealed it, or for another host;
     UnknownVersionError.
     """
-    content = _opened(sealer, text)
+    content = opened_content(sealer, text)
     if content.get("host") != host_uuid:
         raise SealBrokenError("the envelope belongs to another host")
     try:
@@ -137,7 +137,7 @@ def opened_event(sealer: Sealer, text: str, *, event_id: str, host_uuid: str, no
     Errors: SealBrokenError when it was not sealed with one of our keys, as another event, for
     another host, or long ago; UnknownVersionError.
     """
-    content = _opened(sealer, text)
+    content = opened_content(sealer, text)
     try:
         event = Event.model_validate(content)
         fresh_until_ms = bounded_int(content.get("fresh_until_ms"))
@@ -190,7 +190,7 @@ def opened_outcome(sealer: Sealer, text: str, *, event_id: str, kind: str) -> Se
     Errors: SealBrokenError when it was not sealed with one of our keys, for another event or as
     another kind; UnknownVersionError.
     """
-    content = _opened(sealer, text)
+    content = opened_content(sealer, text)
     if content.get("event_id") != event_id:
         raise SealBrokenError(f"the outcome of event {event_id} belongs to another event")
     try:
@@ -206,7 +206,11 @@ def opened_outcome(sealer: Sealer, text: str, *, event_id: str, kind: str) -> Se
     return SealedOutcome(outcome=outcome, deadline_ms=deadline_ms, claimed_ms=claimed_ms)
 
 
-def _opened(sealer: Sealer, text: str) -> dict[str, Any]:
+def opened_content(sealer: Sealer, text: str) -> dict[str, Any]:
+    """Sealed content of a contract version that this program knows.
+
+    Errors: SealBrokenError, UnknownVersionError.
+    """
     content = sealer.open(text)
     version = content.get("v")
     if not isinstance(version, int) or version < 1:

@@ -27,10 +27,12 @@ kombu's.
 | `cowpoke:bridge:<bridge id>` | string, sealed JSON: the fingerprints of its keys | bridge | expires when not renewed |
 | `cowpoke:agent:<hash of an agent's keys>` | string, sealed JSON: its host's uuid | bridge that learned the host | `AGENT_TTL_MS` after a bridge last served the agent |
 | `cowpoke:served:<host uuid>` | string, the hash of the agent that a bridge serves for the host | bridge | expires when not renewed (`SERVED_TTL_MS`) |
+| `cowpoke:joined:<host uuid>` | string, sealed JSON: the API keys of the host's agent | `cowpoke join` on the host; `cowpoke leave` deletes it | no end |
+| `cowpoke:removed:<host uuid>` | string, sealed JSON: cattle does not know the host's agent any more | bridge | `REMOVED_TTL_MS` after a bridge last asked cattle |
 | `cowpoke:dead` | list, JSON | bridge, for outcomes it cannot read | as above |
 
-The channel `cowpoke:doorbell:<host uuid>` tells bridges what of a host changed: `outbox` or `lease`.
-A message that gets lost costs the time to the next look at all hosts.
+The channel `cowpoke:doorbell:<host uuid>` tells bridges what of a host changed: `outbox`, `lease` or
+`joined`. A message that gets lost costs the time to the next look at all hosts.
 """  # noqa: E501 -- a table row is one line
 
 import re
@@ -54,6 +56,9 @@ AGENT_TTL_MS = 90 * 24 * 3_600_000
 #: Longer than any restart of a bridge: another agent must not take the host meanwhile.
 SERVED_TTL_MS = 120_000
 
+#: Three times as long as a bridge waits before it tries such an agent again.
+REMOVED_TTL_MS = 30 * 60_000
+
 #: Dead letters are for people: the last ones of each host, for a while.
 DEAD_MOST = 100
 DEAD_TTL_MS = 7 * 24 * 3_600_000
@@ -74,6 +79,7 @@ LEASE_PREFIX = "cowpoke:lease:"
 OUTBOX_PREFIX = "cowpoke:outbox:"
 BRIDGE_PREFIX = "cowpoke:bridge:"
 AGENT_PREFIX = "cowpoke:agent:"
+JOINED_PREFIX = "cowpoke:joined:"
 
 
 def event(host_uuid: str, event_id: str) -> str:
@@ -165,6 +171,16 @@ def posting(event_id: str) -> str:
 def agent(agent_hash: str) -> str:
     """The host that a bridge learned for an agent."""
     return f"{AGENT_PREFIX}{agent_hash}"
+
+
+def joined(host_uuid: str) -> str:
+    """The API keys that a host joined with."""
+    return f"{JOINED_PREFIX}{host_uuid}"
+
+
+def removed(host_uuid: str) -> str:
+    """That cattle does not know the agent of a host any more."""
+    return f"cowpoke:removed:{host_uuid}"
 
 
 def served(host_uuid: str) -> str:

@@ -6,7 +6,7 @@ password may contain the characters that end the host's part of a proper url.
 
 import re
 from collections.abc import Iterator
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 # A scheme of any length would be looked for anew at each word of a long text.
 _LOGIN = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]{0,31}://)([^\s/?#]*)@")
@@ -14,6 +14,33 @@ _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]*\]|[^:\[\]\s]+)(?::[0-9]*)?")
 _AUTHORITY = re.compile(r"[^/?#;]*")
 _HIDDEN_TAIL = re.compile(r"[?#;]")
 _PIECE = re.compile(r"([?#;&])([^?#;&]*)")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def api_url(url: str) -> str:
+    """The root of a cattle's API in one spelling, so that two urls of one cattle compare equal.
+
+    Scheme and host in lower case, no default port, no slash and no `/schemas` at the end.
+    Errors: ValueError for what is no http(s) url, or has a login, a query or a fragment.
+    """
+    text = url.strip().rstrip("/").removesuffix("/schemas").rstrip("/")
+    parts = urlsplit(text)
+    host, port = (parts.hostname or "").rstrip("."), parts.port
+    if (
+        parts.scheme not in _DEFAULT_PORTS
+        or not host
+        or "@" in parts.netloc
+        or parts.query
+        or parts.fragment
+        or not text.isprintable()
+    ):
+        raise ValueError(
+            "wanted http(s)://host:port/v1 without user, password, query and fragment, found "
+            "something else (not shown)"
+        )
+    place = f"[{host}]" if ":" in host else host
+    ending = "" if port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{port}"
+    return f"{parts.scheme}://{place}{ending}{parts.path}"
 
 
 def shown_url(url: str) -> str:

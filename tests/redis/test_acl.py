@@ -39,7 +39,7 @@ def keys_of(host):
     return [
         *(keys.event(host, "e-1"), keys.open_events(host), keys.fifo(host, "instance:1")),
         *(keys.outbox(host), keys.lease(host, "w-1"), keys.workers(host), keys.started(host)),
-        *(keys.dead_letters(host), keys.wake(host, "1")),
+        *(keys.dead_letters(host), keys.wake(host, "1"), keys.joined(host)),
         *(queue_for(host, lane) for lane in Lane),
     ]
 
@@ -129,7 +129,11 @@ def test_a_host_only_reads_what_bridges_say_of_themselves(host, redis_client):
     redis_client.set(keys.bridge("b-1"), 1)
     assert host.hgetall(keys.host_keys(OWN)) == {"b-1": "note"}
     assert host.mget([keys.bridge("b-1")]) == ["1"]
-    for command in (f"DEL {keys.bridge('b-1')}", f"SET {keys.bridge('b-2')} 1"):
+    assert host.get(keys.removed(OWN)) is None
+    for command in (
+        *(f"DEL {keys.bridge('b-1')}", f"SET {keys.bridge('b-2')} 1"),
+        *(f"SET {keys.removed(OWN)} 1", f"GET {keys.removed(OTHER)}"),
+    ):
         assert refused(host, command)
     assert refused(host, f"HSET {keys.host_keys(OWN)} b-2 forged")
     assert refused(host, f"HGETALL {keys.host_keys(OTHER)}")

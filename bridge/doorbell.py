@@ -1,4 +1,4 @@
-"""The channels on which workers announce a change: an outcome in the outbox, or a changed lease.
+"""The channels on which hosts announce a change: in the outbox, in a lease, or that they joined.
 
 A host's Redis user may publish on the channel of its host only, so the channel says for certain
 which host a message came from. A message may be lost with a connection: whenever the doorbell
@@ -13,6 +13,7 @@ from collections.abc import Callable
 import redis
 
 from cowpoke import keys
+from cowpoke.joined import JOINED
 from cowpoke.ledger.outbox import OUTBOX_FILLED
 from cowpoke.liveness import LEASE_CHANGED
 from cowpoke.log import logger
@@ -56,6 +57,10 @@ class Announcements:
                 await self._some.wait()
         except TimeoutError:
             pass
+        return self.take_now()
+
+    def take_now(self) -> tuple[set[str], bool]:
+        """Return the same without waiting."""
         hosts, missed = self._hosts, self._missed
         self._hosts, self._missed = set(), False
         self._some.clear()
@@ -71,6 +76,8 @@ class Doorbell:
         self._over = threading.Event()
         self.outboxes = Announcements()
         self.leases = Announcements()
+        #: Hosts whose note was written or deleted, see `cowpoke/joined.py`.
+        self.joined = Announcements()
 
     def start(self) -> None:
         """Begin to listen."""
@@ -117,6 +124,8 @@ class Doorbell:
             self._call(self.outboxes.add, host_uuid)
         elif what == LEASE_CHANGED:
             self._call(self.leases.add, host_uuid)
+        elif what == JOINED:
+            self._call(self.joined.add, host_uuid)
 
     def _miss(self) -> None:
         self.outboxes.mark_missed()

@@ -8,6 +8,7 @@ BridgeError
      |   +- DoubtfulRefusalError  other 4xx, maybe of a proxy: given up after a while
      +- KeysRefusedError      from these keys (401): another agent's may do
          +- KeysUnknownError      cattle took it as another account's: nobody may get it
+ +- NoAgentError         a reply can be sent by nobody: no host has joined, or none any more
  +- MetricsPortError     the address of `/metrics` cannot be listened on
 """
 
@@ -67,6 +68,13 @@ class KeysUnknownError(KeysRefusedError):
 
     Without access control it answers 201 to keys of a removed agent.
     """
+
+
+class NoAgentError(BridgeError):
+    """Raised when a bridge without any agent has a reply to send."""
+
+    def __init__(self) -> None:
+        super().__init__("this bridge has no agent to send with")
 
 
 class MetricsPortError(BridgeError):

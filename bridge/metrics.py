@@ -15,6 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from bridge.agents.registry import Agents
 from bridge.errors import MetricsPortError
 from bridge.hosts.presence import Presence
 from bridge.inbound.standing import Standing
@@ -48,11 +49,15 @@ class BridgeCollector(Collector):
         intake: Mapping[str, int],
         outbox: Mapping[str, int],
         swept: Mapping[str, int],
+        agents: Agents,
+        unused: Mapping[str, str],
         standing: Standing,
         presence: Presence,
         keyring: ClusterKeyring,
     ) -> None:
         self._redis = client
+        self._agents_known = agents
+        self._unused = unused
         self._standing = standing
         self._presence = presence
         self._keyring = keyring
@@ -94,11 +99,26 @@ class BridgeCollector(Collector):
             "1 for what an agent without a websocket waits for",
             labels=["agent", "reason"],
         )
-        for agent, is_open in self._standing.open_websockets().items():
-            websockets.add_metric([agent.label], is_open)
-        for agent, wait in self._standing.waits().items():
-            waiting.add_metric([agent.label, wait], 1)
-        yield from (websockets, waiting)
+        count = GaugeMetricFamily(
+            "cowpoke_agents", "Agents by where they come from", labels=["source"]
+        )
+        count.add_metric(["settings"], len(self._agents_known.configured))
+        count.add_metric(["joined"], self._agents_known.joined_count)
+        unused = GaugeMetricFamily(
+            "cowpoke_joined_hosts_unused",
+            "1 for a host that joined and whose keys this bridge does not use",
+            labels=["host", "reason"],
+        )
+        for host_uuid, reason in sorted(dict(self._unused).items()):
+            unused.add_metric([host_uuid, reason], 1)
+        # Two hosts may say that they have keys of one name: a sample must not come twice.
+        opened = {one.label: is_open for one, is_open in self._standing.open_websockets().items()}
+        for label, is_open in opened.items():
+            websockets.add_metric([label], is_open)
+        waits = {(one.label, wait) for one, wait in self._standing.waits().items()}
+        for label, wait in sorted(waits):
+            waiting.add_metric([label, wait], 1)
+        yield from (websockets, waiting, count, unused)
 
     def _workers(self) -> Iterator[Metric]:
         processes = GaugeMetricFamily(

@@ -5,12 +5,17 @@ import os
 import signal
 import ssl
 import threading
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 
 import redis
 
+from bridge.agents.joining import Joining
+from bridge.agents.registry import Agents
+from bridge.agents.removals import Removals
+from bridge.agents.streams import Streams
 from bridge.awake import AwakeClock
 from bridge.client import open_session
 from bridge.doorbell import Doorbell
@@ -49,6 +54,9 @@ LEAVE_S = 2.5
 LAST_WORD_S = 1.5
 #: Time to end after everything is done: a thread may still wait for a frozen Redis.
 END_S = 1.0
+#: How long to wait for the notes of joined hosts before a bridge says that it is ready.
+KNOWN_WITHIN_S = 5.0
+KNOWN_POLL_S = 0.05
 #: Between two tries to reach Redis at start.
 RETRY_S = 0.5
 
@@ -65,7 +73,9 @@ async def run(settings: BridgeSettings) -> None:
     keyring = settings.cluster_keyring()
     redis_clock = Clock(client)
     bridge_id = uuid.uuid4().hex[:16]
+    agents = Agents(settings.agents, known=False)
     standing = Standing(settings.agents)
+    removals = Removals(client, keyring, agents)
     context = tls(settings)
     doorbell = Doorbell(client)
     presence = Presence(client, keyring)
@@ -98,11 +108,37 @@ async def run(settings: BridgeSettings) -> None:
             clock=redis_clock,
             publisher=Publisher(session, settings.cattle_url, clock=clock, standing=standing),
             config=ConfigContent(session, settings.cattle_url, clock=clock),
-            agents=settings.agents,
+            agents=agents,
             concurrency=settings.publish_concurrency,
             memory_bytes=settings.outbox_memory_mb * MEGABYTE,
             bridge_id=bridge_id,
             announced=doorbell.outboxes,
+        )
+        pace = Pace(agents.__len__)
+        streams = Streams(
+            lambda agent: AgentStream(
+                settings,
+                agent,
+                session=websockets,
+                wake_session=session,
+                hosts=hosts,
+                standing=standing,
+                removals=removals,
+                clock=clock,
+                pace=pace,
+                handle=intake.take_frame,
+            ).run()
+        )
+        joining = Joining(
+            client,
+            keyring,
+            cattle_url=settings.cattle_url,
+            agents=agents,
+            hosts=hosts,
+            standing=standing,
+            streams=streams,
+            removals=removals,
+            clock=clock,
         )
         watching = Watching(
             client,
@@ -112,6 +148,7 @@ async def run(settings: BridgeSettings) -> None:
             presence=presence,
             hosts=hosts,
             sweep=sweeping.add,
+            joining=joining,
         )
         # Before any subscription: a bridge that cannot listen leaves without taking an event.
         if settings.metrics_port is not None:
@@ -120,44 +157,35 @@ async def run(settings: BridgeSettings) -> None:
                 intake=intake.counts,
                 outbox=outbox.counts,
                 swept=sweeping.counts,
+                agents=agents,
+                unused=joining.unused,
                 standing=standing,
                 presence=presence,
                 keyring=keyring,
             )
             runner = await serve(collector, settings.metrics_host, settings.metrics_port)
             stack.push_async_callback(runner.cleanup)
-        pace = Pace(len(settings.agents))
-        streams = [
-            AgentStream(
-                settings,
-                agent,
-                session=websockets,
-                wake_session=session,
-                hosts=hosts,
-                standing=standing,
-                clock=clock,
-                pace=pace,
-                handle=intake.take_frame,
-            )
-            for agent in settings.agents
-        ]
         doorbell.start()
         stack.callback(doorbell.stop)
-        listening = [asyncio.create_task(stream.run()) for stream in streams]
+        for agent in settings.agents:
+            streams.start(agent)
+        listening = asyncio.create_task(streams.run())
         background = [
             asyncio.create_task(intake.run()),
             asyncio.create_task(outbox.run()),
             asyncio.create_task(watching.run()),
             asyncio.create_task(sweeping.run()),
+            asyncio.create_task(removals.run()),
             asyncio.create_task(forget_forever(client, presence)),
             asyncio.create_task(reseal_forever(Resealing(client, keyring))),
         ]
-        saying = asyncio.create_task(_say_ready(settings, bridge_id, keyring))
-        await _until(stop, [*listening, *background])
+        saying = asyncio.create_task(_say_ready(settings, agents, bridge_id, keyring))
+        await _until(stop, [listening, *background])
         _log.info("bridge.stopping")
         _end_in(settings.drain_timeout_s + LEAVE_S)
         await _cancel([saying])
-        await _cancel(listening)
+        await _cancel([listening])
+        await streams.close()
         await _finish(intake, outbox, settings.drain_timeout_s)
         # Before the lease is given up: it must not be renewed again.
         await _cancel(background)
@@ -183,7 +211,9 @@ def _end_in(seconds: float) -> None:
     timer.start()
 
 
-async def _say_ready(settings: BridgeSettings, bridge_id: str, keyring: ClusterKeyring) -> None:
+async def _say_ready(
+    settings: BridgeSettings, agents: Agents, bridge_id: str, keyring: ClusterKeyring
+) -> None:
     """Log that the bridge is ready once Redis has answered, and before that, once, why not."""
     waiting = False
     while True:
@@ -199,12 +229,22 @@ async def _say_ready(settings: BridgeSettings, bridge_id: str, keyring: ClusterK
             waiting = True
             await asyncio.sleep(RETRY_S)
         else:
+            # The hosts that joined before count too; their notes are read with the leases.
+            ends_s = time.monotonic() + KNOWN_WITHIN_S
+            while not agents.known and time.monotonic() < ends_s:  # noqa: ASYNC110
+                await asyncio.sleep(KNOWN_POLL_S)
             _log.info(
                 "bridge.ready",
-                agents=len(settings.agents),
+                agents=len(agents),
                 bridge=bridge_id,
                 fingerprints=keyring.fingerprints,
             )
+            if not agents:
+                _log.warning(
+                    "bridge.without_agents",
+                    advice="no agent is in the settings and no host has joined; on a host: "
+                    "cowpoke join",
+                )
             return
 
 

@@ -1,6 +1,5 @@
 """The bridge's settings: the environment, read once, checked whole, secrets never printed."""
 
-import hashlib
 import ssl
 import tomllib
 from collections import Counter
@@ -26,6 +25,7 @@ from pydantic import (
 from pydantic_settings import NoDecode, SettingsConfigDict
 from requests.utils import should_bypass_proxies
 
+from cowpoke.joined import agent_hash
 from cowpoke.settings import BrokerSettings
 
 #: An id as cattle shows it, or the number in it.
@@ -110,8 +110,7 @@ class AgentKeys(BaseModel):
     @property
     def hash(self) -> str:
         """Return the agent's name for keys in Redis."""
-        number = (self.agent_id or "").removeprefix("1a")
-        return hashlib.sha256(f"{self.access_key}/{number}".encode()).hexdigest()[:32]
+        return agent_hash(self.access_key, self.agent_id)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -147,7 +146,8 @@ class BridgeSettings(BrokerSettings):
         validation_alias="BRIDGE_AGENTS_FILE",
         validate_default=True,
         repr=False,
-        description="TOML file with many agents: `[[agents]]` access_key, secret_key, host_uuid.",
+        description="TOML file with many agents: `[[agents]]` access_key, secret_key, host_uuid. "
+        "Hosts that join (`cowpoke join`) need no entry.",
     )
     intake_limit: int = Field(
         default=10_000,
@@ -187,6 +187,13 @@ class BridgeSettings(BrokerSettings):
         validation_alias="BRIDGE_UNASKED_TIMEOUT_S",
         description="Resubscribe after this long without a ping from cattle, which pings every "
         "5 s: it may have disconnected the agent.",
+    )
+    removed_after_s: float = Field(
+        default=240,
+        gt=0,
+        validation_alias="BRIDGE_REMOVED_AFTER_S",
+        description="When cattle has refused an agent's keys four times in this time, its host "
+        "counts as removed in Rancher, and is tried only every 2.5 times as long.",
     )
     ca_bundle: Annotated[Path | None, AfterValidator(_authorities)] = Field(
         default=None,
@@ -246,12 +253,15 @@ class BridgeSettings(BrokerSettings):
         if path:
             return _read_agents(Path(str(path)))
         access_key, secret_key = info.data.get("access_key"), info.data.get("secret_key")
+        if access_key is None and secret_key is None:
+            # Hosts that join bring their own agents.
+            return ()
         if access_key is None or secret_key is None:
             given = {"CATTLE_ACCESS_KEY": access_key, "CATTLE_SECRET_KEY": secret_key}
             missing = " and ".join(name for name, value in given.items() if value is None)
             raise ValueError(
-                f"not set, and {missing} not either: give the keys of one agent, or a file with "
-                "many agents"
+                f"not set, and {missing} not either: give both keys of one agent, a file with many "
+                "agents, or none of them when hosts join by themselves"
             )
         agent_id = info.data.get("agent_id")
         return (AgentKeys(access_key=access_key, secret_key=secret_key, agent_id=agent_id),)

@@ -5,6 +5,7 @@ that only the host and the bridges open it. Bridges hear of it on the doorbell o
 leave` takes it back. A note in the key of another host opens for nobody, and names its own host.
 """
 
+import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -57,6 +58,12 @@ class JoinedAgent:
     secret_key: str = field(repr=False)
     #: When the host got the keys, by the clock of the host.
     joined_ms: int = 0
+
+
+def agent_hash(access_key: str, agent_id: str | None = None) -> str:
+    """Return an agent's name for keys in Redis; `agent_id` as cattle shows it, or its number."""
+    number = (agent_id or "").removeprefix("1a")
+    return hashlib.sha256(f"{access_key}/{number}".encode()).hexdigest()[:32]
 
 
 def sealed_note(sealer: Sealer, agent: JoinedAgent) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from bridge.awake import AwakeClock
 from bridge.hosts.claims import Claims
 from bridge.hosts.decision import Choice, choose, why_it_waits
+from bridge.hosts.host_state import HostState
 from bridge.hosts.presence import Change, Presence
 from bridge.inbound.standing import Standing, Wait
 from bridge.settings import AgentKeys
@@ -37,27 +38,6 @@ class _Learner:
     host_uuid: str | None = None
     is_read: bool = False
     neighbors: set[str] = field(default_factory=set)
-
-
-class _HostState:
-    """Whether a host has workers, for those who wait for a change."""
-
-    def __init__(self, since_s: float) -> None:
-        self.alive = asyncio.Event()
-        self.away = asyncio.Event()
-        self.away.set()
-        #: When its last worker was gone.
-        self.away_since_s = since_s
-
-    def set(self, *, is_alive: bool, now_s: float) -> None:
-        """Note what a look found."""
-        if is_alive:
-            self.alive.set()
-            self.away.clear()
-        elif self.alive.is_set():
-            self.alive.clear()
-            self.away.set()
-            self.away_since_s = now_s
 
 
 class Hosts:
@@ -86,8 +66,11 @@ class Hosts:
         # With many agents each has a host in the settings.
         self._learners = [_Learner(agent) for agent in agents if agent.host_uuid is None]
         self._began_s = self._looked_s = clock.now_s()
-        self._states: dict[str, _HostState] = {}
+        self._states: dict[str, HostState] = {}
         self._claimed_s = float("-inf")
+        #: Hosts that came to an agent since claims were renewed, and claims to be given up.
+        self._unclaimed: set[str] = set()
+        self._released: list[tuple[str, str]] = []
         #: Set for a moment whenever the host of an agent was learned.
         self._learned = asyncio.Condition()
         #: What was logged last of each agent.
@@ -103,6 +86,42 @@ class Hosts:
         """Whether this bridge may serve the host."""
         return bool(self._learners) or host_uuid in self._agents_of
 
+    def agent_of(self, host_uuid: str) -> AgentKeys | None:
+        """Return the agent of a host, from the settings, learned or joined."""
+        for agent in self._agents_of.get(host_uuid, ()):
+            return agent
+        return next((one.agent for one in self._learners if one.host_uuid == host_uuid), None)
+
+    def add_agent(self, agent: AgentKeys) -> None:
+        """Serve the host of an agent that came while the bridge runs."""
+        host_uuid = str(agent.host_uuid)
+        self._hosts[agent] = host_uuid
+        self._agents_of.setdefault(host_uuid, []).append(agent)
+        self._unnoted.add(host_uuid)
+        self._unclaimed.add(host_uuid)
+        self._standing.waits_for_host(agent, Wait.HOST_AWAY)
+
+    def remove_agent(self, agent: AgentKeys) -> None:
+        """Serve the host of an agent no more."""
+        host_uuid = str(agent.host_uuid)
+        del self._hosts[agent]
+        self._reasons.pop(agent, None)
+        others = [one for one in self._agents_of.pop(host_uuid, ()) if one != agent]
+        if others:
+            self._agents_of[host_uuid] = others
+        self._released.append((host_uuid, agent.hash))
+
+    async def recall(self) -> None:
+        """Read which hosts were learned before.
+
+        Errors: redis.RedisError.
+        """
+        for learner in self._learners:
+            if not learner.is_read:
+                known = await asyncio.to_thread(self._claims.remembered, learner.agent.hash)
+                learner.host_uuid = self._hosts[learner.agent] = known
+                learner.is_read = True
+
     async def look(self, changed: Mapping[str, Change]) -> None:
         """Take over what changed, and wake those who wait for it.
 
@@ -116,16 +135,27 @@ class Hosts:
         unnoted, self._unnoted = self._unnoted, set()
         for host_uuid in unnoted | set(changed):
             self._note_agents(host_uuid)
+        await self.recall()
         for learner in self._learners:
             await self._learn(learner)
+        await self._release()
         if now_s - self._claimed_s >= CLAIM_EVERY_S:
             await asyncio.to_thread(self._claim)
             self._claimed_s = now_s
         else:
             # At once: an agent whose host is to be learned must not take it.
-            came = [host for host, one in changed.items() if one.is_alive and not one.was_alive]
-            if ours := self._served(came):
+            came = {host for host, one in changed.items() if one.is_alive and not one.was_alive}
+            if ours := self._served(came | set(filter(self.is_alive, self._unclaimed))):
                 await asyncio.to_thread(self._claims.renew, ours)
+        self._unclaimed.clear()
+
+    async def _release(self) -> None:
+        """Give up the claims of agents that left."""
+        while self._released:
+            host_uuid, agent_hash = self._released[-1]
+            if self._served([host_uuid]).get(host_uuid) != agent_hash:
+                await asyncio.to_thread(self._claims.release, host_uuid, agent_hash)
+            self._released.remove((host_uuid, agent_hash))
 
     def _skip_outage(self, now_s: float) -> None:
         """Do not count a time without Redis as absence of hosts: their leases expired in it."""
@@ -135,8 +165,8 @@ class Hosts:
             for state in self._states.values():
                 state.away_since_s += outage_s
 
-    def _state(self, host_uuid: str) -> _HostState:
-        return self._states.setdefault(host_uuid, _HostState(self._began_s))
+    def _state(self, host_uuid: str) -> HostState:
+        return self._states.setdefault(host_uuid, HostState(self._began_s))
 
     def _note_agents(self, host_uuid: str) -> None:
         for agent in self._agents_of.get(host_uuid, ()):
@@ -156,16 +186,16 @@ class Hosts:
 
     async def _learn(self, learner: _Learner) -> None:
         agent = learner.agent
-        if not learner.is_read:
-            known = await asyncio.to_thread(self._claims.remembered, agent.hash)
-            learner.host_uuid = self._hosts[agent] = known
-            learner.is_read = True
         known, alive = learner.host_uuid, self._presence.alive()
         of_others: set[str] = set()
         if known in alive:
             learner.neighbors |= alive - {known}
         else:
-            of_others = await asyncio.to_thread(self._claims.of_others, alive, agent.hash)
+            # Joined hosts have agents of their own, whatever the claims say by now.
+            of_others = alive & self._agents_of.keys()
+            of_others |= await asyncio.to_thread(
+                self._claims.of_others, alive - of_others, agent.hash
+            )
         choice = choose(
             known,
             alive=alive,
@@ -204,12 +234,14 @@ class Hosts:
 
     def _claim(self) -> None:
         """Renew claims and memories; keys that cattle does not know hold no host back."""
+        # A copy: agents come and go in the event loop, and this runs beside it.
+        hosts = tuple(self._hosts.items())
         served = {
             agent: host_uuid
-            for agent, host_uuid in self._hosts.items()
+            for agent, host_uuid in hosts
             if host_uuid is not None and not self._standing.is_refused(agent)
         }
-        for agent, host_uuid in self._hosts.items():
+        for agent, host_uuid in hosts:
             if host_uuid is not None and agent not in served:
                 self._claims.release(host_uuid, agent.hash)
         alive = {host: agent.hash for agent, host in served.items() if self.is_alive(host)}

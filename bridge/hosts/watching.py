@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 import redis
 
+from bridge.agents.joining import Joining
 from bridge.doorbell import Doorbell
 from bridge.hosts.choice import Hosts
 from bridge.hosts.presence import Change, Presence
@@ -41,6 +42,7 @@ class Watching:
         presence: Presence,
         hosts: Hosts,
         sweep: Callable[[Iterable[str]], None],
+        joining: Joining | None = None,
     ) -> None:
         self._redis = client
         self._keyring = keyring
@@ -49,6 +51,7 @@ class Watching:
         self._presence = presence
         self._hosts = hosts
         self._sweep = sweep
+        self._joining = joining
         self._noted_s = self._read_all_s = time.monotonic()
         #: What `hosts` has not heard of yet.
         self._changed: dict[str, Change] = {}
@@ -68,7 +71,8 @@ class Watching:
                 await asyncio.sleep(GATHER_S)
 
     async def _look(self, announced: set[str], *, missed: bool) -> None:
-        if missed or time.monotonic() - self._read_all_s > READ_ALL_EVERY_S:
+        everything = missed or time.monotonic() - self._read_all_s > READ_ALL_EVERY_S
+        if everything:
             found = await asyncio.to_thread(self._presence.read_all)
             self._read_all_s = time.monotonic()
         else:
@@ -76,6 +80,9 @@ class Watching:
         # What is found is found once: it is kept until all have heard of it.
         self._sweep(host_uuid for host_uuid, change in found.items() if change.needs_sweep)
         self._changed |= found
+        if self._joining is not None:
+            joined, _ = self._doorbell.joined.take_now()
+            await self._joining.look(self._changed, joined, everything=everything)
         await self._hosts.look(self._changed)
         changed, self._changed = self._changed, {}
         while await asyncio.to_thread(self._presence.expire):
@@ -84,8 +91,12 @@ class Watching:
         if time.monotonic() - self._noted_s > NOTES_EVERY_S:
             self._noted_s = time.monotonic()
             noted = [host_uuid for host_uuid, _ in self._presence.by_host()]
-        if noted:
-            await asyncio.to_thread(self._leave_notes, list(filter(self._hosts.is_ours, noted)))
+        if noted := list(filter(self._may_be_ours, noted)):
+            await asyncio.to_thread(self._leave_notes, noted)
+
+    def _may_be_ours(self, host_uuid: str) -> bool:
+        """Whether the host is served, or has a worker with its key: that one may join."""
+        return self._hosts.is_ours(host_uuid) or bool(self._presence.workers(host_uuid))
 
     def _leave_notes(self, hosts: list[str]) -> None:
         for start in range(0, len(hosts), _NOTES_AT_ONCE):

@@ -5,6 +5,7 @@ lost its websocket passes at once; of hundreds one after the other does.
 """
 
 import asyncio
+from collections.abc import Callable
 
 #: So many websockets a second are opened by one bridge, however few agents it has.
 LEAST_PER_S = 16.0
@@ -16,8 +17,9 @@ MOST_SPREAD_S = 15.0
 class Pace:
     """A rate limiter; a caller passes at once while nobody waits."""
 
-    def __init__(self, agents: int) -> None:
-        self._every_s = 1 / max(LEAST_PER_S, agents / MOST_SPREAD_S)
+    def __init__(self, agents: Callable[[], int]) -> None:
+        """Begin; `agents` says how many there are now."""
+        self._agents = agents
         self._next_s = 0.0
 
     async def turn(self) -> None:
@@ -27,5 +29,5 @@ class Pace:
     def wait_s(self, now_s: float) -> float:
         """Take the next turn, and say how long it is until then."""
         turn_s = max(now_s, self._next_s)
-        self._next_s = turn_s + self._every_s
+        self._next_s = turn_s + 1 / max(LEAST_PER_S, self._agents() / MOST_SPREAD_S)
         return turn_s - now_s

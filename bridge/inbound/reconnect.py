@@ -61,12 +61,27 @@ def ending_of(status: int, *, is_foreign: bool) -> Ending:
     return _BY_STATUS.get(status, Ending.LOST)
 
 
-def next_delay(ending: Ending, *, lived_s: float, failures: int, jitter: float) -> Delay:
-    """Return the wait before the next attempt; `jitter` is a random number from 0 to 1."""
+def next_delay(
+    ending: Ending,
+    *,
+    lived_s: float,
+    failures: int,
+    jitter: float,
+    refused_s: float = REFUSED_S,
+) -> Delay:
+    """Return the wait before the next attempt.
+
+    Args:
+        ending: How the last one ended.
+        lived_s: How long its websocket was open.
+        failures: What `Delay.failures` said last.
+        jitter: A random number from 0 to 1.
+        refused_s: The wait after keys were refused, about.
+    """
     if lived_s >= STEADY_AFTER_S:
         failures = 0
     if ending in _REFUSED:
-        return Delay(wait_s=REFUSED_S * (0.5 + jitter), failures=failures + 1)
+        return Delay(wait_s=refused_s * (0.5 + jitter), failures=failures + 1)
     if ending is Ending.CLOSED and failures == 0:
         # After a server restart or its 12 hours all agents come at once: spread them.
         return Delay(wait_s=FIRST_S + 2 * jitter, failures=1)

@@ -22,6 +22,8 @@ class Wait(StrEnum):
     SERVER = "server"
     #: cattle refused the agent's keys; see the log.
     KEYS_REFUSED = "keys-refused"
+    #: cattle has refused them for so long that the host counts as removed in Rancher.
+    REMOVED = "removed"
 
 
 _REFUSED = frozenset(
@@ -36,16 +38,32 @@ class Standing:
         self._open = dict.fromkeys(agents, False)
         self._ending: dict[AgentKeys, Ending] = {}
         self._host_wait: dict[AgentKeys, Wait] = {}
+        self._removed: set[AgentKeys] = set()
+
+    def add(self, agent: AgentKeys) -> None:
+        """Note an agent that came."""
+        self._open[agent] = False
+
+    def forget(self, agent: AgentKeys) -> None:
+        """Note that an agent left."""
+        for noted in (self._open, self._ending, self._host_wait):
+            noted.pop(agent, None)
+        self._removed.discard(agent)
 
     def opened(self, agent: AgentKeys) -> None:
         """Note that the agent's websocket is open."""
         self._open[agent] = True
         self._ending.pop(agent, None)
+        self._removed.discard(agent)
 
     def closed(self, agent: AgentKeys, ending: Ending) -> None:
         """Note how the agent's websocket, or the attempt to open it, ended."""
         self._open[agent] = False
         self._ending[agent] = ending
+
+    def removed(self, agent: AgentKeys, *, is_removed: bool) -> None:
+        """Note whether cattle refuses the agent's keys for good."""
+        (self._removed.add if is_removed else self._removed.discard)(agent)
 
     def waits_for_host(self, agent: AgentKeys, wait: Wait | None) -> None:
         """Note what keeps the agent from its host; None when the host is there."""
@@ -60,11 +78,12 @@ class Standing:
 
     def is_refused(self, agent: AgentKeys) -> bool:
         """Return whether cattle last did not know the agent's keys at all."""
-        return self._ending.get(agent) in {Ending.UNAUTHORIZED, Ending.WRONG_ACCOUNT}
+        refused = {Ending.UNAUTHORIZED, Ending.WRONG_ACCOUNT}
+        return agent in self._removed or self._ending.get(agent) in refused
 
     def is_open(self, agent: AgentKeys) -> bool:
         """Return whether the agent's websocket is open."""
-        return self._open[agent]
+        return self._open.get(agent, False)
 
     def open_websockets(self) -> dict[AgentKeys, bool]:
         """Return whether each agent's websocket is open."""
@@ -75,6 +94,8 @@ class Standing:
         return {agent: self._wait(agent) for agent, is_open in self._open.items() if not is_open}
 
     def _wait(self, agent: AgentKeys) -> Wait:
+        if agent in self._removed:
+            return Wait.REMOVED
         if agent in self._host_wait:
             return self._host_wait[agent]
         return Wait.KEYS_REFUSED if self._ending.get(agent) in _REFUSED else Wait.SERVER

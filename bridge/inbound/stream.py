@@ -13,6 +13,7 @@ from contextlib import suppress
 import aiohttp
 from multidict import CIMultiDict
 
+from bridge.agents.removals import Removals
 from bridge.awake import AwakeClock
 from bridge.client import UNREACHED, RedirectedError, foreign_kind
 from bridge.errors import StreamClosedError
@@ -21,6 +22,7 @@ from bridge.inbound.decode import MOST_BYTES
 from bridge.inbound.pace import Pace
 from bridge.inbound.reconnect import Ending, ending_of, next_delay
 from bridge.inbound.reconnect_agent import reconnect_agent
+from bridge.inbound.refusing import Refusing
 from bridge.inbound.standing import Standing
 from bridge.settings import AgentKeys, BridgeSettings
 from cowpoke.log import logger
@@ -59,6 +61,7 @@ class AgentStream:
         wake_session: aiohttp.ClientSession,
         hosts: Hosts,
         standing: Standing,
+        removals: Removals,
         clock: AwakeClock,
         pace: Pace,
         handle: HandleFrame,
@@ -69,6 +72,8 @@ class AgentStream:
         self._wake_session = wake_session
         self._hosts = hosts
         self._standing = standing
+        self._removals = removals
+        self._refusing = Refusing(settings.removed_after_s)
         self._clock = clock
         self._pace = pace
         self._handle = handle
@@ -87,25 +92,41 @@ class AgentStream:
                 ended = StreamClosedError("the server closed the websocket", Ending.CLOSED)
             except StreamClosedError as error:
                 ended = error
+            jitter = random.random()  # noqa: S311 -- spreads load, guards nothing
             delay = next_delay(
                 ended.ending,
                 lived_s=self._clock.now_s() - began_s,
                 failures=failures,
-                jitter=random.random(),  # noqa: S311 -- spreads load, guards nothing
+                jitter=jitter,
+                refused_s=self._refusing.pause_s,
             )
             failures = delay.failures
             self._standing.closed(self._agent, ended.ending)
+            self._judge(ended, host_uuid)
+            wait_s = self._refusing.wait_s(delay.wait_s, jitter)
             self._log.warning(
                 "stream.closed",
                 reason=ended.message,
                 ending=ended.ending,
-                retry_in_s=round(delay.wait_s, 2),
+                retry_in_s=round(wait_s, 2),
             )
-            await asyncio.sleep(delay.wait_s)
+            await asyncio.sleep(wait_s)
+
+    def _judge(self, ended: StreamClosedError, host_uuid: str) -> None:
+        """Count a refusal of the keys; after many the host counts as removed in Rancher."""
+        was_for_good = self._refusing.is_for_good
+        if self._refusing.ended(ended.ending, self._clock.now_s()):
+            self._standing.removed(self._agent, is_removed=True)
+            self._removals.add(self._agent, host_uuid, reason=ended.message)
+        elif was_for_good and not self._refusing.is_for_good:
+            self._standing.removed(self._agent, is_removed=False)
+            self._removals.clear(host_uuid)
 
     async def _listen(self, host_uuid: str) -> None:
         self._socket = await self._connect()
         self._standing.opened(self._agent)
+        self._refusing.known()
+        self._removals.clear(host_uuid)
         self._log.info("stream.opened", host=host_uuid)
         pinging = asyncio.create_task(self._ping_forever())
         away = asyncio.create_task(self._close_when_away(host_uuid))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from bridge.agents.registry import Agents
 from bridge.settings import AgentKeys
 from cowpoke.envelopes import (
     Envelope,
@@ -33,7 +34,8 @@ class Letter:
 
     delivery: Delivery
     envelope: Envelope
-    agent: AgentKeys
+    #: None while the bridge has no agent at all.
+    agent: AgentKeys | None
     #: Until when cattle waits (ms, by the Redis server's clock).
     deadline_ms: int
     sealer: Sealer
@@ -86,10 +88,9 @@ class Letter:
 class Letters:
     """Opens deliveries with the keys of this bridge."""
 
-    def __init__(self, keyring: ClusterKeyring, agents: tuple[AgentKeys, ...]) -> None:
+    def __init__(self, keyring: ClusterKeyring, agents: Agents) -> None:
         self._keyring = keyring
-        self._agents = {agent.access_key: agent for agent in agents}
-        self._any_agent = agents[0]
+        self._agents = agents
 
     def opened(self, delivery: Delivery) -> Letter:
         """Open the envelope of a delivery.
@@ -105,11 +106,12 @@ class Letters:
             raise UnreadableOutcomeError(str(problem)) from None
         if envelope.event_id != delivery.event_id:
             raise UnreadableOutcomeError(f"the envelope is of event {envelope.event_id}")
-        agent = self._agents.get(envelope.agent)
+        agent = self._agents.of(envelope.host_uuid, envelope.agent)
         if agent is None:
-            # Another bridge's, or one that was taken out of the settings; cattle looks only at the
-            # reply's name, so that any agent may send it, and somebody waits for it.
-            agent = self._any_agent
+            # Another bridge's, one that was taken out of the settings, or one that left long ago;
+            # cattle looks only at the reply's name, so that any agent may send it, and somebody
+            # waits for it.
+            agent = self._agents.any_for(envelope.host_uuid)
             _log.warning("reply.agent_changed", event_id=envelope.event_id, agent=envelope.agent)
         return Letter(
             delivery=delivery,

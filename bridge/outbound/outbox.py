@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import redis
 
+from bridge.agents.registry import Agents
 from bridge.doorbell import Announcements
 from bridge.outbound.collecting import collect_forever
 from bridge.outbound.configcontent import ConfigContent
@@ -17,7 +18,6 @@ from bridge.outbound.publisher import Publisher
 from bridge.outbound.reading import OutcomeReader
 from bridge.outbound.refused_keys import RefusedKeys
 from bridge.outbound.sending import Sender
-from bridge.settings import AgentKeys
 from cowpoke import keys
 from cowpoke.clock import Clock
 from cowpoke.host_keys import bridge_lease_text
@@ -42,13 +42,13 @@ class Outbox:
         clock: Clock,
         publisher: Publisher,
         config: ConfigContent,
-        agents: tuple[AgentKeys, ...],
+        agents: Agents,
         concurrency: int,
         memory_bytes: int,
         bridge_id: str,
         announced: Announcements,
     ) -> None:
-        self._refused_keys = RefusedKeys(len(agents))
+        self._refused_keys = RefusedKeys(agents.__len__)
         self._sender = Sender(
             ledger=ledger,
             keyring=keyring,
@@ -72,6 +72,7 @@ class Outbox:
                 self._sender.send,
                 clock=clock,
                 pause=self._refused_keys,
+                agents=agents,
                 limit_bytes=memory_bytes,
                 counts=self._sender.counts,
             )

@@ -13,7 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import redis
 
+from bridge.agents.registry import Agents
+from bridge.errors import NoAgentError
 from bridge.outbound.letters import UnreadableOutcomeError
+from bridge.outbound.rarely import Rarely
 from bridge.outbound.refused_keys import RefusedKeys
 from cowpoke.clock import Clock
 from cowpoke.ledger.outcome_stream import READ_BYTES, Delivery, OutcomeStream
@@ -32,6 +35,9 @@ RENEW_EVERY_S = 1.0
 #: A live bridge without a lease has renewed it by then.
 PATIENCE_S = LEASE_TTL_MS / 1000
 _RESTING_POLL_S = 0.1
+#: How often a bridge without any agent looks for replies that nobody waits for any more. All others
+#: are left to bridges that can send them.
+WITHOUT_AGENTS_EVERY_S = 30.0
 #: How long an outcome waits for a bridge that can read it.
 UNREADABLE_FOR_S = 60.0
 #: After this it is another bridge's for certain.
@@ -51,12 +57,15 @@ class OutcomeReader:
         *,
         clock: Clock,
         pause: RefusedKeys,
+        agents: Agents,
         limit_bytes: int,
         counts: Counter[str],
     ) -> None:
         self.stream = stream
         self._clock = clock
         self._pause = pause
+        self._agents = agents
+        self._reading, self._claiming = Rarely(), Rarely()
         self._deliver = deliver
         self._limit_bytes = limit_bytes
         self._counts = counts
@@ -111,11 +120,17 @@ class OutcomeReader:
         # An outcome larger than the limit is sent alone.
         return len(self._in_hand) < most and self.bytes < self._limit_bytes
 
+    def _may(self, look: Rarely) -> bool:
+        """Whether to read, or to claim, now: without any agent, only now and then."""
+        if not self._agents.known:
+            return False
+        return bool(self._agents) or look.is_time(WITHOUT_AGENTS_EVERY_S)
+
     async def _read_forever(self) -> None:
         loop = asyncio.get_running_loop()
         ready = False
         while not self._draining:
-            if self._pause.resting:
+            if self._pause.resting or not self._may(self._reading):
                 await asyncio.sleep(_RESTING_POLL_S)
                 continue
             if not self._has_room():
@@ -154,7 +169,7 @@ class OutcomeReader:
                 took_s = time.monotonic() - asked_s
                 if took_s > RENEW_EVERY_S or self._clock.jumped_within(PATIENCE_S):
                     self._be_patient()
-                if self._has_room() and not self._draining:
+                if self._has_room() and not self._draining and self._may(self._claiming):
                     self._take_all(await asyncio.to_thread(self._claim))
             except redis.RedisError as problem:
                 self._be_patient()
@@ -209,6 +224,9 @@ class OutcomeReader:
             await self._deliver(delivery)
         except UnreadableOutcomeError as problem:
             await self._set_aside(delivery, problem)
+        except NoAgentError:
+            await asyncio.to_thread(self.stream.leave_to_others, delivery.outcome_id)
+            self._ids.discard(delivery.outcome_id)
         else:
             self._done_ids.put_nowait(delivery.outcome_id)
 

@@ -5,6 +5,7 @@ for a growing while, and then tries one reply.
 """
 
 import asyncio
+from collections.abc import Callable
 
 from bridge.settings import AgentKeys
 
@@ -18,8 +19,9 @@ PAUSE_MOST_S = 30.0
 class RefusedKeys:
     """The refusals since cattle last took a reply."""
 
-    def __init__(self, agents: int) -> None:
-        self._agents_needed = min(agents, MANY_AGENTS)
+    def __init__(self, agents: Callable[[], int]) -> None:
+        """Begin without any; `agents` says how many there are now."""
+        self._agents = agents
         self._refused: set[AgentKeys] = set()
         self._count = 0
         self._pauses = 0
@@ -37,7 +39,8 @@ class RefusedKeys:
         """Count one refusal of an agent's keys."""
         self._refused.add(agent)
         self._count += 1
-        enough = self._count >= FEW and len(self._refused) >= self._agents_needed
+        needed = min(self._agents(), MANY_AGENTS)
+        enough = self._count >= FEW and len(self._refused) >= needed
         if self.probing or enough:
             self.all_refused.set()
 

@@ -15,14 +15,15 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import redis
 
-from bridge.errors import DoubtfulRefusalError, KeysRefusedError, PublishError
+from bridge.agents.registry import Agents
+from bridge.errors import DoubtfulRefusalError, KeysRefusedError, NoAgentError, PublishError
 from bridge.inbound.fairness import FairSlots
 from bridge.outbound import gate
 from bridge.outbound.configcontent import ConfigContent
 from bridge.outbound.gate import Gate
 from bridge.outbound.letters import Letter, Letters
 from bridge.outbound.publisher import MOST_RETRY_AFTER_S, Publisher
-from bridge.outbound.refusals import Refusals
+from bridge.outbound.refusals import AFTER_DEADLINE_S, Refusals
 from bridge.outbound.refused_keys import RefusedKeys
 from bridge.outbound.replies import reply, without_list
 from bridge.settings import AgentKeys
@@ -57,7 +58,7 @@ class Sender:
         clock: Clock,
         publisher: Publisher,
         config: ConfigContent,
-        agents: tuple[AgentKeys, ...],
+        agents: Agents,
         concurrency: int,
         refused_keys: RefusedKeys,
     ) -> None:
@@ -66,9 +67,7 @@ class Sender:
         self._clock = clock
         self._publisher = publisher
         self._config = config
-        self._agents_count = len(agents)
-        #: In a ring: whom to try when cattle does not know an agent's keys any more.
-        self._next_agent = dict(zip(agents, [*agents[1:], agents[0]], strict=True))
+        self._agents = agents
         self._gate = Gate()
         self._refused_keys = refused_keys
         self._slots = FairSlots(concurrency)
@@ -81,13 +80,26 @@ class Sender:
     async def send(self, delivery: Delivery) -> None:
         """Send the reply of one outcome; returns when the outcome may leave its stream.
 
-        Errors: UnreadableOutcomeError.
+        Errors: UnreadableOutcomeError; NoAgentError when another bridge must send it, or this one
+        after a host joined.
         """
         letter = self._letters.opened(delivery)
-        if delivery.kind == Kind.PROGRESS:
-            await self._send_progress(letter)
+        if letter.agent is None:
+            self._check_age(letter)
+        elif delivery.kind == Kind.PROGRESS:
+            await self._send_progress(letter, letter.agent)
         else:
-            await self._send_final(letter)
+            await self._send_final(letter, letter.agent)
+
+    def _check_age(self, letter: Letter) -> None:
+        """Give up a reply that nobody waits for any more and nobody can send.
+
+        Errors: NoAgentError.
+        """
+        if self._left_s(letter) > -AFTER_DEADLINE_S:
+            raise NoAgentError
+        self.counts["no-agent"] += 1
+        _log.warning("reply.dropped", event_id=letter.event_id, host=letter.envelope.host_uuid)
 
     def _slot(self, letter: Letter) -> AbstractAsyncContextManager[None]:
         return self._slots.slot(letter.envelope.agent, urgent=letter.is_pong)
@@ -100,36 +112,38 @@ class Sender:
         async with first, second:
             yield
 
-    async def _send_progress(self, letter: Letter) -> None:
+    async def _send_progress(self, letter: Letter, agent: AgentKeys) -> None:
         """Send progress once, and only while no final outcome exists: it must not follow one."""
         try:
             # The slot first: a reservation must not run out while its holder waits for one.
             async with self._slot(letter):
                 outcome = letter.outcome()
                 answer = reply(letter.envelope.echo, outcome, letter.delivery.outcome_id)
-                await self._reserved_progress(letter, answer)
+                await self._reserved_progress(letter, agent, answer)
         except (PublishError, redis.RedisError) as problem:
             if isinstance(problem, KeysRefusedError):
-                self._refused_keys.refused(letter.agent)
+                self._refused_keys.refused(agent)
             _log.warning("progress.dropped", event_id=letter.event_id, reason=str(problem))
 
-    async def _reserved_progress(self, letter: Letter, answer: dict[str, object]) -> None:
+    async def _reserved_progress(
+        self, letter: Letter, agent: AgentKeys, answer: dict[str, object]
+    ) -> None:
         host_uuid, event_id = letter.envelope.host_uuid, letter.event_id
         if not await asyncio.to_thread(self._ledger.begin_progress, host_uuid, event_id):
             return
         try:
-            await self._publisher.publish(letter.agent, answer)
+            await self._publisher.publish(agent, answer)
             self.counts["progress"] += 1
         finally:
             await asyncio.to_thread(self._ledger.end_progress, event_id)
 
-    async def _send_final(self, letter: Letter) -> None:
+    async def _send_final(self, letter: Letter, agent: AgentKeys) -> None:
         reported: Outcome | None = None
         # Before anything is sent: an outcome that cannot be opened is another bridge's.
         letter = letter.with_deadline_of_outcome()
-        agent, event_id = letter.agent, letter.event_id
+        event_id = letter.event_id
         if base_name(str(letter.envelope.echo["name"])) == CONFIG_UPDATE:
-            agent, reported = await self._config_reported(letter)
+            agent, reported = await self._config_reported(letter, agent)
         if not letter.is_pong:
             # Nothing in the lane of pings reports progress.
             await self._wait_for_other_bridge(letter)
@@ -167,20 +181,20 @@ class Sender:
                 return
         self.counts["late-ping"] += 1
 
-    async def _config_reported(self, letter: Letter) -> tuple[AgentKeys, Outcome]:
+    async def _config_reported(self, letter: Letter, agent: AgentKeys) -> tuple[AgentKeys, Outcome]:
         """Report config items as the agent, or as the next one whose keys cattle knows."""
         tries = 0
-        agent, outcome = letter.agent, letter.outcome()
+        outcome = letter.outcome()
         while True:
             try:
                 return agent, await self._config.reported(agent, outcome, self._left_s(letter))
             except KeysRefusedError as refused:
                 self._refused_keys.refused(agent)
                 tries += 1
-                if tries > self._agents_count and self._left_s(letter) < 0:
+                if tries > len(self._agents) and self._left_s(letter) < 0:
                     return agent, error("config-not-reported", refused.message)
                 await self._pause(refused, letter.event_id, tries)
-                agent = self._next_agent[agent]
+                agent = self._agents.next_after(agent)
 
     def _after_answer(self, problem: PublishError, agent: AgentKeys) -> AgentKeys:
         """Note that cattle answers and whether it knows the keys; return the agent to send as next.
@@ -193,7 +207,7 @@ class Sender:
         else:
             self._refused_keys.succeeded()
         self._gate.succeeded()
-        return self._next_agent[agent]
+        return self._agents.next_after(agent)
 
     async def _pause(self, problem: PublishError, event_id: str, tries: int) -> None:
         self.counts["retried"] += 1

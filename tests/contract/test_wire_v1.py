@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from bridge.agents.registry import Agents
 from bridge.outbound.letters import Letters
 from bridge.settings import AgentKeys
 from cowpoke import dead_letters, keys
@@ -197,7 +198,7 @@ def test_recorded_answer_answers_a_repeated_event(ledgers, moments):
 def test_recorded_outcomes_are_read_by_a_bridge(client, moments):
     """A bridge of version 1 collected them; the one that sends them is current."""
     record.restore(client, moments["collected"])
-    letters = Letters(KEYRING, (AgentKeys(access_key="access", secret_key="s"),))
+    letters = Letters(KEYRING, Agents([AgentKeys(access_key="access", secret_key="s")]))
     found = []
     for key in keys.OUTCOME_STREAMS:
         stream = OutcomeStream(client, "bridge-2", key=key)

@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 from prometheus_client import CollectorRegistry
 
+from bridge.agents.registry import Agents
 from bridge.hosts.presence import Presence
 from bridge.inbound.reconnect import Ending
 from bridge.inbound.standing import Standing, Wait
@@ -36,6 +37,8 @@ def counts(presence, keyring):
         "intake": Counter(queued=3),
         "outbox": Counter(sent=2),
         "swept": Counter(resend=1),
+        "agents": Agents(AGENTS),
+        "unused": {},
         "standing": Standing(AGENTS),
         "presence": presence,
         "keyring": keyring,
@@ -73,6 +76,8 @@ def test_a_scrape_shows_counts_hosts_and_what_waits(client, ledgers, counts, pre
         ("cowpoke_websockets_open", "b/1a5"): 0,
         ("cowpoke_agent_waiting", "a", "server"): 1,
         ("cowpoke_agent_waiting", "b/1a5", "server"): 1,
+        ("cowpoke_agents", "settings"): 2,
+        ("cowpoke_agents", "joined"): 0,
         ("cowpoke_replies_total", "sent"): 2,
         ("cowpoke_swept_total", "resend"): 1,
         ("cowpoke_outcomes_waiting",): 1,

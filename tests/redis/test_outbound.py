@@ -9,6 +9,7 @@ import pytest
 import redis
 from aiohttp import web
 
+from bridge.agents.registry import Agents
 from bridge.awake import AwakeClock
 from bridge.client import open_session
 from bridge.doorbell import Announcements
@@ -79,7 +80,7 @@ async def _sending(client, keyring, bridge_id):
             clock=Clock(client),
             publisher=Publisher(session, url, clock=clock, standing=Standing((AGENT,))),
             config=ConfigContent(session, url, clock=clock),
-            agents=(AGENT,),
+            agents=Agents((AGENT,)),
             concurrency=4,
             memory_bytes=1 << 24,
             bridge_id=bridge_id,

@@ -3,6 +3,7 @@
 import pytest
 from cryptography.fernet import Fernet
 
+from bridge.agents.registry import Agents
 from bridge.outbound.letters import Letters, UnreadableOutcomeError
 from bridge.settings import AgentKeys
 from cowpoke import keys
@@ -51,7 +52,7 @@ def post(ledgers, client):
     stream = OutcomeStream(client, "b1")
     stream.set_up()
     agent = AgentKeys(access_key="access", secret_key="secret")
-    letters = Letters(ledgers.keyring, (agent,))
+    letters = Letters(ledgers.keyring, Agents((agent,)))
 
     def put(host, **fields):
         entry = {"lane": "compute", "kind": "success", **fields}

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
+from cryptography.fernet import Fernet
 
 from bridge.awake import AwakeClock
 from bridge.doorbell import Doorbell
@@ -25,9 +26,10 @@ from cowpoke.host_keys import check_keys
 from cowpoke.ledger.states import State, Verdict
 from cowpoke.liveness import LEASE_CHANGED, Leases
 from cowpoke.outcomes import success
+from cowpoke.seal import ClusterKeyring
 from cowpoke.settings import BrokerSettings
 from simulator.rig.processes import wait_until
-from tests.ledgers import HOST, GrownSweeper
+from tests.ledgers import HOST, GrownSweeper, Ledgers
 
 AGENT = AgentKeys(access_key="a", secret_key="s", host_uuid=HOST)
 WITHIN_S = 30.0
@@ -105,14 +107,17 @@ def test_host_that_comes_is_served_and_told_of_our_keys(client, keyring, ledgers
     assert check_keys(client, HOST, sealer).opened_by_bridges == sealer.fingerprints
 
 
-def test_hosts_of_other_bridges_get_no_note_of_ours(client, ledgers, watching):
-    """A bridge that does not serve a host says nothing of its keys there."""
+def test_hosts_with_other_keys_get_no_note_of_ours(client, ledgers, watching):
+    """Those of another cluster on this Redis; a host with a key of ours may join some time."""
+    stranger = Ledgers(client, ClusterKeyring(Fernet.generate_key().decode()))
 
     async def scenario():
         async with watching():
-            ledgers.start_process("w2.compute.1", "host-2")
+            stranger.start_process("w2.compute.1", "host-2")
+            ledgers.start_process("w3.compute.1", "host-3")
             ledgers.start_process()
-            await until(lambda: client.hexists(keys.host_keys(HOST), "b1"), "the note")
+            for host in (HOST, "host-3"):
+                await until(lambda host=host: client.hexists(keys.host_keys(host), "b1"), "a note")
 
     asyncio.run(scenario())
     assert not client.exists(keys.host_keys("host-2"))

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from cryptography.fernet import Fernet
 
+from bridge.agents.registry import Agents
 from bridge.outbound.letters import Letters, UnreadableOutcomeError
 from bridge.settings import AgentKeys
 from cowpoke.envelopes import Envelope, echo_of, sealed_envelope, sealed_outcome
@@ -59,12 +60,12 @@ def delivery(**fields):
 
 def open_all(one, keyring=KEYRING):
     """Open envelope and outcome."""
-    return Letters(keyring, AGENTS).opened(one).outcome()
+    return Letters(keyring, Agents(AGENTS)).opened(one).outcome()
 
 
 def test_true_outcome_is_opened():
     """With its event, its agent and its deadline."""
-    letter = Letters(KEYRING, AGENTS).opened(delivery(content=content(claimed_ms=5)))
+    letter = Letters(KEYRING, Agents(AGENTS)).opened(delivery(content=content(claimed_ms=5)))
     assert letter.outcome() == DONE
     assert (letter.event_id, letter.agent, letter.deadline_ms) == ("e1", AGENTS[1], DEADLINE_MS)
     assert letter.claimed_ms() == 5
@@ -152,7 +153,7 @@ def test_echo_is_complete_whatever_was_sealed():
     text = KEYRING.bridge.seal(
         {"v": 1, "echo": echo, "host": HOST, "agent": "a", "deadline_ms": 1, "more": 1}
     )
-    letter = Letters(KEYRING, AGENTS).opened(delivery(envelope=text))
+    letter = Letters(KEYRING, Agents(AGENTS)).opened(delivery(envelope=text))
     assert letter.envelope.echo == {
         "id": "e1",
         "name": "ping",
@@ -170,7 +171,7 @@ def test_outcome_with_one_more_key_is_opened():
 
 def test_lane_beside_the_envelope_decides_nothing():
     """Who writes another lane gets neither the slots nor the impatience of pongs."""
-    letters = Letters(KEYRING, AGENTS)
+    letters = Letters(KEYRING, Agents(AGENTS))
     assert not letters.opened(delivery(lane="control")).is_pong
     pong = delivery(envelope=envelope(name="ping"), lane="compute")
     assert letters.opened(pong).is_pong
@@ -178,13 +179,13 @@ def test_lane_beside_the_envelope_decides_nothing():
 
 def test_reply_of_an_agent_that_is_not_ours_goes_out_all_the_same():
     """Taken out of the settings, or another bridge's: cattle looks at the reply's name."""
-    letter = Letters(KEYRING, AGENTS).opened(delivery(envelope=envelope(agent="gone")))
+    letter = Letters(KEYRING, Agents(AGENTS)).opened(delivery(envelope=envelope(agent="gone")))
     assert (letter.agent, letter.envelope.agent) == (AGENTS[0], "gone")
 
 
 def test_deadline_that_progress_moved_is_in_the_outcome():
     """And never shortens that of the envelope."""
-    letters = Letters(KEYRING, AGENTS)
+    letters = Letters(KEYRING, Agents(AGENTS))
     later = letters.opened(delivery(content=content(deadline_ms=DEADLINE_MS + 1)))
     assert later.with_deadline_of_outcome().deadline_ms == DEADLINE_MS + 1
     earlier = letters.opened(delivery(content=content(deadline_ms=1)))

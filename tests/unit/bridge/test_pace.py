@@ -5,7 +5,7 @@ from bridge.inbound.pace import LEAST_PER_S, MOST_SPREAD_S, Pace
 
 def waits_s(agents, now_s=100.0):
     """What each of so many agents waits that come in the same instant."""
-    pace = Pace(agents)
+    pace = Pace(lambda: agents)
     return [pace.wait_s(now_s) for _ in range(agents)]
 
 
@@ -28,5 +28,5 @@ def test_however_many_the_last_one_is_not_too_late():
 
 def test_who_comes_later_finds_nobody_before_him():
     """Turns that nobody waits for are not saved up, nor do they hold anybody up."""
-    pace = Pace(2)
+    pace = Pace(lambda: 2)
     assert [pace.wait_s(at_s) for at_s in (0.0, 0.0, 10.0)] == [0, 1 / LEAST_PER_S, 0]

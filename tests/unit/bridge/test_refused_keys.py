@@ -14,7 +14,7 @@ def agents(count):
 @pytest.mark.parametrize(("count", "refusals"), [(1, FEW), (2, FEW), (5, 5), (200, 10)])
 def test_refusals_of_all_or_many_agents_are_hopeless(count, refusals):
     """W 32: not the refusals of one removed agent among many, however often they come."""
-    keys, known = RefusedKeys(count), agents(count)
+    keys, known = RefusedKeys(lambda: count), agents(count)
     for _ in range(20 if count > FEW else 0):
         keys.refused(known[0])
     assert not keys.all_refused.is_set()
@@ -25,7 +25,7 @@ def test_refusals_of_all_or_many_agents_are_hopeless(count, refusals):
 
 def test_pauses_grow_to_a_limit_and_a_success_ends_them():
     """W 32: after a pause one refusal is enough for the next; a reply that goes out forgets all."""
-    keys, (agent,) = RefusedKeys(1), agents(1)
+    keys, (agent,) = RefusedKeys(lambda: 1), agents(1)
     for _ in range(FEW):
         keys.refused(agent)
     pauses = []

@@ -128,23 +128,33 @@ def test_another_url_is_refused_and_not_shown(one_agent, url):
 @pytest.mark.parametrize(
     ("given", "missing"),
     [
-        ({}, "CATTLE_ACCESS_KEY and CATTLE_SECRET_KEY"),
         ({"CATTLE_ACCESS_KEY": "a"}, "and CATTLE_SECRET_KEY"),
         ({"CATTLE_SECRET_KEY": SECRET}, "and CATTLE_ACCESS_KEY"),
         ({"CATTLE_ACCESS_KEY": "", "CATTLE_SECRET_KEY": SECRET}, "and CATTLE_ACCESS_KEY"),
     ],
 )
 def test_missing_keys_are_named(settings, given, missing):
-    """Who gave no keys is told of both ways to give them."""
+    """Who gave one key only is told of all ways to give them."""
     text = error_of(settings, **given)
     assert text.startswith("BRIDGE_AGENTS_FILE: not set")
     assert missing in text
 
 
+def test_no_agent_at_all_is_fine(settings):
+    """Hosts that join bring their own."""
+    assert settings().agents == ()
+    assert settings(CATTLE_ACCESS_KEY="", CATTLE_SECRET_KEY="", BRIDGE_AGENTS_FILE="").agents == ()
+
+
 def test_everything_wrong_is_said_at_once(settings):
     """Url, keys, key of the queue and numbers, in one message."""
     text = error_of(
-        settings, CATTLE_URL="", QUEUE_KEY=SECRET, BRIDGE_INTAKE_LIMIT="0", REDIS_URL="x"
+        settings,
+        CATTLE_URL="",
+        CATTLE_ACCESS_KEY="a",
+        QUEUE_KEY=SECRET,
+        BRIDGE_INTAKE_LIMIT="0",
+        REDIS_URL="x",
     )
     assert [line.partition(":")[0].split()[0] for line in text.splitlines()] == [
         "BRIDGE_AGENTS_FILE",

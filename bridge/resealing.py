@@ -42,5 +42,6 @@ async def _reseal(resealing: Resealing) -> None:
                 "keys.resealed",
                 texts=resealed["texts"],
                 remembered_hosts=resealed["remembered_hosts"],
+                joined_hosts=resealed["joined_hosts"],
             )
         await asyncio.sleep(_PAUSE_S)

@@ -27,7 +27,7 @@ _OUTCOMES_AT_ONCE = 50
 UNREADABLE = 0
 
 #: Kinds of sealed content, in the order in which they are shown.
-KINDS = ("open events", "kept answers", "outcomes", "remembered hosts")
+KINDS = ("open events", "kept answers", "outcomes", "remembered hosts", "joined hosts")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,6 +86,9 @@ def key_usage(client: "redis.Redis", keyring: ClusterKeyring) -> KeyUsage:
         _count_events(client, keyring, _with(names, keys.EVENT_PREFIX), sealed)
         for text in _strings(client, _with(names, keys.AGENT_PREFIX)).values():
             sealed["remembered hosts"][_position(keyring.bridge, text)] += 1
+        for name, text in _strings(client, _with(names, keys.JOINED_PREFIX)).items():
+            host = keyring.host(name.removeprefix(keys.JOINED_PREFIX))
+            sealed["joined hosts"][_position(host, text)] += 1
         leases = _strings(client, _with(names, keys.LEASE_PREFIX))
         holders += (_worker(keyring, name, text) for name, text in leases.items())
         bridges = _strings(client, _with(names, keys.BRIDGE_PREFIX))

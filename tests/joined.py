@@ -1,4 +1,4 @@
-"""Hosts that joined, as the bridges see them: notes in Redis, written as `cowpoke join` writes them."""
+"""Hosts that joined, as the bridges see them: their notes in Redis."""
 
 import json
 from collections.abc import Iterable

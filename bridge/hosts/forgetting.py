@@ -7,6 +7,7 @@ import redis
 
 from bridge.hosts.presence import Presence
 from cowpoke import keys
+from cowpoke.joined import JOINED
 from cowpoke.log import logger
 from cowpoke.routes import Lane, queue_for
 
@@ -50,7 +51,10 @@ def forget_gone(
             for queue in queues
             for prefix in ("_kombu.binding", "_kombu.binding_permanent")
         ]
-        client.delete(*queues, *bindings, keys.workers(host_uuid), keys.host_keys(host_uuid))
+        # A host that comes back after all hands the keys of its agent over again.
+        own = (keys.workers(host_uuid), keys.host_keys(host_uuid), keys.joined(host_uuid))
+        client.delete(*queues, *bindings, *own)
+        client.publish(keys.doorbell(host_uuid), JOINED)
         client.srem(keys.HOSTS, host_uuid)
         client.zrem(keys.SEEN, host_uuid)
         _log.info("host.forgotten", host=host_uuid)

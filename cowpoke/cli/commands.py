@@ -74,8 +74,8 @@ def key_usage() -> None:
 def key_reseal() -> None:
     """Seal what waits in Redis again, with the first key of QUEUE_KEY.
 
-    Bridges do this when they start. It changes open events, kept answers and the remembered hosts
-    of agents, if another key of QUEUE_KEY opens them.
+    Bridges do this when they start. It changes open events, kept answers, the remembered hosts of
+    agents and the keys of joined hosts, if another key of QUEUE_KEY opens them.
     """
     from cowpoke.cli.redis_session import redis_session  # noqa: PLC0415
     from cowpoke.ledger.resealing import Resealing  # noqa: PLC0415
@@ -83,7 +83,10 @@ def key_reseal() -> None:
     _cluster_keys("cowpoke key reseal")
     with redis_session("cowpoke key reseal") as (client, settings):
         counts = Resealing(client, settings.cluster_keyring()).everything()
-    click.echo(f"resealed: texts of events {counts['texts']}, hosts {counts['remembered_hosts']}")
+    click.echo(
+        f"resealed: texts of events {counts['texts']}, hosts {counts['remembered_hosts']}, "
+        f"joined hosts {counts['joined_hosts']}"
+    )
 
 
 def _cluster_keys(command: str) -> tuple[str, ...]:

@@ -5,12 +5,13 @@ An entry that cannot be read becomes a line in `problems`, and the rest is shown
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import redis
 
 from cowpoke import keys
+from cowpoke.cli.agent_status import AgentStatus, agents_of, joined_hosts
 from cowpoke.cli.dead_letters import known_hosts
 from cowpoke.cli.replies import ask, is_unreadable, number, texts
 from cowpoke.lease import Lease, read_lease
@@ -57,6 +58,8 @@ class HostStatus:
     #: Outcomes that no bridge has collected.
     outbox: int | None
     dead_letters: int | None
+    #: None for a host whose agent is in the settings of a bridge, if it has one.
+    agent: AgentStatus | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,10 +89,14 @@ def read_status(client: "redis.Redis", keyring: ClusterKeyring) -> Status:
         },
         problems,
     )
-    uuids = known_hosts(client)
+    uuids = sorted({*known_hosts(client), *joined_hosts(client)})
+    agents = agents_of(client, list(filter(keys.is_host_uuid, uuids)), keyring, problems)
     problems += [f"no host uuid: {one}" for one in uuids if not keys.is_host_uuid(one)]
     hosts = [
-        _host(client, host_uuid, keyring.host(host_uuid), problems)
+        replace(
+            _host(client, host_uuid, keyring.host(host_uuid), problems),
+            agent=agents.get(host_uuid),
+        )
         for host_uuid in uuids
         if keys.is_host_uuid(host_uuid)
     ]

@@ -3,12 +3,15 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 
+from cowpoke.cli.agent_status import AgentStatus
 from cowpoke.cli.shown import shown
 from cowpoke.cli.status import HostStatus, Status, WorkerStatus
 
 _MOST_PROBLEMS = 20
 _HOST_COLUMNS = ("host", "workers", "queued", "open", "outbox", "dead")
+_AGENT_COLUMNS = ("host", "agent", "cattle", "joined", "state")
 _WORKER_COLUMNS = ("worker", "host", "version", "lanes", "lease", "keys")
 
 
@@ -34,6 +37,8 @@ def _lines(status: Status) -> Iterator[str]:
     yield ""
     yield f"hosts: {len(status.hosts)}"
     yield from _table(_HOST_COLUMNS, [_host_row(host) for host in status.hosts])
+    yield ""
+    yield from _agents(status.hosts)
     workers = [(host, worker) for host in status.hosts for worker in host.workers]
     yield ""
     yield f"workers: {len(workers)}"
@@ -55,6 +60,37 @@ def _host_row(host: HostStatus) -> Sequence[str]:
         _count(host.outbox),
         _count(host.dead_letters),
     )
+
+
+def _agents(hosts: Sequence[HostStatus]) -> Iterator[str]:
+    """The hosts that joined, and all that were removed in Rancher."""
+    joined = sum(host.agent is not None and host.agent.joined for host in hosts)
+    yield f"joined hosts: {joined}" + ("" if joined else "; no host has joined (cowpoke join)")
+    rows = [_agent_row(host.host_uuid, host.agent) for host in hosts if host.agent is not None]
+    yield from _table(_AGENT_COLUMNS, rows)
+
+
+def _agent_row(host_uuid: str, agent: AgentStatus) -> Sequence[str]:
+    if agent.removed_since_ms is not None:
+        state = f"removed in Rancher, noticed {_moment(agent.removed_since_ms)}"
+    elif agent.joined and agent.access_key is None:
+        state = "unreadable: sealed with another key?"
+    else:
+        state = "served" if agent.served else "not served; see cowpoke_agent_waiting of the bridges"
+    return (
+        shown(host_uuid, 60),
+        "in the settings of a bridge" if not agent.joined else shown(agent.access_key or "?", 60),
+        shown(agent.cattle_url or "?", 80),
+        "-" if agent.joined_ms is None else _moment(agent.joined_ms),
+        state,
+    )
+
+
+def _moment(at_ms: int) -> str:
+    try:
+        return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return "?"
 
 
 def _worker_row(host: HostStatus, worker: WorkerStatus) -> Sequence[str]:

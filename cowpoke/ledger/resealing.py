@@ -1,8 +1,8 @@
 """Seals anew, with the first key, what lies in Redis sealed with an older one.
 
-While keys are changed, open events would keep the old key in use until their deadline, and the
-remembered hosts of absent agents for months. Outcomes on their way to cattle are left alone: they
-go in a moment.
+While keys are changed, open events would keep the old key in use until their deadline, the
+remembered hosts of absent agents for months, and the keys of joined hosts for ever. Outcomes on
+their way to cattle are left alone: they go in a moment.
 """
 
 from collections import Counter
@@ -85,7 +85,14 @@ class Resealing:
         names = list(map(str, found))
         events = [name for name in names if name.startswith(keys.EVENT_PREFIX)]
         agents = [name for name in names if name.startswith(keys.AGENT_PREFIX)]
-        resealed = Counter(texts=self._events(events), remembered_hosts=self._agents(agents))
+        joined = [name for name in names if name.startswith(keys.JOINED_PREFIX)]
+        resealed = Counter(
+            texts=self._events(events),
+            remembered_hosts=self._strings(dict.fromkeys(agents, self._keyring.bridge)),
+            joined_hosts=self._strings(
+                {name: self._keyring.host(name.removeprefix(keys.JOINED_PREFIX)) for name in joined}
+            ),
+        )
         return int(cursor), +resealed
 
     def _events(self, names: Sequence[str]) -> int:
@@ -107,14 +114,15 @@ class Resealing:
                 changed += int(self._reseal_hash(keys=[name], args=triples))
         return changed
 
-    def _agents(self, names: Sequence[str]) -> int:
+    def _strings(self, sealers: Mapping[str, Sealer]) -> int:
+        """Reseal the texts of keys, each with its own sealer."""
         with self._redis.pipeline(transaction=False) as pipe:
-            for name in names:
+            for name in sealers:
                 pipe.get(name)
-            texts = answers(pipe) if names else []
+            texts = answers(pipe) if sealers else []
         changed = 0
-        for name, text in zip(names, texts, strict=True):
-            again = self._keyring.bridge.resealed(text) if isinstance(text, str) else None
+        for (name, sealer), text in zip(sealers.items(), texts, strict=True):
+            again = sealer.resealed(text) if isinstance(text, str) else None
             if again is not None:
                 changed += int(self._reseal_string(keys=[name], args=[text, again]))
         return changed

@@ -19,6 +19,7 @@ from cowpoke.routes import Lane, queue_for
 from simulator.rig.processes import wait_until
 from tests.bridges import BridgeRig
 from tests.floor import allowed_s
+from tests.joined import NO_AGENTS, join, leave, metrics
 
 AGENTS = 200
 PING_EVERY_S = 2.0
@@ -89,6 +90,30 @@ def hosts(rig):
     """The hosts of all the agents."""
     with PongingHosts(rig.redis.url, rig.key, [f"host-{key}" for key in KEYS]) as living:
         yield living
+
+
+def test_hundreds_of_hosts_join_at_once(rig, hosts):
+    """C 4: each is served, one after the other, and pings none waits for; then all leave."""
+    bridge = rig.start_bridge(**NO_AGENTS, CATTLE_EVENT_READ_TIMEOUT="15")
+    bridge.wait_for_line("bridge.ready", 30)
+    names = [f"host-{key}" for key in KEYS]
+    for key, host in zip(KEYS, names, strict=True):
+        join(rig, host, access_key=key, secret_key=f"secret-{key}")
+    rig.wait_subscribed(AGENTS, timeout_s=90)
+    answered = rig.counted("pings")["answered"]
+    wait_until(
+        lambda: rig.counted("pings")["answered"] >= answered + AGENTS,
+        4 * PING_EVERY_S,
+        "a pong of every host",
+    )
+    # A killed bridge needs no word from them.
+    bridge.kill()
+    again = rig.start_bridge(**NO_AGENTS, CATTLE_EVENT_READ_TIMEOUT="15")
+    rig.wait_subscribed(AGENTS, timeout_s=90)
+    leave(rig, *names)
+    rig.wait_subscribed(0, timeout_s=30)
+    assert metrics(again, "cowpoke_websockets_open", "cowpoke_agent_waiting") == {}
+    assert again.terminate() == 0
 
 
 def test_hundreds_of_cut_websockets_come_back_one_after_the_other(rig, hosts, tmp_path):

@@ -7,9 +7,11 @@ from bridge.hosts.forgetting import forget_gone
 from bridge.hosts.presence import Presence
 from cowpoke import keys
 from cowpoke.acl import bridge_rules, flower_rules, host_rules
+from cowpoke.cli.status import read_status
 from cowpoke.clock import Clock
 from cowpoke.events import Event
 from cowpoke.host_keys import check_keys, leave_notes
+from cowpoke.joined import JoinedAgent, JoinedNotes, hand_over, handed_over, take_back
 from cowpoke.lease import LaneProcess, Lease
 from cowpoke.ledger.due import BridgeSweeper
 from cowpoke.ledger.execution import WorkerLedger
@@ -267,6 +269,19 @@ def test_a_whole_event_needs_no_more_rights(as_user, redis_client):
     assert not outboxes.collect(OWN)
     assert bridge.xlen(keys.OUTCOMES) == 3
     presence.read_all()
+    joined = JoinedAgent(
+        host_uuid=OWN, cattle_url="http://cattle/v1", access_key="ak", secret_key="sk"
+    )
+    hand_over(host, sealer, joined)
+    assert handed_over(host, sealer, OWN) == joined
+    notes = JoinedNotes(bridge)
+    assert (notes.hosts(), set(notes.read([OWN]))) == ({OWN}, {OWN})
+    redis_client.delete(keys.joined(OWN))
+    redis_client.hset(keys.joined(OWN), "f", "v")
+    assert notes.read([OWN]) == {}
+    hand_over(host, sealer, joined)
+    take_back(host, OWN)
+    read_status(bridge, keyring)
     forget_gone(bridge, presence, gone_after_s=-1)
     assert redis_client.acl_log() == []
 

@@ -9,6 +9,7 @@ from cowpoke import keys
 from cowpoke.cli.main import main
 from cowpoke.envelopes import opened_envelope
 from cowpoke.host_keys import bridge_lease_text, check_keys, leave_notes
+from cowpoke.joined import JoinedAgent, hand_over, handed_over
 from cowpoke.key_usage import UNREADABLE, key_usage, usage_text
 from cowpoke.ledger.resealing import Resealing
 from cowpoke.outcomes import success
@@ -16,6 +17,9 @@ from cowpoke.seal import ClusterKeyring, host_key
 from tests.ledgers import HOST, Ledgers
 
 AGENT = "hash-of-an-agent"
+JOINED = JoinedAgent(
+    host_uuid=HOST, cattle_url="http://cattle:8080/v1", access_key="ak", secret_key="sk"
+)
 
 
 @pytest.fixture
@@ -73,6 +77,7 @@ def fill(ledgers):
     worker.claim(answered_id)
     worker.complete(answered_id, success({"n": 1}))
     Claims(ledgers.client, ledgers.keyring.bridge).remember(AGENT, HOST)
+    hand_over(ledgers.client, ledgers.keyring.host(HOST), JOINED)
     return open_id, answered_id
 
 
@@ -82,13 +87,15 @@ def test_everything_that_waits_is_sealed_anew(client, pair):
     open_id, answered_id = fill(Ledgers(client, ClusterKeyring(old)))
     before_ms = client.pttl(keys.event(HOST, answered_id))
     resealed = Resealing(client, ClusterKeyring(new, old)).everything()
-    assert resealed == {"texts": 4, "remembered_hosts": 1}
+    assert resealed == {"texts": 4, "remembered_hosts": 1, "joined_hosts": 1}
     after = Ledgers(client, ClusterKeyring(new))
     worker = after.worker("w1.compute.1")
     assert worker.open_event(open_id, worker.claim(open_id)).id == open_id
     envelope = client.hget(keys.event(HOST, answered_id), "envelope")
     assert opened_envelope(after.keyring.bridge, envelope, host_uuid=HOST).event_id == answered_id
     assert Claims(client, after.keyring.bridge).remembered(AGENT) == HOST
+    assert handed_over(client, after.keyring.host(HOST), HOST) == JOINED
+    assert client.pttl(keys.joined(HOST)) == -1
     assert before_ms - 60_000 < client.pttl(keys.event(HOST, answered_id)) <= before_ms
     assert client.pttl(keys.agent(AGENT)) > 0
     assert not Resealing(client, ClusterKeyring(new, old)).everything()
@@ -180,7 +187,7 @@ def test_command_shows_the_use_of_keys_and_seals_anew(client, redis_url, pair):
 
     before = call("usage")
     assert (before.exit_code, "an older key is in use" in before.output) == (1, True)
-    assert call("reseal").output == "resealed: texts of events 4, hosts 1\n"
+    assert call("reseal").output == ("resealed: texts of events 4, hosts 1, joined hosts 1\n")
     after = call("usage")
     assert (after.exit_code, "complete" in after.output) == (0, True), after.output
     assert old not in before.output + after.output

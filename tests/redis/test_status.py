@@ -8,8 +8,10 @@ from cryptography.fernet import Fernet
 
 from cowpoke import keys
 from cowpoke.cli.main import main
+from cowpoke.joined import JoinedAgent, agent_hash, hand_over
 from cowpoke.lease import LaneProcess, Lease
 from cowpoke.liveness import Leases
+from cowpoke.removed import Removal, sealed_removal
 from cowpoke.seal import ClusterKeyring
 
 HOST = "h-1"
@@ -87,6 +89,77 @@ def test_status_of_an_empty_redis(cowpoke):
     ended = cowpoke("status")
     assert ended.exit_code == 0
     assert "hosts: 0" in ended.stdout
+    assert "joined hosts: 0; no host has joined" in ended.stdout
+
+
+@pytest.fixture
+def joined(redis_client, queue_key):
+    """Hosts that joined in all states, by what each is called."""
+    keyring = ClusterKeyring(queue_key)
+
+    def removal(host, agent):
+        note = Removal(host_uuid=host, agent_hash=agent_hash(agent), since_ms=1_000)
+        redis_client.set(keys.removed(host), sealed_removal(keyring.host(host), note))
+
+    for host in ("served", "waits", "removed", "again"):
+        agent = JoinedAgent(
+            host_uuid=host,
+            cattle_url="http://cattle:8080/v1",
+            access_key=f"key-{host}",
+            secret_key="hush-hush",
+            joined_ms=2_000,
+        )
+        hand_over(redis_client, keyring.host(host), agent)
+    redis_client.set(keys.served("served"), agent_hash("key-served"))
+    redis_client.set(keys.served("waits"), agent_hash("key-of-another-agent"))
+    removal("removed", "key-removed")
+    removal("again", "key-that-it-had-before")
+    removal("configured", "key-configured")
+    redis_client.zadd(keys.SEEN, {"configured": 1})
+    redis_client.set(keys.joined("odd"), b"\xff\x1b[2J")
+    redis_client.hset(keys.joined("wrong"), "f", "v")
+    redis_client.set(keys.removed("waits"), b"\xff")
+
+
+def test_agents_of_hosts_as_json(cowpoke, joined):
+    """Who joined, whom a bridge serves, and whom cattle does not know any more."""
+    ended = cowpoke("status", "--json")
+    assert ended.exit_code == 0
+    assert "hush-hush" not in ended.output
+    found = json.loads(ended.stdout)
+    agents = {host["host_uuid"]: host["agent"] for host in found["hosts"]}
+    assert agents["served"] == {
+        "joined": True,
+        "access_key": "key-served",
+        "cattle_url": "http://cattle:8080/v1",
+        "joined_ms": 2_000,
+        "served": True,
+        "removed_since_ms": None,
+    }
+    since = {host: one and one["removed_since_ms"] for host, one in agents.items()}
+    assert since == {
+        "served": None,
+        "waits": None,
+        "again": None,
+        "odd": None,
+        "wrong": None,
+        "removed": 1_000,
+        "configured": 1_000,
+    }
+    assert [host for host, one in agents.items() if one and one["served"]] == ["served"]
+    assert not agents["configured"]["joined"]
+    assert agents["wrong"] is None
+    assert len(found["problems"]) == 2
+
+
+def test_agents_of_hosts_as_a_table(cowpoke, joined):
+    """What people look for when a host does nothing."""
+    text = cowpoke("status").stdout
+    assert "joined hosts: 5\n" in text
+    assert "removed in Rancher, noticed 1970-01-01T00:00:01Z" in text
+    assert "in the settings of a bridge" in text
+    assert "unreadable" in text
+    assert "\x1b" not in text
 
 
 def test_a_bad_entry_concerns_only_itself(cowpoke, worker, redis_client):

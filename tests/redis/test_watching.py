@@ -286,6 +286,7 @@ def test_host_that_is_gone_for_good_is_forgotten(client, ledgers, presence):
         client.sadd(f"{prefix}.host.{HOST}.control", "x")
     client.hset(keys.host_keys(HOST), "b1", "x")
     client.lpush(f"host.{HOST}.images", "x")
+    client.set(keys.joined(HOST), "the keys of its agent")
     client.zadd(keys.SEEN, {HOST: 1})
     assert forget_gone(client, presence) == [], "it is alive"
     ledgers.end_process()

@@ -46,7 +46,7 @@ class Agents:
 
     def __iter__(self) -> Iterator[AgentKeys]:
         yield from self.configured
-        yield from tuple(self._joined.values())
+        yield from self._joined.values()
 
     @property
     def joined_count(self) -> int:
@@ -74,11 +74,12 @@ class Agents:
     def leave(self, host_uuid: str) -> None:
         """Have no agent of a joined host any more; its keys are kept for replies on their way."""
         now_s = monotonic()
-        for host, left in tuple(self._left.items()):
-            if left.until_s < now_s:
-                del self._left[host]
+        # The oldest ones come first.
+        while self._left and next(iter(self._left.values())).until_s < now_s:
+            del self._left[next(iter(self._left))]
         agent = self._joined.pop(host_uuid, None)
         if agent is not None:
+            self._left.pop(host_uuid, None)
             self._left[host_uuid] = _Left(agent, now_s + LEFT_KEPT_S)
             del self._by_secret[_secret(agent)]
             self._ring = {}

@@ -151,11 +151,11 @@ class Hosts:
 
     async def _release(self) -> None:
         """Give up the claims of agents that left."""
-        while self._released:
-            host_uuid, agent_hash = self._released[-1]
-            if self._served([host_uuid]).get(host_uuid) != agent_hash:
-                await asyncio.to_thread(self._claims.release, host_uuid, agent_hash)
-            self._released.remove((host_uuid, agent_hash))
+        served = self._served({host_uuid for host_uuid, _ in self._released})
+        given_up = [one for one in self._released if served.get(one[0]) != one[1]]
+        if given_up:
+            await asyncio.to_thread(self._claims.release, given_up)
+        self._released.clear()
 
     def _skip_outage(self, now_s: float) -> None:
         """Do not count a time without Redis as absence of hosts: their leases expired in it."""
@@ -241,9 +241,9 @@ class Hosts:
             for agent, host_uuid in hosts
             if host_uuid is not None and not self._standing.is_refused(agent)
         }
-        for agent, host_uuid in hosts:
-            if host_uuid is not None and agent not in served:
-                self._claims.release(host_uuid, agent.hash)
+        self._claims.release(
+            [(host, agent.hash) for agent, host in hosts if host is not None and agent not in served]
+        )
         alive = {host: agent.hash for agent, host in served.items() if self.is_alive(host)}
         self._claims.renew(alive)
         for agent, host_uuid in served.items():

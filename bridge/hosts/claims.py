@@ -6,7 +6,7 @@ served. Both are input for the bridge that reads them: a memory that is not seal
 names no usable host is ignored.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import redis
@@ -66,11 +66,17 @@ class Claims:
             return True
         return self._read(key) == [agent_hash]
 
-    def release(self, host_uuid: str, agent_hash: str) -> None:
-        """Give up a claim of the agent, so that another agent need not wait for its end."""
-        key = keys.served(host_uuid)
-        if self._read(key) == [agent_hash]:
-            self._redis.delete(key)
+    def release(self, claims: Sequence[tuple[str, str]]) -> None:
+        """Give up claims, so that other agents need not wait for their end.
+
+        Each is a host uuid and an agent's hash; a host that another agent has stays its.
+        """
+        for start in range(0, len(claims), _RENEW_MOST):
+            some = claims[start : start + _RENEW_MOST]
+            names = [keys.served(host_uuid) for host_uuid, _ in some]
+            found = zip(names, some, self._read(*names), strict=True)
+            if ours := [name for name, (_, agent_hash), owner in found if owner == agent_hash]:
+                self._redis.delete(*ours)
 
     def renew(self, hosts: Mapping[str, str]) -> None:
         """Claim hosts for their agents; `hosts` is agent hash by host uuid."""

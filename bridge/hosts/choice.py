@@ -241,9 +241,8 @@ class Hosts:
             for agent, host_uuid in hosts
             if host_uuid is not None and not self._standing.is_refused(agent)
         }
-        self._claims.release(
-            [(host, agent.hash) for agent, host in hosts if host is not None and agent not in served]
-        )
+        refused = [(one, host) for one, host in hosts if host is not None and one not in served]
+        self._claims.release([(host, one.hash) for one, host in refused])
         alive = {host: agent.hash for agent, host in served.items() if self.is_alive(host)}
         self._claims.renew(alive)
         for agent, host_uuid in served.items():

@@ -253,11 +253,12 @@ def test_redis_that_lost_the_notes_interrupts_no_host(rig, bridge):
     assert len(facts(bridge, "stream.opened")) == 1
 
 
-def test_host_that_cattle_refuses_for_good_counts_as_removed(rig):
-    """It is said plainly, seen on `/metrics`, and the keys are tried rarely."""
+@pytest.mark.parametrize("access_control", [True, False], ids=["401", "admin"])
+def test_host_that_cattle_refuses_for_good_counts_as_removed(make_rig, access_control):
+    """W 6: it is said plainly, seen on `/metrics`, and the keys are tried rarely."""
+    rig = make_rig(security_enabled=access_control)
     bridge = rig.start_bridge(**NO_AGENTS, BRIDGE_REMOVED_AFTER_S="2")
     rig.start_worker()
-    rig.cattle.faults(refuse_subscribe_status=401)
     join(rig, ONE)
     wait_fact(bridge, "agent.removed", timeout_s=40)
     (fact,) = facts(bridge, "agent.removed")
@@ -271,7 +272,8 @@ def test_host_that_cattle_refuses_for_good_counts_as_removed(rig):
         # The next try is 2.5 times as far away as it took to be sure.
         retry_in_s = facts(bridge, "stream.closed")[-1]["retry_in_s"]
         assert 3 < retry_in_s < 7
-        rig.cattle.faults_off()
+        # Somebody restored cattle's database.
+        rig.cattle.add_agent(**agent_of(ONE))
         wait_served(rig, [ONE])
         wait_until(lambda: not client.exists(keys.removed(ONE)), 20, "no note")
     assert metrics(bridge, "cowpoke_agent_waiting") == {}

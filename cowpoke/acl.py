@@ -31,10 +31,12 @@ HOST_KEYS: tuple[Callable[..., str], ...] = (
     *(keys.started, keys.dead_letters, keys.wake, keys.joined),
 )
 #: Keys that they only read.
-READABLE_KEYS: tuple[Callable[..., str], ...] = (keys.host_keys, keys.bridge, keys.removed)
+READABLE_KEYS: tuple[Callable[..., str], ...] = (
+    *(keys.host_keys, keys.bridge, keys.removed, keys.served),
+)
 #: Keys that only bridges use.
 BRIDGE_KEYS: tuple[Callable[..., str] | str, ...] = (
-    *(keys.posting, keys.agent, keys.served),
+    *(keys.posting, keys.agent),
     *(*keys.OUTCOME_STREAMS, keys.DUE, keys.HOSTS, keys.ALIVE, keys.SEEN),
     keys.BRIDGE_DEAD_LETTERS,
 )

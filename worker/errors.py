@@ -29,6 +29,8 @@
      +- LockHeldError                  another event is working on the resource         (retryable)
      +- HandleShortageError            this process or machine has no free file handle  (retryable)
      +- HostFactsError                 a fact about the host is not available
+     +- JoinError                      this host cannot join Rancher, or leave it
+     |   +- HostRemovedError           Rancher removed the host; its keys are dead
      +- MappingConflictError           two rules set one key: a bug
      +- InternalError                  an unforeseen exception: a bug
 
@@ -257,6 +259,18 @@ class HostFactsError(WorkerError):
     """Raised when a fact about this host is not available."""
 
     code = "host-facts-missing"
+
+
+class JoinError(WorkerError):
+    """Raised when this host cannot join Rancher or leave it; the text says what to do."""
+
+    code = "join-failed"
+
+
+class HostRemovedError(JoinError):
+    """Raised when the server does not accept the keys of this host any more."""
+
+    code = "host-removed"
 
 
 class MappingConflictError(WorkerError):

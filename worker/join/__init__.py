@@ -1,0 +1,1 @@
+"""Join this host to Rancher, take it over from `rancher-agent`, and leave."""

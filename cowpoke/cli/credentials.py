@@ -4,17 +4,15 @@ Each part of the installation has a folder of its own, with one file per setting
 variable; see COWPOKE_CREDENTIALS_DIR. What exists already is kept.
 """
 
-import os
 import secrets
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from urllib.parse import urlsplit
 
 import redis
 
 from cowpoke.acl import Rules, bridge_rules, flower_rules, host_rules, password_words
+from cowpoke.files import replace_file
 from cowpoke.seal import host_key, key_list, new_key
 
 #: Its user may do everything. It is for operators and for the health check of Redis.
@@ -104,7 +102,7 @@ class _Written:
 
     def add(self, path: Path, text: str, mode: int) -> None:
         if _text(path) != text:
-            _write(path, text, mode)
+            replace_file(path, text, mode)
             self.paths.append(path)
 
 
@@ -119,7 +117,7 @@ def _load(installation: Installation, password: str, old_acl: str) -> None:
         return
     except redis.ResponseError as error:
         # So that the next run does not take the file for one that Redis accepted.
-        _write(installation.acl_file, old_acl, _ACL_FILE_MODE)
+        replace_file(installation.acl_file, old_acl, _ACL_FILE_MODE)
         raise RedisRefusedError(str(error)) from error
 
 
@@ -136,22 +134,3 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return ""
-
-
-def _write(path: Path, text: str, mode: int) -> None:
-    """Replace a file atomically; the owner is the folder's."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    owner = path.parent.stat()
-    with NamedTemporaryFile("w", dir=path.parent, encoding="utf-8", delete=False) as fresh:
-        try:
-            fresh.write(text)
-            fresh.flush()
-            os.fsync(fresh.fileno())
-            os.fchmod(fresh.fileno(), mode)
-            if owner.st_uid != os.geteuid():
-                os.fchown(fresh.fileno(), owner.st_uid, owner.st_gid)
-            Path(fresh.name).replace(path)
-        except OSError:
-            with suppress(OSError):
-                Path(fresh.name).unlink()
-            raise

@@ -220,3 +220,17 @@ def kill(engine: Engine, container_id: str) -> None:
         )
     except EngineBusyError as error:
         _log.info("container.kill_skipped", container_id=container_id[:12], reason=error.message)
+
+
+def set_restart_policy(engine: Engine, container_id: str, name: str) -> None:
+    """Set when the Engine starts a container by itself: `no`, `always`, `unless-stopped`."""
+    engine.run(
+        Call(
+            "POST",
+            f"/containers/{segment(container_id)}/update",
+            kind="container.update",
+            wanted=f"set the restart policy of container {container_id[:12]}",
+            body={"RestartPolicy": {"Name": name}},
+            timeout_s=engine.work_timeout_s,
+        )
+    )

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -26,7 +27,7 @@ import click
 @click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")
 @click.option("--wait", "wait_s", type=float, metavar="SECONDS", help="Maximum time of each wait.")
 @click.option("--hand-over", is_flag=True, hidden=True, help="Hand over the kept keys again.")
-def join(url: str | None, **options: object) -> None:
+def join(url: str | None, **options: Any) -> None:  # noqa: ANN401 -- click's
     """Join this host to the Rancher server of URL.
 
     URL is what Rancher's page for a new host shows, `http://SERVER:8080/v1/scripts/TOKEN`
@@ -34,7 +35,7 @@ def join(url: str | None, **options: object) -> None:
     """
     from worker.join.command import Options, run_join  # noqa: PLC0415
 
-    sys.exit(run_join(Options(url=url, **options)))  # type: ignore[arg-type]
+    sys.exit(run_join(Options(url=url, **options)))
 
 
 @click.command(short_help="Leave Rancher with this host.")

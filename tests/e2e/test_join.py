@@ -1,0 +1,188 @@
+"""`cowpoke join URL`: a host gets its keys, keeps them and hands them to the bridges."""
+
+import json
+import stat
+
+import pytest
+
+from cowpoke import keys
+from simulator.rig.processes import wait_until
+from tests.joins import JoinRig, Taker
+
+FRESH = {"access_key": "other-agent", "secret_key": "other-secret-91ab", "kind": "agent"}
+
+
+@pytest.fixture
+def simulator():
+    """Settings of the simulated cattle."""
+    return {}
+
+
+@pytest.fixture
+def rig(redis_server, engine, tmp_path, simulator):
+    """A hub and a host that has not joined."""
+    redis_server.client().flushall()
+    with JoinRig(
+        redis=redis_server,
+        folder=tmp_path / "rancher",
+        engine_environment=engine.environment,
+        simulator={"SIMULATOR_AGENTS": json.dumps([FRESH]), **simulator},
+    ) as made:
+        yield made
+
+
+@pytest.fixture
+def ready(rig):
+    """The same with a bridge that listens, a worker, and somebody who takes the host."""
+    agents = rig.folder.parent / "agents.toml"
+    agents.write_text(
+        f'[[agents]]\naccess_key = "{FRESH["access_key"]}"\n'
+        f'secret_key = "{FRESH["secret_key"]}"\nhost_uuid = "another-host"\n'
+    )
+    rig.start_bridge(BRIDGE_AGENTS_FILE=str(agents))
+    rig.start_worker()
+    wait_until((rig.state_dir / ".docker_uuid").exists, 30, "a uuid")
+    with Taker(rig.redis, rig.queue_key, rig.host_uuid):
+        yield rig
+
+
+def test_new_host_joins_by_one_command_and_a_second_run_changes_nothing(ready):
+    """The keys are sealed, mode 0600, and nowhere in the output; the register key gives them again."""
+    url = ready.registration_url()
+    done = ready.run("join", url)
+    assert done.returncode == 0, done.stdout + done.stderr
+    note = ready.note()
+    assert note.cattle_url == ready.cattle_url
+    kept = ready.state_dir / ".joined"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    token = ready.state_dir / ".registration_token"
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
+    assert len(token.read_text()) == 129
+    for secret in (note.secret_key, token.read_text().strip()):
+        assert secret not in kept.read_text() + done.stdout + done.stderr
+    again = ready.run("join", url)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert ready.note().access_key == note.access_key
+    kept.unlink()
+    third = ready.run("join", CATTLE_REGISTRATION_URL=url)
+    assert third.returncode == 0, third.stdout + third.stderr
+    assert ready.note().access_key == note.access_key
+
+
+def test_dead_register_says_so_and_a_new_key_makes_a_new_agent(ready):
+    """Rancher removed the host: with kept keys and without, until somebody asks for a new host."""
+    url = ready.registration_url()
+    assert ready.run("join", url).returncode == 0
+    first = ready.note().access_key
+    (register,) = ready.cattle.registers()
+    ready.cattle.remove_agent(register["agent"])
+    for forgotten in (False, True):
+        if forgotten:
+            (ready.state_dir / ".joined").unlink()
+        refused = ready.run("join", url)
+        assert refused.returncode == 1
+        assert "--new-register-key" in refused.stderr
+        assert ready.note().access_key == first
+    again = ready.run("join", url, "--new-register-key")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert ready.note().access_key != first
+
+
+@pytest.mark.parametrize("simulator", [{"SIMULATOR_REGISTERS_OUTLIVE_AGENTS": "false"}])
+def test_host_whose_register_is_gone_is_not_registered_again(ready):
+    """A new register object would be a second host, made by itself."""
+    url = ready.registration_url()
+    assert ready.run("join", url).returncode == 0
+    (register,) = ready.cattle.registers()
+    ready.cattle.remove_agent(register["agent"])
+    (ready.state_dir / ".joined").write_text("sealed with a key that was lost")
+    refused = ready.run("join", url)
+    assert refused.returncode == 1
+    assert "--new-register-key" in refused.stderr
+    assert len(ready.cattle.registers()) == 1
+
+
+def test_nothing_is_registered_before_pings_would_be_answered(rig):
+    """Rancher removes agents that never report resources."""
+    refused = rig.run("join", rig.registration_url(), "--wait", "1")
+    assert refused.returncode == 1
+    assert "no worker of host" in refused.stderr
+    assert "no bridge" in refused.stderr
+    assert rig.cattle.registers() == []
+    assert not (rig.state_dir / ".registration_token").exists()
+
+
+def test_dry_run_changes_nothing(rig):
+    """No file, no key in Redis, no register object."""
+    before = rig.redis.client().keys()
+    done = rig.run("join", rig.registration_url(), "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "would register at http://127.0.0.2" in done.stdout
+    assert not rig.folder.exists()
+    assert rig.redis.client().keys() == before
+    assert rig.cattle.registers() == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "url", "said"),
+    [
+        ({}, "http://localhost:8080/v1/scripts/ABC", "localhost"),
+        ({}, "http://127.0.0.1:8080/v1/scripts/ABC", "127.0.0.1"),
+        ({}, "not-an-url-ABC", "copy it whole"),
+        ({"CATTLE_AGENT_IP": "127.0.0.3"}, "http://192.0.2.1/v1/scripts/ABC", "CATTLE_AGENT_IP"),
+        ({"CATTLE_AGENT_IP": "300.1.1.1"}, "http://192.0.2.1/v1/scripts/ABC", "CATTLE_AGENT_IP"),
+        ({"CATTLE_AGENT_IP": "host.example"}, "http://192.0.2.1/v1/scripts/ABC", "CATTLE_AGENT_IP"),
+    ],
+)
+def test_wrong_addresses_are_refused_before_anything_is_asked(rig, variables, url, said):
+    """The url with its token is not quoted."""
+    refused = rig.run("join", url, **variables)
+    assert refused.returncode == 1
+    assert said in refused.stderr
+    assert "ABC" not in refused.stderr
+
+
+def test_another_cattle_than_that_of_the_bridges_is_refused(rig):
+    """No bridge of this Redis would accept the keys."""
+    refused = rig.run("join", rig.registration_url(), CATTLE_URL="http://192.0.2.7:8080/v1")
+    assert refused.returncode == 1
+    assert "CATTLE_URL_OVERRIDE" in refused.stderr
+    assert rig.cattle.registers() == []
+
+
+def test_old_token_is_refused_with_advice(ready):
+    """The page for a new host has a new one."""
+    url = ready.registration_url()
+    refused = ready.run("join", f"{url[:-4]}AAAA", "--wait", "5")
+    assert refused.returncode == 1
+    assert "page for a new host" in refused.stderr
+
+
+def test_leave_takes_the_keys_back_and_a_join_continues_as_the_same_host(ready):
+    """The register key stays on the host."""
+    url = ready.registration_url()
+    assert ready.run("join", url).returncode == 0
+    before = ready.note().access_key
+    plan = ready.run("leave", "--dry-run")
+    assert plan.returncode == 0, plan.stderr
+    assert ready.note().access_key == before
+    left = ready.run("leave")
+    assert left.returncode == 0, left.stdout + left.stderr
+    assert ready.note() is None
+    assert not (ready.state_dir / ".joined").exists()
+    nothing = ready.run("leave")
+    assert nothing.returncode == 1
+    assert "nothing to leave" in nothing.stderr
+    assert ready.run("join", url).returncode == 0
+    assert ready.note().access_key == before
+
+
+def test_keys_that_redis_lost_are_handed_over_again(ready):
+    """The worker's supervisor runs this when the note is gone."""
+    assert ready.run("join", ready.registration_url()).returncode == 0
+    before = ready.note()
+    with ready.redis.client() as client:
+        client.delete(keys.joined(ready.host_uuid))
+    done = ready.run("join", "--hand-over")
+    assert done.returncode == 0, done.stderr
+    assert ready.note() == before

@@ -47,7 +47,7 @@ def ready(rig):
 
 
 def test_new_host_joins_by_one_command_and_a_second_run_changes_nothing(ready):
-    """The keys are sealed, mode 0600, and nowhere in the output; the register key gives them again."""
+    """The keys are sealed and nowhere in the output; the register key gives them again."""
     url = ready.registration_url()
     done = ready.run("join", url)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -52,6 +52,7 @@ def run(lanes: tuple[str, ...] = ()) -> None:
     from worker.host.identity import identify  # noqa: PLC0415
     from worker.host.locks import Locks  # noqa: PLC0415
     from worker.process.hostname import learn_hostname  # noqa: PLC0415
+    from worker.process.hand_over import HandOverWatch  # noqa: PLC0415
     from worker.process.lane import run_lane  # noqa: PLC0415
     from worker.process.lease import LeaseKeeper  # noqa: PLC0415
     from worker.process.runtime import new_worker_id, worker_lock  # noqa: PLC0415
@@ -90,6 +91,7 @@ def run(lanes: tuple[str, ...] = ()) -> None:
         chosen,
         keeper=keeper,
         drain_timeout_s=settings.drain_timeout_s,
+        watch=HandOverWatch(settings, identity).tick,
     )
     # Its lanes inherit the lock: it is free when all of them are gone.
     with Locks(settings.lock_dir, wait_s=settings.lock_wait_s).hold(worker_lock(worker_id)):

@@ -40,7 +40,7 @@ def ready(rig):
         f'secret_key = "{FRESH["secret_key"]}"\nhost_uuid = "another-host"\n'
     )
     rig.start_bridge(BRIDGE_AGENTS_FILE=str(agents))
-    rig.start_worker()
+    rig.worker = rig.start_worker()
     wait_until((rig.state_dir / ".docker_uuid").exists, 30, "a uuid")
     with Taker(rig.redis, rig.queue_key, rig.host_uuid):
         yield rig
@@ -177,12 +177,16 @@ def test_leave_takes_the_keys_back_and_a_join_continues_as_the_same_host(ready):
     assert ready.note().access_key == before
 
 
-def test_keys_that_redis_lost_are_handed_over_again(ready):
-    """The worker's supervisor runs this when the note is gone."""
+def test_worker_hands_over_again_what_redis_lost(ready):
+    """A Redis that lost its data has the note again in seconds, and never after a leave."""
     assert ready.run("join", ready.registration_url()).returncode == 0
     before = ready.note()
+    # When it starts to watch, the worker hands over once in any case.
+    ready.worker.wait_for_line(r"agent\.handed_over", timeout_s=60)
     with ready.redis.client() as client:
         client.delete(keys.joined(ready.host_uuid))
-    done = ready.run("join", "--hand-over")
-    assert done.returncode == 0, done.stderr
-    assert ready.note() == before
+    wait_until(lambda: ready.note() == before, 60, "the note")
+    assert ready.run("leave").returncode == 0
+    refused = ready.run("join", "--hand-over")
+    assert refused.returncode == 1
+    assert ready.note() is None

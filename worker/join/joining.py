@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import redis
 
-from cowpoke.joined import JoinedAgent, hand_over
+from cowpoke.joined import JoinedAgent, hand_over, take_back
 from cowpoke.seal import Sealer
 from worker.errors import JoinError
 from worker.host.identity import Identity
@@ -120,9 +120,11 @@ class Joining:
                 f"{self.kept.path} has no keys that this host's key opens; run `cowpoke join URL`, "
                 "which gets the same keys again"
             )
-        # With the key that seals now: after a rotation the file has an older one.
-        self.kept.write(agent)
+        # Sealed with the key that seals now: after a rotation the file has an older one.
         hand_over(self._redis, self._sealer, agent)
+        if not self.kept.exist:
+            # The host left meanwhile.
+            take_back(self._redis, self.host_uuid)
 
     def _http(self) -> Http:
         settings = self._settings

@@ -1,7 +1,8 @@
 """`cowpoke leave`: take the keys of this host back in order, and give the host back if wanted.
 
 Order: the bridge ends its subscription before the old agent starts, because two agents of one host
-get every event twice. The keys are forgotten last, so that a leave that failed can be repeated.
+get every event twice. The kept keys go first, because the worker would hand them over again; a
+leave that failed after that can be repeated with the keys in Redis.
 """
 
 from collections.abc import Callable, Iterator
@@ -50,9 +51,9 @@ class Leaving:
         Errors: JoinError, EngineError, redis.RedisError.
         """
         self._check()
+        yield f"would remove {self._kept.path}"
         yield f"would take the keys of host {self._kept.host_uuid} back from the bridges"
         yield "would wait until no bridge serves the host"
-        yield f"would remove {self._kept.path}"
         if self._gives_back:
             yield f"would set the restart policy of the container {NAME} to always, and start it"
 
@@ -64,6 +65,7 @@ class Leaving:
         self._check()
         host_uuid = self._kept.host_uuid
         agent = self._kept.read() or handed_over(self._redis, self._sealer, host_uuid)
+        self._kept.forget()
         take_back(self._redis, host_uuid)
         say(f"took the keys of host {host_uuid} back from the bridges")
         if agent is not None and not wait_released(
@@ -78,7 +80,6 @@ class Leaving:
         if self._gives_back:
             bring_back(self._engine)
             say(f"started the container {NAME}, with restart policy always")
-        self._kept.forget()
         say("stop the worker of this host now" if self._gives_back else _STAYS)
 
     def _check(self) -> None:

@@ -7,11 +7,11 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, SecretStr
 
+from worker.process.hand_over import JOINED_FILE
 from worker.settings import WorkerSettings
 
-#: In the state folder. The first one is of the old agent.
+#: In the state folder, where the old agent has it.
 REGISTER_KEY_FILE = ".registration_token"
-JOINED_FILE = ".joined"
 
 
 def _stripped(value: object) -> object:

@@ -131,6 +131,8 @@ class TakingOver:
     def _undo(self, client: "redis.Redis", joining: Joining, say: Say) -> None:
         if not self._agent.is_running:
             return
+        # First: the worker would hand them over again.
+        joining.kept.forget()
         try:
             take_back(client, self._agent.host_uuid)
             access_key = self._agent.keys.access_key
@@ -139,7 +141,6 @@ class TakingOver:
             # Two agents of one host get every event twice.
             say(f"{NAME} was not started again, because Redis does not answer ({error}); {BACK}")
             return
-        joining.kept.forget()
         bring_back(self._engine, self._agent.restart_policy)
         say(f"the take-over failed: started the container {NAME} again")
 

@@ -51,7 +51,7 @@ class LaneStart:
 class Supervisor:
     """Keeps one process per lane running until it is stopped."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- its parts
         self,
         worker_id: str,
         run_lane: Callable[[LaneStart], int],
@@ -59,11 +59,14 @@ class Supervisor:
         *,
         keeper: LeaseKeeper,
         drain_timeout_s: float,
+        watch: Callable[[], None] = lambda: None,
     ) -> None:
         self._worker_id = worker_id
         self._run_lane = run_lane
         self._lanes = lanes
         self._keeper = keeper
+        #: Called often; it must not wait.
+        self._watch = watch
         self._starts = dict.fromkeys(lanes, 0)
         self._drain_timeout_s = drain_timeout_s
         self._pids: dict[int, Lane] = {}
@@ -85,6 +88,7 @@ class Supervisor:
                     self._spawn(lane)
             self._reap()
             self._keeper.tick()
+            self._watch()
             time.sleep(_POLL_S)
         return self._drain()
 

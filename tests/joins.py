@@ -12,7 +12,7 @@ from redis import Redis
 
 from cowpoke import keys
 from cowpoke.broker import BrokerSettings, connect
-from cowpoke.joined import handed_over
+from cowpoke.joined import agent_hash, handed_over
 from cowpoke.seal import ClusterKeyring
 from simulator.client import Cattle
 from simulator.rig.processes import PROJECT_DIR, Program, clean_environment, wait_until
@@ -168,4 +168,4 @@ class Taker:
                 if found is None:
                     client.delete(keys.served(self._host_uuid))
                 else:
-                    client.set(keys.served(self._host_uuid), keys.agent_hash(found.access_key))
+                    client.set(keys.served(self._host_uuid), agent_hash(found.access_key))

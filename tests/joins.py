@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import threading
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -10,9 +9,8 @@ from typing import Any, Self
 from cryptography.fernet import Fernet
 from redis import Redis
 
-from cowpoke import keys
 from cowpoke.broker import BrokerSettings, connect
-from cowpoke.joined import agent_hash, handed_over
+from cowpoke.joined import handed_over
 from cowpoke.seal import ClusterKeyring
 from simulator.client import Cattle
 from simulator.rig.processes import PROJECT_DIR, Program, clean_environment, wait_until
@@ -107,9 +105,10 @@ class JoinRig:
         return self._program("worker", {**self.host_environment, **extra})
 
     def start(self) -> None:
-        """Start a bridge and a worker."""
+        """Start a bridge, and a worker until its host has a uuid."""
         self.bridge = self.start_bridge()
         self.worker = self.start_worker()
+        wait_until((self.state_dir / ".docker_uuid").exists, 30, "a uuid")
 
     def run(self, *arguments: str, stdin: str = "", **extra: str) -> subprocess.CompletedProcess:
         """Run a subcommand of `cowpoke` on the host, to its end."""
@@ -142,30 +141,3 @@ class JoinRig:
 
     def _program(self, module: str, environment: dict[str, str]) -> Program:
         return self._stack.enter_context(Program(module, environment=environment))
-
-
-class Taker:
-    """Takes the host of each note, as a bridge does; in a thread until the end of the block."""
-
-    def __init__(self, redis: RedisServer, queue_key: str, host_uuid: str) -> None:
-        self._redis, self._host_uuid = redis, host_uuid
-        self._sealer = ClusterKeyring(queue_key).host(host_uuid)
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        with client_of(self._redis) as client:
-            while not self._over.wait(0.05):
-                found = handed_over(client, self._sealer, self._host_uuid)
-                if found is None:
-                    client.delete(keys.served(self._host_uuid))
-                else:
-                    client.set(keys.served(self._host_uuid), agent_hash(found.access_key))

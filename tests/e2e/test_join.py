@@ -1,15 +1,12 @@
 """`cowpoke join URL`: a host gets its keys, keeps them and hands them to the bridges."""
 
-import json
 import stat
 
 import pytest
 
 from cowpoke import keys
 from simulator.rig.processes import wait_until
-from tests.joins import JoinRig, Taker
-
-FRESH = {"access_key": "other-agent", "secret_key": "other-secret-91ab", "kind": "agent"}
+from tests.joins import JoinRig
 
 
 @pytest.fixture
@@ -26,24 +23,16 @@ def rig(redis_server, engine, tmp_path, simulator):
         redis=redis_server,
         folder=tmp_path / "rancher",
         engine_environment=engine.environment,
-        simulator={"SIMULATOR_AGENTS": json.dumps([FRESH]), **simulator},
+        simulator=simulator,
     ) as made:
         yield made
 
 
 @pytest.fixture
 def ready(rig):
-    """The same with a bridge that listens, a worker, and somebody who takes the host."""
-    agents = rig.folder.parent / "agents.toml"
-    agents.write_text(
-        f'[[agents]]\naccess_key = "{FRESH["access_key"]}"\n'
-        f'secret_key = "{FRESH["secret_key"]}"\nhost_uuid = "another-host"\n'
-    )
-    rig.start_bridge(BRIDGE_AGENTS_FILE=str(agents))
-    rig.worker = rig.start_worker()
-    wait_until((rig.state_dir / ".docker_uuid").exists, 30, "a uuid")
-    with Taker(rig.redis, rig.queue_key, rig.host_uuid):
-        yield rig
+    """The same with a bridge and a worker."""
+    rig.start()
+    return rig
 
 
 def test_new_host_joins_by_one_command_and_a_second_run_changes_nothing(ready):
@@ -60,6 +49,8 @@ def test_new_host_joins_by_one_command_and_a_second_run_changes_nothing(ready):
     assert len(token.read_text()) == 129
     for secret in (note.secret_key, token.read_text().strip()):
         assert secret not in kept.read_text() + done.stdout + done.stderr
+    host = ready.wait_host()
+    assert host["reportedUuid"] == ready.host_uuid
     again = ready.run("join", url)
     assert again.returncode == 0, again.stdout + again.stderr
     assert ready.note().access_key == note.access_key
@@ -67,6 +58,8 @@ def test_new_host_joins_by_one_command_and_a_second_run_changes_nothing(ready):
     third = ready.run("join", CATTLE_REGISTRATION_URL=url)
     assert third.returncode == 0, third.stdout + third.stderr
     assert ready.note().access_key == note.access_key
+    assert [one["id"] for one in ready.hosts()] == [host["id"]]
+    assert len(ready.cattle.registers()) == 1
 
 
 def test_dead_register_says_so_and_a_new_key_makes_a_new_agent(ready):

@@ -6,31 +6,25 @@ import pytest
 
 from simulator.rig.containers import remove_containers
 from simulator.rig.processes import wait_until
-from tests.joins import JoinRig, Taker
+from tests.joins import JoinRig
 
 UUID = "0d7b5f5c-3a57-4bd0-a2b1-2f2cb9d3a6f0"
 PHYSICAL = "f6d0c1a2-55d3-4f0e-8c44-0c8e7e1f6a11"
 REGISTER_KEY = "ab" * 64
 AGENT = {"access_key": "old-agent-key", "secret_key": "old-agent-secret-71c2", "kind": "agent"}
-OTHER = {"access_key": "other-agent", "secret_key": "other-secret-91ab", "kind": "agent"}
 
 
 @pytest.fixture
 def rig(redis_server, engine, tmp_path):
     """A hub, and a host that has not joined it."""
     redis_server.client().flushall()
-    agents = tmp_path / "agents.toml"
-    agents.write_text(
-        f'[[agents]]\naccess_key = "{OTHER["access_key"]}"\n'
-        f'secret_key = "{OTHER["secret_key"]}"\nhost_uuid = "another-host"\n'
-    )
     with JoinRig(
         redis=redis_server,
         folder=tmp_path / "rancher",
         engine_environment=engine.environment,
-        simulator={"SIMULATOR_AGENTS": json.dumps([AGENT, OTHER])},
+        simulator={"SIMULATOR_AGENTS": json.dumps([AGENT])},
     ) as made:
-        made.start_bridge(BRIDGE_AGENTS_FILE=str(agents))
+        made.bridge = made.start_bridge()
         yield made
 
 
@@ -125,15 +119,19 @@ def test_the_same_host_is_taken_over_and_given_back(rig, docker_client, old_agen
         "CATTLE_MEMORY_OVERRIDE": "1073741824",
     }
     rig.start_worker(COWPOKE_CREDENTIALS_DIR=str(credentials))
-    with Taker(rig.redis, rig.queue_key, UUID):
-        done = rig.run(*arguments)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert state_of(docker_client, "rancher-agent")[:2] == (False, "no")
-        note = rig.note()
-        assert (note.host_uuid, note.access_key) == (UUID, AGENT["access_key"])
-        assert rig.run(*arguments).returncode == 0
-        back = rig.run("leave", "--give-back")
-        assert back.returncode == 0, back.stdout + back.stderr
+    done = rig.run(*arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert state_of(docker_client, "rancher-agent")[:2] == (False, "no")
+    note = rig.note()
+    assert (note.host_uuid, note.access_key) == (UUID, AGENT["access_key"])
+    host = rig.wait_host()
+    assert host["reportedUuid"] == UUID
+    assert host["physicalHostUuid"] == PHYSICAL
+    assert host["labels"]["zone"] == "a"
+    assert host["memory"] == 1073741824
+    assert rig.run(*arguments).returncode == 0
+    back = rig.run("leave", "--give-back")
+    assert back.returncode == 0, back.stdout + back.stderr
     assert state_of(docker_client, "rancher-agent")[:2] == (True, "always")
     assert rig.note() is None
     assert not (rig.state_dir / ".joined").exists()
@@ -146,6 +144,9 @@ def test_failed_take_over_starts_the_old_agent_again(rig, docker_client, old_age
     early = rig.run("join", "--take-over", "--wait", "0.1")
     assert early.returncode == 1
     rig.start_worker()
+    rig.bridge.stop()
+    # A bridge of another cattle answers, and does not take the host.
+    rig.start_bridge(CATTLE_URL="http://192.0.2.9:8080/v1")
     failed = rig.run("join", "--take-over", "--wait", "20")
     assert failed.returncode == 1
     assert "no bridge took the host" in failed.stderr

@@ -116,7 +116,7 @@ def _version(_: click.Context, __: click.Parameter, text: str) -> tuple[int, int
     return major, minor
 
 
-_redis_version = click.option(
+redis_version = click.option(
     "--redis-version",
     "redis",
     default="7.0",
@@ -138,7 +138,7 @@ def _rule_options(command: Callable[..., None]) -> Callable[..., None]:
             type=click.File(encoding="utf-8"),
             help="A file with the password, - is standard input; the line has its SHA-256.",
         ),
-        _redis_version,
+        redis_version,
     ):
         command = option(command)
     return command
@@ -196,7 +196,7 @@ def _print_rules(
 @click.option("--host", "host_uuid", required=True, metavar="UUID", help="The host's uuid.")
 @click.option("--redis", "address", required=True, metavar="HOST:PORT", help="Where Redis is.")
 @_database
-@_redis_version
+@redis_version
 def credentials(
     folder: Path, host_uuid: str, address: str, database: int, redis: tuple[int, int]
 ) -> None:

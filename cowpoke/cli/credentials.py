@@ -5,6 +5,7 @@ variable; see COWPOKE_CREDENTIALS_DIR. What exists already is kept.
 """
 
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,10 +14,13 @@ import redis
 
 from cowpoke.acl import Rules, bridge_rules, flower_rules, host_rules, password_words
 from cowpoke.files import replace_file
+from cowpoke.keys import is_host_uuid
 from cowpoke.seal import host_key, key_list, new_key
 
 #: Its user may do everything. It is for operators and for the health check of Redis.
 ADMIN = "admin"
+#: Host uuid -> file with the hash of its password, for hosts that `cowpoke host add` added.
+HOSTS_FOLDER = "hosts"
 _PASSWORD_BYTES = 32
 _TIMEOUT_S = 5.0
 #: Only the owner of the folder reads a secret.
@@ -82,6 +86,7 @@ def write_credentials(installation: Installation) -> list[Path]:
         password = urlsplit(_text(url_file)).password or _new_password()
         written.add(url_file, _url(installation, rules, password), _SECRET_MODE)
         lines.append(rules.line(password=password))
+    lines += _lines_of_hosts(installation)
     key_file = folder / "bridge" / "QUEUE_KEY"
     queue_key = installation.queue_key or _text(key_file) or new_key()
     written.add(key_file, queue_key, _SECRET_MODE)
@@ -92,6 +97,17 @@ def write_credentials(installation: Installation) -> list[Path]:
     if old_acl and installation.acl_file in written.paths:
         _load(installation, admin_password, old_acl)
     return written.paths
+
+
+def _lines_of_hosts(installation: Installation) -> Iterator[str]:
+    """The ACL lines of the hosts that were added, with the rules of this release."""
+    folder = installation.folder / HOSTS_FOLDER
+    for record in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if record.name != installation.host_uuid and is_host_uuid(record.name):
+            rules = host_rules(
+                record.name, redis=installation.redis, database=installation.database
+            )
+            yield " ".join(("user", rules.user, _text(record).strip(), *rules.words()))
 
 
 class _Written:

@@ -183,3 +183,27 @@ def test_worker_hands_over_again_what_redis_lost(ready):
     refused = ready.run("join", "--hand-over")
     assert refused.returncode == 1
     assert ready.note() is None
+
+
+def test_new_host_needs_only_its_bundle_and_the_url(rig, tmp_path):
+    """The worker waits for nothing else; a bundle of another host is refused."""
+    hub = {"REDIS_URL": rig.redis.url, "QUEUE_KEY": rig.queue_key}
+    arguments = ["host", "add", "--redis", rig.redis.url, "--cattle-url", rig.cattle_url]
+    added = rig.run(*arguments, **hub)
+    assert added.returncode == 0, added.stderr
+    rig.bridge = rig.start_bridge()
+    credentials = tmp_path / "credentials"
+    stored = rig.run("join", "--bundle", "-", "--credentials", str(credentials), stdin=added.stdout)
+    assert stored.returncode == 0, stored.stderr
+    host = {"QUEUE_KEY": "", "REDIS_URL": "", "COWPOKE_CREDENTIALS_DIR": str(credentials)}
+    rig.worker = rig.start_worker(**host)
+    done = rig.run("join", rig.registration_url(), **host)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert rig.wait_host()["reportedUuid"] == (credentials / "CATTLE_DOCKER_UUID").read_text()
+    other = rig.run(*arguments, **hub)
+    refused = rig.run("join", "--bundle", "-", stdin=other.stdout, **host)
+    assert refused.returncode == 1
+    assert rig.host_uuid in refused.stderr
+    for one in (added, other):
+        uuid = one.stderr.rpartition("added host ")[2].split()[0]
+        assert rig.run("host", "remove", uuid, **hub).returncode == 0

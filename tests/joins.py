@@ -139,5 +139,9 @@ class JoinRig:
         with client_of(self.redis) as client:
             return handed_over(client, sealer, self.host_uuid)
 
+    def program(self, module: str, *arguments: str, environment: dict[str, str]) -> Program:
+        """Start a program, which ends with the rig."""
+        return self._stack.enter_context(Program(module, *arguments, environment=environment))
+
     def _program(self, module: str, environment: dict[str, str]) -> Program:
-        return self._stack.enter_context(Program(module, environment=environment))
+        return self.program(module, environment=environment)

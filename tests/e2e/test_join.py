@@ -73,7 +73,7 @@ def test_dead_register_says_so_and_a_new_key_makes_a_new_agent(ready):
         if forgotten:
             (ready.state_dir / ".joined").unlink()
         refused = ready.run("join", url)
-        assert refused.returncode == 1
+        assert refused.returncode == 3
         assert "--new-register-key" in refused.stderr
         assert ready.note().access_key == first
     again = ready.run("join", url, "--new-register-key")
@@ -90,7 +90,7 @@ def test_host_whose_register_is_gone_is_not_registered_again(ready):
     ready.cattle.remove_agent(register["agent"])
     (ready.state_dir / ".joined").write_text("sealed with a key that was lost")
     refused = ready.run("join", url)
-    assert refused.returncode == 1
+    assert refused.returncode == 3
     assert "--new-register-key" in refused.stderr
     assert len(ready.cattle.registers()) == 1
 

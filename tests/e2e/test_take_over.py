@@ -162,7 +162,7 @@ def test_dead_keys_leave_the_old_agent_alone(rig, docker_client, old_agent):
     (agent,) = [one for one in rig.cattle.agents() if one["access_key"] == AGENT["access_key"]]
     rig.cattle.remove_agent(agent["id"])
     refused = rig.run("join", "--take-over", "--wait", "30")
-    assert refused.returncode == 1
+    assert refused.returncode == 3
     assert "does not accept the keys" in refused.stderr
     assert state_of(docker_client, "rancher-agent")[:2] == (True, "always")
 

@@ -15,22 +15,27 @@ _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _VERSION = re.compile(r"/v\d[^/]*(?:/.*)?$")
 
 
+def is_agent_ip(address: str) -> bool:
+    """Return whether other hosts may reach an IPv4 address."""
+    try:
+        found = ipaddress.IPv4Address(address) if _QUAD.fullmatch(address) else None
+    except ValueError:
+        found = None
+    return found is not None and not (
+        found.is_loopback or address in {"0.0.0.0", "255.255.255.255"}  # noqa: S104 -- refused
+    )
+
+
 def check_agent_ip(address: str | None) -> None:
     """Check the address of CATTLE_AGENT_IP; None is allowed: the server detects one then.
 
     Errors: JoinError.
     """
-    if address is None:
-        return
-    wanted = "wanted an IPv4 address such as 192.0.2.10 that other hosts reach"
-    try:
-        found = ipaddress.IPv4Address(address) if _QUAD.fullmatch(address) else None
-    except ValueError:
-        found = None
-    if found is None:
-        raise JoinError(f"CATTLE_AGENT_IP: {wanted}, found {address[:60]!r}")
-    if found.is_loopback or address in {"0.0.0.0", "255.255.255.255"}:  # noqa: S104 -- refused
-        raise JoinError(f"CATTLE_AGENT_IP: {wanted}, found {address}, which no other host reaches")
+    if address is not None and not is_agent_ip(address):
+        raise JoinError(
+            "CATTLE_AGENT_IP: wanted an IPv4 address that other hosts reach, such as 192.0.2.10, "
+            f"found {address[:60]!r}"
+        )
 
 
 def check_registration_url(url: str) -> None:

@@ -17,7 +17,7 @@ from cowpoke.bundle import Bundle, read_bundle, store_bundle
 from cowpoke.cli.shown import shown
 from cowpoke.environment import CREDENTIALS_VARIABLE, read_or_exit
 from worker.engine.client import Engine
-from worker.errors import JoinError, WorkerError
+from worker.errors import HostRemovedError, JoinError, WorkerError
 from worker.host.identity import identify
 from worker.join.addresses import check_agent_ip, check_registration_url
 from worker.join.http import shown_server
@@ -32,6 +32,8 @@ from worker.join.taking_over import TakingOver
 
 #: A sentence about an error: longer than a line, and never a page.
 _MOST_ERROR_CHARS = 2_000
+#: The exit code when Rancher removed this host: to try again is of no use.
+REMOVED_CODE = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +59,7 @@ def run_join(options: Options) -> int:
         if folder is not None and folder.is_dir():
             # The settings of the folder are those of this host's worker, too.
             os.environ[CREDENTIALS_VARIABLE] = str(folder)  # noqa: TID251
-        settings = _settings("cowpoke join")
+        settings = command_settings("cowpoke join")
         if options.take_over:
             _take_over(settings, folder, options)
             return 0
@@ -81,7 +83,7 @@ def run_join(options: Options) -> int:
 def run_leave(*, give_back: bool, dry_run: bool) -> int:
     """Run `cowpoke leave`; return its exit code."""
     with _errors("cowpoke leave"):
-        settings = _settings("cowpoke leave")
+        settings = command_settings("cowpoke leave")
         if settings.docker_uuid is None and not settings.docker_uuid_file.exists():
             raise JoinError(f"this machine is no host yet: {settings.docker_uuid_file} is missing")
         host_uuid = identify(settings).host_uuid
@@ -103,7 +105,7 @@ def _stored(options: Options, text: str) -> Path:
         bundle = read_bundle(text)
     except ValueError as error:
         raise JoinError(f"--bundle: {error}") from None
-    settings = _settings("cowpoke join")
+    settings = command_settings("cowpoke join")
     _check_host(settings, bundle)
     folder = options.credentials or settings.home / "credentials"
     if options.dry_run:
@@ -185,7 +187,8 @@ def _url(settings: JoinSettings, options: Options) -> str | None:
     return options.url or (configured.get_secret_value() if configured else None)
 
 
-def _settings(command: str) -> JoinSettings:
+def command_settings(command: str) -> JoinSettings:
+    """Read the settings; nothing that is printed after that contains their secrets."""
     settings = read_or_exit(JoinSettings, command)
     # Standard output is for what was done.
     log.set_up(debug=settings.debug, stream=sys.stderr)
@@ -211,6 +214,9 @@ def _errors(command: str) -> Iterator[None]:
     """End the command with a sentence for what went wrong."""
     try:
         yield
+    except HostRemovedError as error:
+        click.echo(f"{command}: {shown(error.message, _MOST_ERROR_CHARS)}", err=True)
+        sys.exit(REMOVED_CODE)
     except WorkerError as error:
         sys.exit(f"{command}: {shown(error.message, _MOST_ERROR_CHARS)}")
     except redis.exceptions.AuthenticationError as error:

@@ -49,3 +49,14 @@ def leave(*, give_back: bool, dry_run: bool) -> None:
     from worker.join.command import run_leave  # noqa: PLC0415
 
     sys.exit(run_leave(give_back=give_back, dry_run=dry_run))
+
+
+@click.command(hidden=True, context_settings={"ignore_unknown_options": True})
+@click.argument("words", nargs=-1)
+@click.option("--wait", "wait_s", default=300.0, metavar="SECONDS")
+@click.option("--redis-port", default=9346)
+def agent(words: tuple[str, ...], wait_s: float, redis_port: int) -> None:
+    """Understand the arguments of the image rancher/agent; the entry of our image calls it."""
+    from worker.join.agent_command import run_agent  # noqa: PLC0415
+
+    sys.exit(run_agent(words, wait_s=wait_s, redis_port=redis_port))

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 import redis
 
+from cowpoke.files import replace_file
 from cowpoke.joined import JoinedAgent, hand_over, take_back
 from cowpoke.seal import Sealer
 from worker.errors import JoinError
 from worker.host.identity import Identity
-from worker.join.addresses import check_agent_ip, check_registration_url, server_of
+from worker.join.addresses import check_agent_ip, check_registration_url, is_agent_ip, server_of
 from worker.join.authority import trust_server
 from worker.join.http import Http
 from worker.join.kept import KeptKeys
@@ -25,6 +26,7 @@ from worker.join.script import Registration, checked_api_url
 from worker.join.settings import JoinSettings
 
 Say = Callable[[str], None]
+_MODE = 0o600
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -167,8 +169,8 @@ class Joining:
             override=self._override(),
         )
         self._check_cattle(registration.cattle_url)
-        if registration.detected_ip and settings.agent_ip is None:
-            self._say(f"the server sees this host as {registration.detected_ip}")
+        if registration.detected_ip:
+            self._keep_detected_ip(registration.detected_ip)
         # Not earlier: a wrong url must not wait for a worker.
         self.wait_ready()
         keys = self._keys_from_environment() or self._keys_of_register(
@@ -181,6 +183,18 @@ class Joining:
             secret_key=keys.secret_key,
             joined_ms=time.time_ns() // 1_000_000,
         )
+
+    def _keep_detected_ip(self, address: str) -> None:
+        """Store the address that the server saw, which pings report if no other one is set."""
+        if not is_agent_ip(address):
+            return
+        path = self._settings.detected_ip_file
+        try:
+            replace_file(path, address, _MODE)
+        except OSError as error:
+            raise JoinError(f"cannot write {path}: {error.strerror}") from None
+        if self._settings.agent_ip is None:
+            self._say(f"the server sees this host as {address}; CATTLE_AGENT_IP sets another one")
 
     def _keys_of_register(
         self, http: Http, registration: Registration, *, with_new_key: bool

@@ -43,11 +43,6 @@ class JoinSettings(WorkerSettings):
         description="PEM file of the authorities behind cattle's certificate. Default: "
         "`etc/ssl/ca.crt` beside the state folder, if it exists.",
     )
-    detected_ip: str | None = Field(
-        default=None,
-        validation_alias="DETECTED_CATTLE_AGENT_IP",
-        description="Address of this host as the server saw it; registration sets it.",
-    )
 
     @property
     def register_key_file(self) -> Path:
@@ -58,6 +53,11 @@ class JoinSettings(WorkerSettings):
     def joined_file(self) -> Path:
         """The file with the sealed keys of this host's agent."""
         return self.state_dir / JOINED_FILE
+
+    @property
+    def detected_ip_file(self) -> Path:
+        """The file with the address of this host as the server saw it, for the worker."""
+        return self.state_dir / ".detected_agent_ip"
 
     @property
     def ca_file(self) -> Path:

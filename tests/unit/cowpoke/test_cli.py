@@ -33,7 +33,7 @@ def test_a_checkout_has_the_commands_and_the_version_of_its_pyproject(cowpoke):
     """Nothing needs to be installed for them."""
     assert cowpoke("--version").output == f"cowpoke, version {PROJECT['version']}\n"
     assert set(distribution.commands()) == {
-        *("bridge", "explain", "health", "host-uuid", "janitor", "join", "leave", "worker")
+        *("agent", "bridge", "explain", "health", "host-uuid", "janitor", "join", "leave", "worker")
     }
     listed = cowpoke("--help").output
     for name in (*distribution.commands(), "acl", "credentials", "dead-letters", "key", "status"):

@@ -7,6 +7,14 @@ FROM ${BASE_IMAGE}
 ARG PIP_INDEX_URL
 ARG PIP_TRUSTED_HOST
 
+# A Redis for a single host that gives no REDIS_URL to the image's agent arguments. Empty: none.
+ARG REDIS_PACKAGE=redis-server
+RUN if [ -n "${REDIS_PACKAGE}" ]; then \
+        apt-get update \
+        && apt-get install -y --no-install-recommends "${REDIS_PACKAGE}" \
+        && rm -rf /var/lib/apt/lists/*; \
+    fi
+
 COPY requirements-runtime.lock /opt/cowpoke/
 RUN python3 -m venv /opt/venv \
     && /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps \
@@ -25,6 +33,17 @@ RUN /opt/venv/bin/python -m compileall -q /opt/cowpoke \
     && printf '%s\n' '#!/bin/sh' 'PYTHONPATH=/opt/cowpoke exec /opt/venv/bin/python -m cowpoke "$@"' \
         >/opt/venv/bin/cowpoke \
     && chmod 755 /opt/venv/bin/cowpoke \
+    # The arguments of rancher/agent start its replacement; all others are a command, as they were.
+    && printf '%s\n' '#!/bin/sh' 'case "${1:-}" in' \
+        '    http://*|https://*|register|run|upgrade|inspect-host|state) exec cowpoke agent "$@" ;;' \
+        '    --) shift ;;' \
+        'esac' \
+        '# Only the agent and the worker need root.' \
+        'if [ "$(id -u)" = 0 ] && [ "$*" = "python -m bridge" ]; then' \
+        '    exec setpriv --reuid cowpoke --regid cowpoke --init-groups "$@"' \
+        'fi' \
+        'exec "$@"' >/opt/venv/bin/cowpoke-entry \
+    && chmod 755 /opt/venv/bin/cowpoke-entry \
     # A new volume on such a folder has its owner and mode. Redis and the worker run as other users.
     && mkdir /etc/cowpoke \
     && install -d -m 755 /etc/cowpoke/redis \
@@ -33,6 +52,8 @@ RUN /opt/venv/bin/python -m compileall -q /opt/cowpoke \
 
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1
 WORKDIR /opt/cowpoke
-# Only a worker needs more, for the Engine's socket; docker-compose.yml gives it to workers alone.
-USER cowpoke
+# Root only starts the agent, whose command on Rancher's page names no user, and the worker: both
+# need the Engine's socket. docker-compose.yml runs each other program as the user cowpoke.
+USER root
+ENTRYPOINT ["cowpoke-entry"]
 CMD ["python", "-m", "bridge"]

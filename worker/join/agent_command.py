@@ -16,7 +16,7 @@ from worker.join.command import command_settings
 from worker.join.drop_in import DropIn, environment
 from worker.join.long_lived import Places
 from worker.join.old_agent import read_old_agent
-from worker.join.running import Running, load_modules
+from worker.join.running import Running
 
 #: Where the old agent's command mounts the host's folder.
 _STATE_DIR = "/var/lib/rancher/state"
@@ -70,7 +70,6 @@ def _run(redis_port: int) -> int:
     # Until the programs run; process 1 of a container would ignore the signal otherwise.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     places = _places()
-    load_modules()
     running = Running(places, environment(), redis_port=redis_port, takes_over=_takes_over(places))
     return running.run()
 

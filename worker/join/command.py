@@ -19,6 +19,7 @@ from cowpoke.environment import CREDENTIALS_VARIABLE, read_or_exit
 from worker.engine.client import Engine
 from worker.errors import HostRemovedError, JoinError, WorkerError
 from worker.host.identity import identify
+from worker.join import long_lived
 from worker.join.addresses import check_agent_ip, check_registration_url
 from worker.join.http import shown_server
 from worker.join.joining import Joining, Waits
@@ -96,7 +97,17 @@ def run_leave(*, give_back: bool, dry_run: bool) -> int:
                     _say(line)
             else:
                 leaving.run(_say)
+                _stop_container(engine)
     return 0
+
+
+def _stop_container(engine: Engine) -> None:
+    """Stop the long-lived container, which may be the one that this command runs in."""
+    if long_lived.exists(engine):
+        _say(f"stopping the container {long_lived.NAME}; it is kept, with restart policy no")
+        long_lived.stop(engine)
+    else:
+        _say("stop the worker of this host now")
 
 
 def _stored(options: Options, text: str) -> Path:

@@ -80,7 +80,8 @@ class Leaving:
         if self._gives_back:
             bring_back(self._engine)
             say(f"started the container {NAME}, with restart policy always")
-        say("stop the worker of this host now" if self._gives_back else _STAYS)
+        else:
+            say(_STAYS)
 
     def _check(self) -> None:
         """Errors: JoinError when there is nothing to leave, or nothing to give the host back to."""

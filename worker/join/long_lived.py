@@ -34,6 +34,11 @@ class Places:
         return self.rancher / "cowpoke"
 
     @property
+    def home(self) -> Path:
+        """CATTLE_HOME of the worker."""
+        return self.own / "home"
+
+    @property
     def credentials(self) -> Path:
         """A folder of settings for each program."""
         return self.own / "credentials"
@@ -50,6 +55,9 @@ def body(places: Places, image: str) -> dict[str, Any]:
         "Env": [
             f"RANCHER_AGENT_IMAGE={image}",
             f"CATTLE_STATE_DIR={places.state}",
+            f"CATTLE_HOME={places.home}",
+            # For `docker exec cowpoke-agent cowpoke leave` and others.
+            f"COWPOKE_CREDENTIALS_DIR={places.credentials / 'worker'}",
             f"DOCKER_HOST=unix://{socket}",
         ],
         # The Engine's socket belongs to root.
@@ -103,14 +111,15 @@ def replace(engine: Engine, places: Places, image: str) -> str:
     return created
 
 
-def stop(engine: Engine) -> bool:
-    """Stop the container for good, if there is one, and return whether there is; it is kept.
+def exists(engine: Engine) -> bool:
+    """Return whether there is such a container, running or not."""
+    return containers.inspect(engine, NAME) is not None
+
+
+def stop(engine: Engine) -> None:
+    """Stop the container for good; it is kept.
 
     Errors: EngineError.
     """
-    found = containers.inspect(engine, NAME)
-    if found is None:
-        return False
-    containers.set_restart_policy(engine, found.id, "no")
-    containers.stop(engine, found.id, timeout_s=_STOP_S)
-    return True
+    containers.set_restart_policy(engine, NAME, "no")
+    containers.stop(engine, NAME, timeout_s=_STOP_S)

@@ -4,7 +4,6 @@ The worker, on a single host a Redis and a bridge beside it, and `cowpoke join` 
 joined. They stop in the opposite order, so that what a worker finishes still reaches cattle.
 """
 
-import os
 import signal
 import subprocess
 import sys
@@ -25,11 +24,6 @@ _POLL_S = 0.2
 _RESTART_FIRST_S, _RESTART_MOST_S = 1.0, 60.0
 #: A program that lived this long had a good start.
 _STEADY_S = 60.0
-#: Modules of the host that the drivers of managed networks need; the old agent loads the same.
-_MODULES = (
-    *("ansi_cprng", "drbg", "esp4", "veth", "xfrm4_mode_tunnel", "xfrm6_mode_tunnel"),
-    *("xt_mark", "xt_nat", "vxlan"),
-)
 
 
 @dataclass(slots=True, eq=False)
@@ -134,24 +128,10 @@ class Running:
         return parts
 
     def _environment_of(self, program: str) -> dict[str, str]:
-        home = self._places.own / "home"
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._places.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         return {
             **self._environment,
             CREDENTIALS_VARIABLE: str(self._places.credentials / program),
             "CATTLE_STATE_DIR": str(self._places.state),
-            "CATTLE_HOME": str(home),
+            "CATTLE_HOME": str(self._places.home),
         }
-
-
-def load_modules() -> None:
-    """Load kernel modules of the host, with the host's own modprobe; failures do not matter."""
-    if os.geteuid() != 0:
-        return
-    command = ["nsenter", "--target", "1", "--mount", "--", "modprobe", "--all", *_MODULES]
-    try:
-        subprocess.run(  # noqa: S603 -- constant
-            command, check=False, timeout=30, capture_output=True
-        )
-    except (OSError, subprocess.TimeoutExpired) as problem:
-        _log.debug("modules.not_loaded", reason=str(problem))

@@ -7,6 +7,7 @@ from pydantic import SecretStr
 
 from bridge.settings import BridgeSettings
 from cowpoke.broker import BrokerSettings
+from worker.join.settings import JoinSettings
 from worker.settings import WorkerSettings
 
 README = Path(__file__).parents[1] / "README.md"
@@ -23,6 +24,7 @@ def table() -> str:
     rows += _rows(BrokerSettings, "both", set())
     rows += _rows(BridgeSettings, "bridge", shared)
     rows += _rows(WorkerSettings, "worker", shared)
+    rows += _rows(JoinSettings, "join", set(WorkerSettings.model_fields))
     return "\n".join(rows)
 
 

@@ -36,7 +36,7 @@ def ready(rig):
 
 
 def test_new_host_joins_by_one_command_and_a_second_run_changes_nothing(ready):
-    """The keys are sealed and nowhere in the output; the register key gives them again."""
+    """B.6 register: keys are sealed, not printed, and come again by the register key."""
     url = ready.registration_url()
     done = ready.run("join", url)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -63,7 +63,7 @@ def test_new_host_joins_by_one_command_and_a_second_run_changes_nothing(ready):
 
 
 def test_dead_register_says_so_and_a_new_key_makes_a_new_agent(ready):
-    """Rancher removed the host: with kept keys and without, until somebody asks for a new host."""
+    """B.6 register: with kept keys and without, until somebody asks for a new host."""
     url = ready.registration_url()
     assert ready.run("join", url).returncode == 0
     first = ready.note().access_key
@@ -96,7 +96,7 @@ def test_host_whose_register_is_gone_is_not_registered_again(ready):
 
 
 def test_nothing_is_registered_before_pings_would_be_answered(rig):
-    """Rancher removes agents that never report resources."""
+    """B.6 register: Rancher removes agents that never report resources."""
     refused = rig.run("join", rig.registration_url(), "--wait", "1")
     assert refused.returncode == 1
     assert "no worker of host" in refused.stderr
@@ -152,7 +152,7 @@ def test_old_token_is_refused_with_advice(ready):
 
 
 def test_leave_takes_the_keys_back_and_a_join_continues_as_the_same_host(ready):
-    """The register key stays on the host."""
+    """B.6 register: the register key stays on the host."""
     url = ready.registration_url()
     assert ready.run("join", url).returncode == 0
     before = ready.note().access_key

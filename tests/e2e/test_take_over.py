@@ -97,7 +97,7 @@ def test_dry_run_shows_the_steps_and_touches_nothing(rig, docker_client, old_age
 
 
 def test_the_same_host_is_taken_over_and_given_back(rig, docker_client, old_agent, tmp_path):
-    """Same keys, uuids, address and labels; no other container is touched."""
+    """B.6 register: same keys, uuids, address and labels; no other container is touched."""
     users = state_of(docker_client, "users-container")
     credentials = tmp_path / "credentials"
     arguments = ["join", "--take-over", "--credentials", str(credentials)]
@@ -140,7 +140,7 @@ def test_the_same_host_is_taken_over_and_given_back(rig, docker_client, old_agen
 
 
 def test_failed_take_over_starts_the_old_agent_again(rig, docker_client, old_agent):
-    """Such as when no bridge takes the host; the reply says how to go on."""
+    """B.6 register: such as when no bridge takes the host; the reply says how to go on."""
     early = rig.run("join", "--take-over", "--wait", "0.1")
     assert early.returncode == 1
     rig.start_worker()

@@ -48,7 +48,7 @@ def keys_of(host):
 
 BRIDGE_KEYS = [
     *(*keys.OUTCOME_STREAMS, keys.DUE, keys.HOSTS, keys.ALIVE, keys.SEEN, keys.BRIDGE_DEAD_LETTERS),
-    *(keys.agent("a"), keys.served(OWN), keys.posting("e-1"), "_kombu.binding_deadlines"),
+    *(keys.agent("a"), keys.served(OTHER), keys.posting("e-1"), "_kombu.binding_deadlines"),
 ]
 
 
@@ -132,9 +132,11 @@ def test_a_host_only_reads_what_bridges_say_of_themselves(host, redis_client):
     assert host.hgetall(keys.host_keys(OWN)) == {"b-1": "note"}
     assert host.mget([keys.bridge("b-1")]) == ["1"]
     assert host.get(keys.removed(OWN)) is None
+    assert host.get(keys.served(OWN)) is None
     for command in (
         *(f"DEL {keys.bridge('b-1')}", f"SET {keys.bridge('b-2')} 1"),
         *(f"SET {keys.removed(OWN)} 1", f"GET {keys.removed(OTHER)}"),
+        *(f"SET {keys.served(OWN)} 1", f"GET {keys.served(OTHER)}"),
     ):
         assert refused(host, command)
     assert refused(host, f"HSET {keys.host_keys(OWN)} b-2 forged")

@@ -1,6 +1,7 @@
 """`cowpoke join URL`: a host gets its keys, keeps them and hands them to the bridges."""
 
 import stat
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -183,6 +184,17 @@ def test_worker_hands_over_again_what_redis_lost(ready):
     refused = ready.run("join", "--hand-over")
     assert refused.returncode == 1
     assert ready.note() is None
+
+
+def test_two_joins_at_once_make_one_agent(ready):
+    """The second one is told that the first one runs, or finds its agent."""
+    url = ready.registration_url()
+    with ThreadPoolExecutor() as pool:
+        runs = [pool.submit(ready.run, "join", url) for _ in range(3)]
+        done = [one.result() for one in runs]
+    assert [one for one in done if one.returncode == 0]
+    assert all("another" in one.stderr for one in done if one.returncode)
+    assert len(ready.cattle.registers()) == 1
 
 
 def test_new_host_needs_only_its_bundle_and_the_url(rig, tmp_path):

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -19,6 +19,7 @@ from cowpoke.environment import CREDENTIALS_VARIABLE, read_or_exit
 from worker.engine.client import Engine
 from worker.errors import HostRemovedError, JoinError, WorkerError
 from worker.host.identity import identify
+from worker.host.locks import Locks
 from worker.join import long_lived
 from worker.join.addresses import check_agent_ip, check_registration_url
 from worker.join.http import shown_server
@@ -76,7 +77,8 @@ def run_join(options: Options) -> int:
             )
             if options.hand_over:
                 joining.hand_over_kept()
-            else:
+                return 0
+            with _alone(settings):
                 joining.run(url, with_new_key=options.new_register_key)
     return 0
 
@@ -96,7 +98,8 @@ def run_leave(*, give_back: bool, dry_run: bool) -> int:
                 for line in leaving.plan():
                     _say(line)
             else:
-                leaving.run(_say)
+                with _alone(settings):
+                    leaving.run(_say)
                 _stop_container(engine)
     return 0
 
@@ -158,8 +161,8 @@ def _take_over(settings: JoinSettings, folder: Path | None, options: Options) ->
             for line in taking.plan():
                 _say(line)
             return
-        taking.prepare(_say)
-        with connect(settings, retries=0) as client:
+        with _alone(settings), connect(settings, retries=0) as client:
+            taking.prepare(_say)
             joining = Joining(
                 settings, identify(settings), client, say=_say, waits=Waits.of(options.wait_s)
             )
@@ -214,6 +217,12 @@ def _engine(settings: JoinSettings) -> Iterator[Engine]:
         yield engine
     finally:
         engine.close()
+
+
+def _alone(settings: JoinSettings) -> AbstractContextManager[bool]:
+    """Hold the lock of joins: two at once would register this host twice."""
+    locks = Locks(settings.lock_dir, wait_s=settings.lock_wait_s)
+    return locks.hold_one_of(("join",), "another `cowpoke join` or `leave` runs on this host")
 
 
 def _say(line: str) -> None:

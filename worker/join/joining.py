@@ -169,8 +169,7 @@ class Joining:
             override=self._override(),
         )
         self._check_cattle(registration.cattle_url)
-        if registration.detected_ip:
-            self._keep_detected_ip(registration.detected_ip)
+        self.keep_detected_ip(registration.detected_ip)
         # Not earlier: a wrong url must not wait for a worker.
         self.wait_ready()
         keys = self._keys_from_environment() or self._keys_of_register(
@@ -184,9 +183,12 @@ class Joining:
             joined_ms=time.time_ns() // 1_000_000,
         )
 
-    def _keep_detected_ip(self, address: str) -> None:
-        """Store the address that the server saw, which pings report if no other one is set."""
-        if not is_agent_ip(address):
+    def keep_detected_ip(self, address: str | None) -> None:
+        """Store the address that the server saw, which pings report if no other one is set.
+
+        Errors: JoinError.
+        """
+        if address is None or not is_agent_ip(address):
             return
         path = self._settings.detected_ip_file
         try:

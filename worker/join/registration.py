@@ -3,6 +3,7 @@
 Source: Rancher's `agent/run.sh`, `resolve_url.py`, `register.py`; the steps have the same order.
 """
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from worker.errors import HostRemovedError, JoinError
-from worker.join.addresses import server_of
+from worker.join.addresses import is_agent_ip, server_of
 from worker.join.http import Answer, Http, UnreachableError, shown_server
 from worker.join.script import BEGIN, Registration, parse_script
 
@@ -25,6 +26,8 @@ _REJOIN = (
     "if it was removed in Rancher on purpose, that is all; to join it again as a new host, run "
     "`cowpoke join --new-register-key URL`. Its containers were not touched"
 )
+
+_SEEN = re.compile(r"\bCATTLE_AGENT_IP=[^\n]*?((?:\d{1,3}\.){3}\d{1,3})")
 
 Say = Callable[[str], None]
 Login = tuple[str, str]
@@ -251,6 +254,19 @@ def check_keys_live(http: Http, cattle_url: str, keys: AgentKeys) -> None:
         raise HostRemovedError(
             f"{shown_server(cattle_url)} does not accept the keys of this host any more: {_REJOIN}"
         )
+
+
+def seen_address(http: Http, cattle_url: str) -> str | None:
+    """Return the address of this host as the server sees it; None if the server does not say.
+
+    The script that the old agent runs at each start has it.
+    """
+    try:
+        answer = http.get(f"{cattle_url}/scripts/bootstrap", follows=True)
+    except UnreachableError:
+        return None
+    found = _SEEN.search(answer.text) if answer.status == _OK else None
+    return found[1] if found is not None and is_agent_ip(found[1]) else None
 
 
 def _without_login(url: str) -> tuple[str, Login | None]:

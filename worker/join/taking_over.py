@@ -20,7 +20,7 @@ from worker.join.http import Http
 from worker.join.joining import Joining, Say
 from worker.join.old_agent import NAME, OldAgent, bring_back, put_aside
 from worker.join.ready import wait_released
-from worker.join.registration import check_keys_live
+from worker.join.registration import check_keys_live, seen_address
 from worker.join.script import checked_api_url
 from worker.join.settings import JoinSettings
 
@@ -111,6 +111,9 @@ class TakingOver:
         ca_file = self._settings.ca_bundle or self._settings.ca_file
         with Http(self._settings.proxy_variables, ca_file if ca_file.exists() else None) as http:
             check_keys_live(http, agent.cattle_url, agent.keys)
+            if "CATTLE_AGENT_IP" not in agent.settings:
+                # The old agent asks at each start.
+                joining.keep_detected_ip(seen_address(http, agent.cattle_url))
         try:
             put_aside(self._engine, agent)
             say(f"stopped the container {NAME}; it is kept, with restart policy no")

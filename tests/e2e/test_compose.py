@@ -39,6 +39,20 @@ call = Cattle("http://127.0.0.1:8080/v1").call(wait_s=60, **json.loads(sys.argv[
 print(json.dumps({"state": call.state, "id": call.id, "reply": call.reply}))
 """
 
+# As the page for a new host shows it; the host is another container.
+TOKEN = """\
+import json
+from simulator.client import Cattle
+url = Cattle("http://127.0.0.1:8080/v1").registration_token()["registrationUrl"]
+print(json.dumps({"url": url.replace("127.0.0.1", "simulator")}))
+"""
+HOSTS = """\
+import json
+from simulator.client import Cattle
+hosts = Cattle("http://127.0.0.1:8080/v1").hosts()
+print(json.dumps({"uuids": [host["reportedUuid"] for host in hosts]}))
+"""
+
 
 class Stack:
     """The stack under a project name of its own, and what the tests ask of it."""
@@ -47,6 +61,7 @@ class Stack:
         self.project = f"cowpoke-test-{secrets.token_hex(4)}"
         self.image = f"{self.project}:latest"
         self.flower_port = free_port()
+        self.socket = engine.host.removeprefix("unix://")
         self._client = docker_client
         self._command = [*command, "--project-name", self.project, "--profile", "demo"]
         self._environment = clean_environment(
@@ -65,7 +80,7 @@ class Stack:
                 "CATTLE_DETECT_CLOUD_PROVIDER": "false",
                 "WORKER_PREPARE_HOST": "false",
                 "FLOWER_PORT": str(self.flower_port),
-                "DOCKER_SOCKET": engine.host.removeprefix("unix://"),
+                "DOCKER_SOCKET": self.socket,
                 "CATTLE_HOME": str(folder),
             }
         )
@@ -365,3 +380,47 @@ def test_a_second_start_keeps_the_credentials(stack):
     assert secrets_of(stack) == before
     assert stack.log("credentials") == printed
     assert stack.redis_cli("ACL", "LOG") == ""
+
+
+@pytest.fixture
+def run_image(stack, docker_client, tmp_path):
+    """Run the image as Rancher's page says, in the stack's network; its exit code and output."""
+    made = []
+
+    def run(*arguments, waits=True):
+        host = docker_client.create_host_config(
+            binds=[
+                f"{stack.socket}:/var/run/docker.sock",
+                f"{tmp_path}/rancher:/var/lib/rancher",
+            ],
+            network_mode=f"{stack.project}_default",
+        )
+        made.append(
+            docker_client.create_container(stack.image, list(arguments), host_config=host)["Id"]
+        )
+        docker_client.start(made[-1])
+        code = docker_client.wait(made[-1], timeout=300)["StatusCode"] if waits else None
+        return code, docker_client.logs(made[-1]).decode()
+
+    yield run
+    started = docker_client.containers(all=True, filters={"name": "cowpoke-agent"})
+    made += [one["Id"] for one in started]
+    remove_containers(docker_client, *made)
+
+
+def test_image_understands_the_command_of_ranchers_page(stack, run_image, tmp_path):
+    """A host with a Redis and a bridge of its own joins; other arguments are a command."""
+    assert run_image("--", "id", "-u") == (0, "0\n")
+    assert "VAR_LIB_WRITABLE=true" in run_image("inspect-host")[1]
+    code, said = run_image("upgrade")
+    assert (code, "has not joined" in said) == (1, True), said
+    url = stack.in_simulator(TOKEN)["url"]
+    code, said = run_image(url)
+    # An Engine inside of a container may not give the rights that the container needs.
+    assert code == 0 or "cannot start container" in said, said
+    if code:
+        run_image("run", waits=False)
+    joined = tmp_path / "rancher" / "state" / ".joined"
+    wait_until(joined.exists, 120, "the keys of the agent", interval_s=0.5)
+    own = (tmp_path / "rancher" / "state" / ".docker_uuid").read_text().strip()
+    wait_until(lambda: own in stack.in_simulator(HOSTS)["uuids"], 60, "the host", interval_s=1)

@@ -95,6 +95,27 @@ def test_command_prepares_the_host_and_starts_the_long_lived_container(
     assert docker_client.inspect_container(NAME)["Id"] != found["Id"]
 
 
+@pytest.mark.parametrize("in_file", [True, False], ids=["file", "variable"])
+def test_host_with_a_bundle_gets_no_redis_of_its_own(rig, image, docker_client, in_file):
+    """The bundle is in a file of the mounted folder, or in a variable; it reaches no container."""
+    hub = {"REDIS_URL": rig.redis.url, "QUEUE_KEY": rig.queue_key}
+    added = rig.run("host", "add", "--redis", rig.redis.url, "--cattle-url", rig.cattle_url, **hub)
+    uuid = added.stderr.rpartition("added host ")[2].split()[0]
+    given = {} if in_file else {"COWPOKE_BUNDLE": added.stdout}
+    if in_file:
+        (rig.folder / "cowpoke").mkdir(parents=True)
+        (rig.folder / "cowpoke" / "bundle").write_text(added.stdout)
+    variables = {"CATTLE_STATE_DIR": str(rig.state_dir), "RANCHER_AGENT_IMAGE": image}
+    none = {"REDIS_URL": "", "QUEUE_KEY": ""}
+    rig.run("agent", rig.registration_url(), "--wait", "0.1", **variables, **none, **given)
+    credentials = rig.folder / "cowpoke" / "credentials"
+    assert {path.name for path in credentials.iterdir()} == {"worker"}
+    assert (credentials / "worker" / "CATTLE_DOCKER_UUID").read_text() == uuid
+    key = (credentials / "worker" / "HOST_KEY").read_text()
+    assert key not in str(docker_client.inspect_container(NAME))
+    assert rig.run("host", "remove", uuid, **hub).returncode == 0
+
+
 def test_arguments_of_the_old_image_are_understood(rig):
     """The others are refused with the list."""
     assert "VAR_LIB_WRITABLE" in rig.run("agent", "inspect-host").stdout

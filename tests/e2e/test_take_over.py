@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from simulator.rig.containers import remove_containers
 from simulator.rig.processes import wait_until
@@ -28,6 +30,13 @@ def rig(redis_server, engine, tmp_path):
         yield made
 
 
+def rsa_key():
+    """A key as the old agent makes it: PKCS#1."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    form = serialization.PrivateFormat.TraditionalOpenSSL
+    return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+
+
 @pytest.fixture
 def old_folder(tmp_path):
     """/var/lib/rancher of the old agent."""
@@ -38,7 +47,7 @@ def old_folder(tmp_path):
     (state / ".registration_token").write_text(f"{REGISTER_KEY}\n")
     ssl = tmp_path / "old" / "etc" / "ssl"
     ssl.mkdir(parents=True)
-    (ssl / "host.key").write_text("-----BEGIN RSA PRIVATE KEY-----\nAAAA\n")
+    (ssl / "host.key").write_bytes(rsa_key())
     return tmp_path / "old"
 
 

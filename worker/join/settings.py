@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, SecretStr
 
+from worker.host.identity import DETECTED_IP_FILE
 from worker.process.hand_over import JOINED_FILE
 from worker.settings import WorkerSettings
 
@@ -57,7 +58,7 @@ class JoinSettings(WorkerSettings):
     @property
     def detected_ip_file(self) -> Path:
         """The file with the address of this host as the server saw it, for the worker."""
-        return self.state_dir / ".detected_agent_ip"
+        return self.state_dir / DETECTED_IP_FILE
 
     @property
     def ca_file(self) -> Path:

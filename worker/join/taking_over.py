@@ -158,10 +158,11 @@ class TakingOver:
             path = places.get(name, settings.state_dir / name)
             ending = "" if name in places else "\n"
             yield _File(path=path, content=f"{text}{ending}".encode(), mode=_STATE_MODE)
-        folder = settings.ca_file.parent
         for name, content in agent.ssl_files.items():
-            mode = _KEY_MODE if name == "host.key" else _AUTHORITY_MODE
-            yield _File(path=folder / name, content=content, mode=mode)
+            if name == "host.key":
+                yield _File(path=settings.host_key_file, content=content, mode=_KEY_MODE)
+            else:
+                yield _File(path=settings.ca_file, content=content, mode=_AUTHORITY_MODE)
         if self._credentials is not None:
             for name, value in agent.settings.items():
                 path = self._credentials / name

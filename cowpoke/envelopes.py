@@ -207,7 +207,7 @@ def opened_outcome(sealer: Sealer, text: str, *, event_id: str, kind: str) -> Se
 
 
 def opened_content(sealer: Sealer, text: str) -> dict[str, Any]:
-    """Sealed content of a contract version that this program knows.
+    """Return the content of a sealed object of this contract version, or of an earlier one.
 
     Errors: SealBrokenError, UnknownVersionError.
     """

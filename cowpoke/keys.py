@@ -17,6 +17,7 @@ kombu's.
 | `cowpoke:started:<host uuid>` | string, ms | complete of an activate | `STARTED_TTL_MS` |
 | `cowpoke:dead:<host uuid>` | list, JSON | worker, for messages nobody can read | `DEAD_MOST` entries, `DEAD_TTL_MS` after the last one |
 | `cowpoke:wake:<host uuid>:<id>` | list | a lane that stops, to end its own BRPOP | seconds |
+| `cowpoke:container-events:<host uuid>` | stream | worker that follows the Engine's events | a bridge removes an entry when it is over; at most `CONTAINER_EVENTS_MOST`, and `CONTAINER_EVENTS_TTL_MS` after the last one |
 | `cowpoke:keys:<host uuid>` | hash, bridge id to sealed JSON | bridge | `OPEN_TTL_MS` after the last bridge |
 | `cowpoke:outcomes`, `cowpoke:outcomes.control` | streams | bridge | an outcome leaves when cattle answered the POST |
 | `cowpoke:due` | zset, `<host uuid> <event id>` by the time of its next check | bridge | the sweeper removes events that are over |
@@ -29,10 +30,12 @@ kombu's.
 | `cowpoke:served:<host uuid>` | string, the hash of the agent that a bridge serves for the host | bridge | expires when not renewed (`SERVED_TTL_MS`) |
 | `cowpoke:joined:<host uuid>` | string, sealed JSON: the API keys of the host's agent | `cowpoke join` on the host; `cowpoke leave` deletes it | no end |
 | `cowpoke:removed:<host uuid>` | string, sealed JSON: cattle does not know the host's agent any more | bridge | `REMOVED_TTL_MS` after a bridge last asked cattle |
+| `cowpoke:reporting:<host uuid>` | string, bridge id | bridge that POSTs the container events of the host | until none is left, else `REPORTING_TTL_MS` |
 | `cowpoke:dead` | list, JSON | bridge, for outcomes it cannot read | as above |
 
-The channel `cowpoke:doorbell:<host uuid>` tells bridges what of a host changed: `outbox`, `lease` or
-`joined`. A message that gets lost costs the time to the next look at all hosts.
+The channel `cowpoke:doorbell:<host uuid>` tells bridges what of a host changed: `outbox`, `lease`,
+`joined` or `container-events`. A message that gets lost costs the time to the next look at all
+hosts.
 """  # noqa: E501 -- a table row is one line
 
 import re
@@ -62,6 +65,12 @@ REMOVED_TTL_MS = 30 * 60_000
 #: Dead letters are for people: the last ones of each host, for a while.
 DEAD_MOST = 100
 DEAD_TTL_MS = 7 * 24 * 3_600_000
+
+#: Container events are worth nothing after a minute.
+CONTAINER_EVENTS_TTL_MS = 60_000
+CONTAINER_EVENTS_MOST = 1_000
+#: Longer than the longest POST of a container event.
+REPORTING_TTL_MS = 30_000
 
 PREFIX = "cowpoke:"
 OUTCOMES = "cowpoke:outcomes"
@@ -151,6 +160,16 @@ def wake(host_uuid: str, wait_id: str) -> str:
 def dead_letters(host_uuid: str) -> str:
     """The messages of a host's queues that nobody can read."""
     return f"cowpoke:dead:{host_uuid}"
+
+
+def container_events(host_uuid: str) -> str:
+    """What happened to the containers of a host, for cattle."""
+    return f"cowpoke:container-events:{host_uuid}"
+
+
+def reporting(host_uuid: str) -> str:
+    """The bridge that POSTs the container events of a host."""
+    return f"cowpoke:reporting:{host_uuid}"
 
 
 def bridge(bridge_id: str) -> str:

@@ -7,6 +7,7 @@
 | the message of an error or of progress | `MESSAGE_CHARS` | cut, with a mark |
 | the code of an error | `CODE_CHARS` | cut, with a mark |
 | an outcome, as sealed JSON | `OUTCOME_CHARS` | the event ends with an error |
+| a container event, as sealed JSON | `CONTAINER_EVENT_CHARS` | it goes without its inspect |
 """
 
 #: cattle's ids, names and reply addresses have at most some 60 characters.
@@ -16,6 +17,8 @@ MESSAGE_CHARS = 4_000
 CODE_CHARS = 64
 #: cattle stores reply data in a column of 16 MiB; sealing adds a third.
 OUTCOME_CHARS = 22 * 1024 * 1024
+#: An inspect usually has 5,000 to 20,000; long environments and labels make it larger.
+CONTAINER_EVENT_CHARS = 1024 * 1024
 
 
 def shortened(text: str, most: int) -> str:

@@ -1,4 +1,4 @@
-"""The channels on which hosts announce a change: in the outbox, in a lease, or that they joined.
+"""The channels on which hosts announce a change: an outcome, a lease, a container event, a join.
 
 A host's Redis user may publish on the channel of its host only, so the channel says for certain
 which host a message came from. A message may be lost with a connection: whenever the doorbell
@@ -13,6 +13,7 @@ from collections.abc import Callable
 import redis
 
 from cowpoke import keys
+from cowpoke.container_events import CONTAINER_EVENTS_ADDED
 from cowpoke.joined import JOINED
 from cowpoke.ledger.outbox import OUTBOX_FILLED
 from cowpoke.liveness import LEASE_CHANGED
@@ -76,6 +77,7 @@ class Doorbell:
         self._over = threading.Event()
         self.outboxes = Announcements()
         self.leases = Announcements()
+        self.container_events = Announcements()
         #: Hosts whose note was written or deleted, see `cowpoke/joined.py`.
         self.joined = Announcements()
 
@@ -124,12 +126,15 @@ class Doorbell:
             self._call(self.outboxes.add, host_uuid)
         elif what == LEASE_CHANGED:
             self._call(self.leases.add, host_uuid)
+        elif what == CONTAINER_EVENTS_ADDED:
+            self._call(self.container_events.add, host_uuid)
         elif what == JOINED:
             self._call(self.joined.add, host_uuid)
 
     def _miss(self) -> None:
         self.outboxes.mark_missed()
         self.leases.mark_missed()
+        self.container_events.mark_missed()
 
     def _call(self, step: Callable[..., None], *args: str) -> None:
         try:

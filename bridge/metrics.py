@@ -49,6 +49,8 @@ class BridgeCollector(Collector):
         intake: Mapping[str, int],
         outbox: Mapping[str, int],
         swept: Mapping[str, int],
+        container_events: Mapping[str, int],
+        container_events_refused: Mapping[str, int],
         agents: Agents,
         unused: Mapping[str, str],
         standing: Standing,
@@ -66,6 +68,18 @@ class BridgeCollector(Collector):
             ("events", "Events and frames by what became of them here", "result", intake),
             ("replies", "Replies to cattle by what became of them", "result", outbox),
             ("swept", "Lost events by recovery step", "step", swept),
+            (
+                "container_events",
+                "Reports of containers by what became of them; coalesced: left out by the worker",
+                "result",
+                container_events,
+            ),
+            (
+                "container_events_refused",
+                "Answers of cattle that refused such a report, or put it off, by HTTP status",
+                "status",
+                container_events_refused,
+            ),
         )
 
     def collect(self) -> Iterator[Metric]:

@@ -18,6 +18,9 @@ from bridge.agents.removals import Removals
 from bridge.agents.streams import Streams
 from bridge.awake import AwakeClock
 from bridge.client import open_session
+from bridge.container_events.posting import Poster
+from bridge.container_events.reporting import ContainerEventReporting
+from bridge.container_events.streams import ContainerEventStreams
 from bridge.doorbell import Doorbell
 from bridge.hosts.choice import Hosts
 from bridge.hosts.claims import Claims
@@ -114,6 +117,14 @@ async def run(settings: BridgeSettings) -> None:
             bridge_id=bridge_id,
             announced=doorbell.outboxes,
         )
+        reporting = ContainerEventReporting(
+            ContainerEventStreams(client, bridge_id),
+            keyring,
+            redis_clock,
+            poster=Poster(session, settings.cattle_url, clock=clock),
+            announced=doorbell.container_events,
+            agent_of=hosts.reporter_of,
+        )
         pace = Pace(agents.__len__)
         streams = Streams(
             lambda agent: AgentStream(
@@ -157,6 +168,8 @@ async def run(settings: BridgeSettings) -> None:
                 intake=intake.counts,
                 outbox=outbox.counts,
                 swept=sweeping.counts,
+                container_events=reporting.counts,
+                container_events_refused=reporting.refused,
                 agents=agents,
                 unused=joining.unused,
                 standing=standing,
@@ -175,6 +188,7 @@ async def run(settings: BridgeSettings) -> None:
             asyncio.create_task(outbox.run()),
             asyncio.create_task(watching.run()),
             asyncio.create_task(sweeping.run()),
+            asyncio.create_task(reporting.run()),
             asyncio.create_task(removals.run()),
             asyncio.create_task(forget_forever(client, presence)),
             asyncio.create_task(reseal_forever(Resealing(client, keyring))),

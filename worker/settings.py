@@ -73,6 +73,12 @@ class WorkerSettings(
         description="Maximum time a stopping worker waits for running events; then they are "
         "requeued.",
     )
+    container_events: bool = Field(
+        default=True,
+        validation_alias="WORKER_CONTAINER_EVENTS",
+        description="`false`: cattle hears of containers that start, stop or crash by themselves "
+        "only by pings, after some seconds.",
+    )
     janitor_every_s: float = Field(
         default=600,
         ge=0,

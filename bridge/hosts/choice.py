@@ -92,6 +92,11 @@ class Hosts:
             return agent
         return next((one.agent for one in self._learners if one.host_uuid == host_uuid), None)
 
+    def reporter_of(self, host_uuid: str) -> AgentKeys | None:
+        """Return the agent that speaks for a host now; None while cattle refuses its keys."""
+        agent = self.agent_of(host_uuid)
+        return None if agent is None or self._standing.is_refused(agent) else agent
+
     def add_agent(self, agent: AgentKeys) -> None:
         """Serve the host of an agent that came while the bridge runs."""
         host_uuid = str(agent.host_uuid)

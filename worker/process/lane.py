@@ -15,6 +15,7 @@ from celery.signals import worker_ready, worker_shutting_down
 from cowpoke import log
 from cowpoke.routes import Lane, queue_for
 from worker.app import app
+from worker.container_events.following import ContainerEvents
 from worker.execution.remote_control import restrict_remote_control
 from worker.janitor import Janitor
 from worker.process.background import start_host_care
@@ -38,7 +39,8 @@ HEARTBEAT_S = 30
 def run_lane(settings: WorkerSettings, launch: LaneStart, *, watches_engine: bool = False) -> int:
     """Run one lane until it is stopped; the exit code.
 
-    One lane of a worker also logs whether the Engine answers, and looks after the machine.
+    One lane of a worker also logs whether the Engine answers, looks after the machine, and may
+    follow the events of the Engine.
     """
     # Celery warns root of pickled messages; only JSON is accepted here, and Docker needs the right.
     warnings.filterwarnings("ignore", category=SecurityWarning)
@@ -47,7 +49,7 @@ def run_lane(settings: WorkerSettings, launch: LaneStart, *, watches_engine: boo
         EngineWatch(settings).start()
         start_host_care(settings)
     with _node_name(runtime) as node:
-        return _run(runtime, launch, node)
+        return _run(runtime, launch, node, follows_engine=watches_engine)
 
 
 @contextmanager
@@ -67,7 +69,7 @@ def _node_name(runtime: Runtime) -> Iterator[str]:
                 return
 
 
-def _run(runtime: Runtime, launch: LaneStart, node: str) -> int:
+def _run(runtime: Runtime, launch: LaneStart, node: str, *, follows_engine: bool) -> int:
     lane = launch.lane
     queue = queue_for(runtime.identity.host_uuid, lane)
     wanted = _slots(runtime.settings, lane)
@@ -86,6 +88,9 @@ def _run(runtime: Runtime, launch: LaneStart, node: str) -> int:
     def _ready(**_: object) -> None:
         if lane is Lane.IMAGES:
             Janitor(runtime).start()
+        settings = runtime.settings
+        if follows_engine and settings.container_events and settings.docker_enabled:
+            ContainerEvents(runtime).start()
         _log.info(
             "lane.ready", lane=lane, queue=queue, node=node, boot=runtime.boot_id, pid=os.getpid()
         )

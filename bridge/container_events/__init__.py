@@ -1,0 +1,1 @@
+"""Container events: read from each host's stream in order, POSTed to cattle as containerevents."""

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.faults.scripted_events import EngineEvents
+
 UUID_LABEL = "io.rancher.container.uuid"
 
 
@@ -91,6 +93,8 @@ class ScriptedEngine:
         self.requests: list[tuple[str, str]] = []
         self.pull_headers: list[str | None] = []
         self.closing = threading.Event()
+        #: Nothing happens by itself: a test lets it.
+        self.events = EngineEvents()
         self._scripts: list[tuple[str, re.Pattern[str], deque[Any]]] = []
         self._lock = threading.Lock()
         self._world = threading.Lock()
@@ -273,6 +277,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
             case Pull():
                 self._pull(scripted, query)
+            case None if path == "/events":
+                self.engine.events.stream(self, query)
             case None if path == "/images/create":
                 self._pull(Pull(({"status": "Pulling from x", "id": "latest"},)), query)
             case _:

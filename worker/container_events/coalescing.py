@@ -2,8 +2,8 @@
 
     container   a burst of `BURST` events, then its latest one every `EVERY_S`. So a crash loop with
                 100 starts a minute makes 12 reports a minute.
-    host        a burst of `HOST_BURST` reports, then `HOST_PER_S`. While that is used up, only the
-                latest event of each container is kept.
+    host        a burst of `HOST_BURST` reports, then `HOST_PER_S`. While more containers wait than
+                that allows, only the latest event of each is reported.
 
 `destroy` ends a container and waits for no turn of its own. `kill` changes no state, so that it
 gives way to any other event. A container's events keep their order, and one caller at a time has
@@ -112,7 +112,7 @@ class Coalescer:
             flow = self._flows.get(container_id)
             if flow is None or flow.due_s != due_s or flow.in_work:
                 continue
-            if len(flow.waiting) > self._host.tokens(now_s):
+            if len(self._turns) + len(flow.waiting) > self._host.tokens(now_s):
                 self._fold(flow)
             flow.in_work, flow.waiting, flow.due_s = tuple(flow.waiting), [], math.inf
             for bucket in (flow.bucket, self._host):

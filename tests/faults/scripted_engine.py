@@ -256,11 +256,8 @@ class _Handler(BaseHTTPRequestHandler):
         path = re.sub(r"^/v[\d.]+", "", url.path)
         query = {key: values[0] for key, values in parse_qs(url.query).items()}
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"null")
-        scripted = self.engine.next_answer(self.command, path)
-        refusal = self._version_refusal(url.path)
-        if refusal is not None:
-            self._send(refusal)
-            return
+        answer = self.engine.next_answer(self.command, path)
+        scripted = self._version_refusal(url.path) or answer
         match scripted:
             case Answer():
                 self._send(scripted)

@@ -1,6 +1,7 @@
 """The event stream of the scripted Engine: it says what a test lets happen."""
 
 import json
+import socket
 import threading
 import time
 from typing import Any
@@ -35,7 +36,7 @@ class EngineEvents:
         ago_s: float = 0.0,
         **more: Any,
     ) -> None:
-        """Let something happen, now or `ago_s` ago; `old_form` as Engines before API 1.52 say it."""
+        """Let something happen, `ago_s` ago; `old_form`: as Engines before API 1.52 say it."""
         with self._changed:
             self._last_ns = max(self._last_ns + 1, time.time_ns())
             time_ns = self._last_ns - int(ago_s * NS)
@@ -84,13 +85,17 @@ class EngineEvents:
         try:
             for line in remembered:
                 handler._chunk(line)
-            while generation == self._generation and not handler.engine.closing.is_set():
+            while not handler.engine.closing.is_set():
                 with self._changed:
                     if position == len(self._lines):
                         self._changed.wait(0.1)
+                    if generation != self._generation:
+                        return
                     new, position = self._lines[position:], len(self._lines)
                 for _, line in new:
                     handler._chunk(line)
+                if _is_closed(handler.connection):
+                    return
         except OSError:
             pass  # whoever followed was killed
         finally:
@@ -99,3 +104,11 @@ class EngineEvents:
     def _add(self, time_ns: int | None, line: bytes) -> None:
         self._lines.append((time_ns, line))
         self._changed.notify_all()
+
+
+def _is_closed(connection: socket.socket) -> bool:
+    """Whether the one who follows has gone."""
+    try:
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False

@@ -58,7 +58,10 @@ class Position:
         return since_ns if now_ns - _STALE_NS <= since_ns <= now_ns else now_ns - _STALE_NS
 
     def note(self, event: EngineEvent) -> bool:
-        """Note an event; false when it was noted before."""
+        """Note an event; false when it was noted before.
+
+        The file need not have it: the next process finds the event again.
+        """
         if event.key in self._known:
             return False
         self._known[event.key] = None
@@ -66,7 +69,6 @@ class Position:
             self._known.popitem(last=False)
         # Not the maximum: the clock may be set back.
         self._time_ns = event.time_ns
-        self._is_changed = True
         return True
 
     def touch(self) -> None:

@@ -28,6 +28,8 @@ from worker.inspected import for_cattle
 _log = logger(__name__)
 
 THREADS = 4
+#: An Engine that hangs on a container may hang for good; cattle can do without an inspect.
+INSPECT_TIMEOUT_S = 5.0
 #: What cattle reads of a container that is gone. Not null: cattle would ask for its inspect.
 #: Source: the Go agent's send_to_rancher_handler.go.
 GONE: Mapping[str, Any] = MappingProxyType(
@@ -143,7 +145,9 @@ class Reporter:
         if event.action == _DESTROY:
             return GONE
         with suppress(WorkerError):
-            found = containers.inspect(self._engine, event.container_id)
+            found = containers.inspect(
+                self._engine, event.container_id, timeout_s=INSPECT_TIMEOUT_S
+            )
             return for_cattle(found.inspect) if found is not None and found.inspect else GONE
         return None
 

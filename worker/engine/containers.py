@@ -65,7 +65,7 @@ def find_by_label(engine: Engine, name: str, value: str) -> Container | None:
     return None
 
 
-def inspect(engine: Engine, reference: str) -> Container | None:
+def inspect(engine: Engine, reference: str, *, timeout_s: float | None = None) -> Container | None:
     """Inspect the container with this id or name; return None when there is none.
 
     Errors: ContainerUnreadableError when the Engine cannot inspect it.
@@ -75,6 +75,7 @@ def inspect(engine: Engine, reference: str) -> Container | None:
         f"/containers/{segment(reference)}/json",
         kind="container.inspect",
         wanted=f"inspect container {reference}",
+        timeout_s=timeout_s,
         refusal=inspect_refusal,
     )
     found = engine.run_unless_missing(call, ContainerMissingError)

@@ -25,6 +25,7 @@ class Host:
         self._time_ns = 0
 
     def happen(self, *actions, container="c1"):
+        """Let some things happen to a container."""
         for action in actions:
             self._time_ns += 1
             event = EngineEvent(
@@ -33,6 +34,7 @@ class Host:
             self.coalescer.add(Noted(event=event, happened_s=self.now_s), self.now_s)
 
     def take(self):
+        """Take the events of the container whose turn it is."""
         return self.coalescer.take(self.now_s)
 
     def report(self):

@@ -114,12 +114,14 @@ def test_file_is_small(make, tmp_path):
 
 
 def test_file_is_written_now_and_then(make):
-    """Not with every event of a storm."""
+    """After a report, and not with every one of a storm."""
     position = make()
     assert position.save_due_s(now_s=10) == 0
     position.save([], now_s=10)
     assert position.save_due_s(now_s=10.1) is None
     position.note(event(0))
+    assert position.save_due_s(now_s=10.1) is None
+    position.touch()
     assert 0 < position.save_due_s(now_s=10.1) < 0.25
     assert position.save_due_s(now_s=10.3) == 0
 

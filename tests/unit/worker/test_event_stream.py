@@ -20,6 +20,7 @@ class Response:
         self.headers = {} if date is None else {"Date": date}
 
     def iter_content(self, chunk_size):
+        """Return the pieces."""
         assert chunk_size is None
         return iter(self._pieces)
 

@@ -8,14 +8,16 @@ import json
 import time
 from collections import Counter
 
+import psutil
 import pytest
 
 from cowpoke import keys
 from simulator.rig.processes import wait_until
 from simulator.rig.proxy import Proxy
-from tests.faults.faulty_system import facts, wait_lane
+from tests.faults.faulty_system import facts, lane_pid, wait_lane
 from tests.faults.scripted_engine import Answer, Hang
 from tests.faults.scripted_events import IMAGE
+from worker.container_events.coalescing import HOST_BURST, HOST_PER_S
 
 WITHIN_S = 20.0
 FOLLOWED = '"container_events.holder_changed"'
@@ -298,3 +300,23 @@ def test_switched_off_worker_asks_for_no_events(system, scripted, new_id):
         assert scripted.count("GET", "/events") == asked
     system.restart_worker()
     system.worker.wait_for_line(FOLLOWED)
+
+
+def test_storm_is_bounded_in_memory_and_rate(system, scripted, new_id):
+    """B.5: 1,000 containers that somebody starts at once; all are reported, none is stale."""
+    pids = lane_pid(system.worker, "images"), system.bridge.pid
+    before = [psutil.Process(pid).memory_info().rss for pid in pids]
+    ids = [new_id() for _ in range(1000)]
+    began_s = time.monotonic()
+    for one in ids:
+        scripted.events.happen("start", one)
+    wait_until(lambda: len(reported(system, *ids[:1])) == 1, WITHIN_S, "the first one")
+    asked = len(reported(system, *ids))
+    lasted_s = time.monotonic() - began_s
+    assert asked <= HOST_BURST + HOST_PER_S * lasted_s + 1
+    wait_until(lambda: len(reported(system, *ids)) == 1000, 100, "all of them", interval_s=1)
+    assert time.monotonic() - began_s > (1000 - HOST_BURST) / HOST_PER_S - 1
+    after = [psutil.Process(pid).memory_info().rss for pid in pids]
+    grown = [now - was for now, was in zip(after, before, strict=True)]
+    assert max(grown) < 32 * 1024 * 1024, grown
+    assert set(Counter(one["externalId"] for one in reported(system, *ids)).values()) == {1}

@@ -13,8 +13,10 @@ An event that waits too long is stale, and dropped by the caller.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -45,6 +47,17 @@ class End(StrEnum):
     KEYS_REFUSED = "keys-refused"
     REFUSED = "refused"
     FAILED = "failed"
+
+
+#: What to do about an answer after which an event waits.
+ADVICE: Mapping[End, str] = MappingProxyType(
+    {
+        End.TOO_MANY_STARTS: "nothing: starts wait until cattle has processed earlier ones",
+        End.HOST_UNKNOWN: "nothing: cattle knows a new host after its first resources ping",
+        End.KEYS_REFUSED: "check the keys of the agent; those of a service account are no agent's",
+        End.FAILED: "check cattle, and the way to it",
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

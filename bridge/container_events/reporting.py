@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import redis
 
 from bridge.container_events.host_report import Head, HostReport
-from bridge.container_events.posting import Answer, End, Poster
+from bridge.container_events.posting import ADVICE, Answer, End, Poster
 from bridge.container_events.streams import ContainerEventStreams, Entry
 from bridge.doorbell import Announcements
 from bridge.inbound.fairness import FairSlots
@@ -176,7 +176,7 @@ class ContainerEventReporting:
             if event is None:
                 report.over(head)  # the worker's newer events pushed it out
                 return 0
-            if self._is_stale(head):
+            if self._is_old(head.occurred_ms):
                 self.counts["stale"] += 1
                 self._finish(report, head, event)
                 return 0
@@ -202,6 +202,13 @@ class ContainerEventReporting:
                 is_some_unreadable = True
                 self.counts["unreadable"] += 1
                 self._complain(host_uuid, str(problem), "compare the keys of bridge and worker")
+                await self._step(host_uuid, done=entry.entry_id, most=0)
+                continue
+            except UnknownVersionError:
+                if not self._is_old(entry.written_ms):
+                    raise
+                is_some_unreadable = True
+                self.counts["stale"] += 1
                 await self._step(host_uuid, done=entry.entry_id, most=0)
                 continue
             report.heads.append(Head.of(entry, event))
@@ -231,8 +238,8 @@ class ContainerEventReporting:
         report.opened = (head.entry_id, event)
         return event
 
-    def _is_stale(self, head: Head) -> bool:
-        return waited_ms(head.occurred_ms, self._clock.known_ms()) > STALE_AFTER_S * 1000
+    def _is_old(self, since_ms: int) -> bool:
+        return waited_ms(since_ms, self._clock.known_ms()) > STALE_AFTER_S * 1000
 
     def _take_answer(
         self, host_uuid: str, report: HostReport, head: Head, event: ContainerEvent, answer: Answer
@@ -263,7 +270,7 @@ class ContainerEventReporting:
             self._finish(report, head, event)
             return pause_s
         self.counts["retried"] += 1
-        self._complain(host_uuid, answer.reason, _ADVICE[answer.end])
+        self._complain(host_uuid, answer.reason, ADVICE[answer.end])
         if answer.end is End.KEYS_REFUSED:
             # Another bridge may have keys that work.
             raise _StandBackError(pause_s)
@@ -280,14 +287,6 @@ class ContainerEventReporting:
             return
         self._complaints[host_uuid] = reason
         _log.warning("container_events.delayed", host=host_uuid, reason=reason, advice=advice)
-
-
-_ADVICE = {
-    End.TOO_MANY_STARTS: "nothing: starts wait until cattle has processed earlier ones",
-    End.HOST_UNKNOWN: "nothing: cattle knows a new host after its first resources ping",
-    End.KEYS_REFUSED: "check the keys of the agent; those of a service account are no agent's",
-    End.FAILED: "check cattle, and the way to it",
-}
 
 
 class _StandBackError(Exception):

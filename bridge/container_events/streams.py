@@ -70,6 +70,11 @@ class Entry:
     entry_id: str
     text: str
 
+    @property
+    def written_ms(self) -> int:
+        """Return when it was written, by the Redis server's clock."""
+        return int(self.entry_id.partition("-")[0])
+
 
 class ContainerEventStreams:
     """The streams of all hosts, for one bridge. Thread-safe."""

@@ -16,9 +16,11 @@ from simulator.bench.stack import Stack
 
 def count_calls(environment: Mapping[str, str], raw: Raw) -> dict[str, dict[str, int]]:
     """Return the Engine calls of each operation: operation -> kind of call -> count."""
+    # The inspect of a container event comes after an operation, and may be counted to the next.
+    own = {"WORKER_CONTAINER_EVENTS": "false"}
     with (
         CallCounter(environment["DOCKER_HOST"]) as counter,
-        Stack({**environment, "DOCKER_HOST": counter.docker_host}) as stack,
+        Stack({**environment, **own, "DOCKER_HOST": counter.docker_host}) as stack,
     ):
         for event in _life(raw, raw.instance()).values():
             stack.call(event)

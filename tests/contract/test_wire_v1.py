@@ -19,10 +19,12 @@ from typing import Any
 import pytest
 
 from bridge.agents.registry import Agents
+from bridge.container_events.streams import ContainerEventStreams
 from bridge.outbound.letters import Letters
 from bridge.settings import AgentKeys
 from cowpoke import dead_letters, keys
 from cowpoke.broker import BrokerSettings, connect
+from cowpoke.container_events import opened_container_event
 from cowpoke.envelopes import (
     UnknownVersionError,
     opened_envelope,
@@ -60,7 +62,7 @@ SENT = [
 
 
 def with_unknown_keys(value: Any) -> Any:
-    """Add a key to every object, sealed or not, but not to what cattle or an operation wrote."""
+    """Add a key to every object, sealed or not, but not to what others wrote."""
     if isinstance(value, str):
         for sealer in (SEALER, KEYRING.bridge):
             with suppress(SealBrokenError):
@@ -69,7 +71,8 @@ def with_unknown_keys(value: Any) -> Any:
     if isinstance(value, list):
         return [with_unknown_keys(one) for one in value]
     if isinstance(value, dict):
-        more = {k: one if k == "data" else with_unknown_keys(one) for k, one in value.items()}
+        theirs = ("data", "inspect")
+        more = {k: one if k in theirs else with_unknown_keys(one) for k, one in value.items()}
         return {**more, "color": "blue"}
     return value
 
@@ -235,6 +238,13 @@ def test_recorded_note_of_a_host_that_joined_is_read(client, moments):
     """A host joined with version 1; the bridge that serves it is current."""
     record.restore(client, moments["joined"])
     assert handed_over(client, SEALER, HOST) == record.JOINED
+
+
+def test_recorded_container_event_is_read_by_a_bridge(client, moments):
+    """A worker of version 1 reported it; the bridge that POSTs it is current."""
+    record.restore(client, moments["reported"])
+    (entry,) = ContainerEventStreams(client, BRIDGE).step(HOST)
+    assert opened_container_event(SEALER, entry.text, host_uuid=HOST) == record.REPORT
 
 
 @pytest.mark.parametrize(

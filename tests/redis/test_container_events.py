@@ -328,6 +328,17 @@ def test_event_of_a_later_version_is_left_to_later_bridges(side, monkeypatch):
     assert side.left() == 1
 
 
+def test_old_event_of_a_later_version_blocks_nobody(side):
+    """No later bridge came: it is stale, as any other one would be."""
+    text = side.keyring.host(HOST).seal({"v": 2, "kind": "container-event", "host": HOST})
+    written_ms = side.clock.now_ms() - 61_000
+    side.client.xadd(keys.container_events(HOST), {"event": text}, id=f"{written_ms}-0")
+    side.add("a die")
+    counts, _ = side.run(lambda: not side.left())
+    assert side.taken == [f"{HOST} a die"]
+    assert counts["stale"] == 1
+
+
 def test_large_inspect_is_left_out(side):
     """Cattle asks for it by an event."""
     event = ContainerEvent(

@@ -8,37 +8,33 @@ memory but the event that is being sent: what waits is in Redis, and is dropped 
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar
 
 import redis
 
+from bridge.container_events.entries import LATER_S, Entries, StandBackError
 from bridge.container_events.host_report import Head, HostReport
 from bridge.container_events.posting import ADVICE, Answer, End, Poster
-from bridge.container_events.streams import ContainerEventStreams, Entry
+from bridge.container_events.streams import ContainerEventStreams
 from bridge.doorbell import Announcements
 from bridge.inbound.fairness import FairSlots
 from bridge.outbound.gate import Gate, Kind
 from bridge.settings import AgentKeys
 from cowpoke.clock import Clock, waited_ms
-from cowpoke.container_events import STALE_AFTER_S, ContainerEvent, opened_container_event
+from cowpoke.container_events import STALE_AFTER_S, ContainerEvent
 from cowpoke.envelopes import UnknownVersionError
 from cowpoke.log import logger
 from cowpoke.seal import ClusterKeyring, SealBrokenError
 
 _log = logger(__name__)
 
-T = TypeVar("T")
-
 #: POSTs at once: cattle starts a process for each, and replies have their own slots.
 SLOTS = 8
-_THREADS = 4
 #: Every stream is looked at this often, in case an announcement was lost.
 LOOK_EVERY_S = 20.0
-#: Before a host is looked at again that another bridge has, or that Redis or the keys kept back.
-LATER_S = 2.0
+#: How often hosts without an agent are asked about; that costs no call to Redis.
+UNSERVED_S = 0.5
 #: For bridges of a later release to take a host over.
 STAND_BACK_S = 10.0
 
@@ -56,18 +52,18 @@ class ContainerEventReporting:
         announced: Announcements,
         agent_of: Callable[[str], AgentKeys | None],
     ) -> None:
-        self._streams = streams
-        self._keyring = keyring
+        self._entries = Entries(streams, keyring)
         self._clock = clock
         self._poster = poster
         self._announced = announced
         self._agent_of = agent_of
         self._slots = FairSlots(SLOTS)
         self._gate = Gate()
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="container-events")
         self._tasks: dict[str, asyncio.Task[None]] = {}
         #: Hosts that announced something while they were being reported.
         self._again: set[str] = set()
+        #: Hosts with events and without an agent.
+        self._unserved: set[str] = set()
         #: The last complaint about each host, which is not logged twice.
         self._complaints: dict[str, str] = {}
         #: Events by what became of them.
@@ -82,8 +78,9 @@ class ContainerEventReporting:
         try:
             while True:
                 due_in_s = max(looked_s + LOOK_EVERY_S - loop.time(), 0)
-                hosts, missed = await self._announced.take(due_in_s)
-                for host_uuid in hosts:
+                wait_s = min(due_in_s, UNSERVED_S) if self._unserved else due_in_s
+                hosts, missed = await self._announced.take(wait_s)
+                for host_uuid in hosts | self._unserved:
                     self._begin(host_uuid)
                 if missed or loop.time() - looked_s >= LOOK_EVERY_S:
                     looked_s = loop.time()
@@ -100,19 +97,25 @@ class ContainerEventReporting:
         Errors: redis.RedisError.
         """
         for host_uuid in tuple(self._tasks):
-            await self._call(self._streams.release, host_uuid)
+            await self._entries.release(host_uuid)
 
     async def _look_at_all(self) -> None:
         try:
-            parts = await self._call(lambda: list(self._streams.filled()))
+            filled = await self._entries.filled()
         except redis.RedisError as problem:
             _log.debug("container_events.blocked", reason=str(problem))
             self._later(LATER_S, self._announced.mark_missed)
             return
-        for host_uuid in (host for part in parts for host in part):
+        self._unserved.clear()
+        for host_uuid in filled:
             self._begin(host_uuid)
 
     def _begin(self, host_uuid: str) -> None:
+        if self._agent_of(host_uuid) is None:
+            # Another bridge's, or of an agent that is not known here yet.
+            self._unserved.add(host_uuid)
+            return
+        self._unserved.discard(host_uuid)
         if host_uuid in self._tasks:
             self._again.add(host_uuid)
             return
@@ -131,9 +134,6 @@ class ContainerEventReporting:
     def _later(self, delay_s: float, step: Callable[..., None], *args: str) -> None:
         asyncio.get_running_loop().call_later(delay_s, step, *args)
 
-    async def _call(self, call: Callable[..., T], *args: object) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call, *args)
-
     async def _report(self, host_uuid: str) -> None:
         """Report what waits of one host, until nothing does or another bridge does it."""
         report = HostReport()
@@ -148,31 +148,32 @@ class ContainerEventReporting:
         except UnknownVersionError as problem:
             self._complain(host_uuid, str(problem), "update this bridge")
             again_in_s = STAND_BACK_S
-        except _StandBackError as found:
+        except StandBackError as found:
             again_in_s = found.for_s
         except Exception:  # noqa: BLE001 -- the other hosts go on
             _log.exception("container_events.crashed", host=host_uuid)
             again_in_s = STAND_BACK_S
         if again_in_s is not None:
             with suppress(redis.RedisError):
-                await self._call(self._streams.release, host_uuid)
+                await self._entries.release(host_uuid)
             self._later(again_in_s, self._announced.add, host_uuid)
 
     async def _turn(self, host_uuid: str, report: HostReport) -> float | None:
         """Report one event at most; return the pause before the next turn, None at the end.
 
-        Errors: redis.RedisError, UnknownVersionError, _StandBackError.
+        Errors: redis.RedisError, UnknownVersionError, StandBackError.
         """
         agent = self._agent_of(host_uuid)
         if agent is None:
-            return None  # another bridge's, or of an agent that is not known here yet
+            self._unserved.add(host_uuid)
+            return None
         kind = Kind.RETRY if report.has_failed else Kind.FIRST_TRY
         async with self._gate.passing(kind), self._slots.slot(host_uuid):
             is_some_unreadable = await self._read(host_uuid, report)
             head = report.next()
             if head is None:
                 return report.starts_wait_s() if report.heads or is_some_unreadable else None
-            event = await self._event(host_uuid, report, head)
+            event = await self._entries.event(host_uuid, report, head)
             if event is None:
                 report.over(head)  # the worker's newer events pushed it out
                 return 0
@@ -193,50 +194,29 @@ class ContainerEventReporting:
         Return whether an entry was unreadable, so that there may be more behind it.
         """
         done_id, report.done_id = report.done_id, None
-        entries = await self._step(host_uuid, done=done_id, after=report.last_id, most=report.wants)
+        entries = await self._entries.step(
+            host_uuid, done=done_id, after=report.last_id, most=report.wants
+        )
         is_some_unreadable = False
         for entry in entries:
             try:
-                event = await self._call(self._opened, host_uuid, entry.text)
+                event = await self._entries.opened(host_uuid, entry.text)
             except SealBrokenError as problem:
                 is_some_unreadable = True
                 self.counts["unreadable"] += 1
                 self._complain(host_uuid, str(problem), "compare the keys of bridge and worker")
-                await self._step(host_uuid, done=entry.entry_id, most=0)
+                await self._entries.step(host_uuid, done=entry.entry_id, most=0)
                 continue
             except UnknownVersionError:
                 if not self._is_old(entry.written_ms):
                     raise
                 is_some_unreadable = True
                 self.counts["stale"] += 1
-                await self._step(host_uuid, done=entry.entry_id, most=0)
+                await self._entries.step(host_uuid, done=entry.entry_id, most=0)
                 continue
             report.heads.append(Head.of(entry, event))
             report.opened = (entry.entry_id, event)
         return is_some_unreadable
-
-    async def _step(self, host_uuid: str, **options: Any) -> list[Entry]:  # noqa: ANN401
-        entries = await self._call(partial(self._streams.step, host_uuid, **options))
-        if entries is None:
-            raise _StandBackError(LATER_S)
-        return entries
-
-    def _opened(self, host_uuid: str, text: str) -> ContainerEvent:
-        return opened_container_event(self._keyring.host(host_uuid), text, host_uuid=host_uuid)
-
-    async def _event(self, host_uuid: str, report: HostReport, head: Head) -> ContainerEvent | None:
-        """Return the event of an entry; None when it is gone."""
-        if report.opened is not None and report.opened[0] == head.entry_id:
-            return report.opened[1]
-        text = await self._call(self._streams.text_of, host_uuid, head.entry_id)
-        if text is None:
-            return None
-        try:
-            event = await self._call(self._opened, host_uuid, text)
-        except SealBrokenError:
-            return None
-        report.opened = (head.entry_id, event)
-        return event
 
     def _is_old(self, since_ms: int) -> bool:
         return waited_ms(since_ms, self._clock.known_ms()) > STALE_AFTER_S * 1000
@@ -273,7 +253,7 @@ class ContainerEventReporting:
         self._complain(host_uuid, answer.reason, ADVICE[answer.end])
         if answer.end is End.KEYS_REFUSED:
             # Another bridge may have keys that work.
-            raise _StandBackError(pause_s)
+            raise StandBackError(pause_s)
         return pause_s
 
     def _finish(self, report: HostReport, head: Head, event: ContainerEvent) -> None:
@@ -287,11 +267,3 @@ class ContainerEventReporting:
             return
         self._complaints[host_uuid] = reason
         _log.warning("container_events.delayed", host=host_uuid, reason=reason, advice=advice)
-
-
-class _StandBackError(Exception):
-    """Raised when this bridge leaves a host to others for a while."""
-
-    def __init__(self, for_s: float) -> None:
-        super().__init__(f"for {for_s} s")
-        self.for_s = for_s

@@ -36,6 +36,8 @@ def main(*, kills: int) -> None:
     with find_or_start_engine() as engine, Stack(engine.environment) as stack:
         client = engine.client()
         build_image(client, TEST_IMAGE)
+        # cattle takes no reports of a host that it does not know.
+        stack.cattle.ask_report()
         followed: dict[str, float] = {}
         with _following(engine, followed):
             pairs = [_kill_one(client, stack, followed) for _ in range(kills)]
@@ -69,12 +71,7 @@ def _received_ms(stack: Stack, container_id: str, status: str) -> float:
     """Wait for the report of a container; return when it came."""
 
     def found() -> list[dict[str, Any]]:
-        return [
-            one
-            for one in stack.cattle.container_events()
-            if one["event"]["externalId"] == container_id
-            and one["event"]["externalStatus"] == status
-        ]
+        return stack.cattle.container_events(container=container_id, status=status, inspect=False)
 
     reports = wait_until(found, WITHIN_S, f"the report of {status}", interval_s=0.2)
     return float(reports[0]["received_ms"])

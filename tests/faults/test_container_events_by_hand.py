@@ -22,6 +22,7 @@ from tests.floor import allowed_s
 from tests.system import System
 
 WITHIN_S = 30.0
+CREATED = 201
 FOLLOWED = '"container_events.holder_changed"'
 
 
@@ -59,7 +60,10 @@ def system(redis_server, way, tmp_path_factory):
         engine_environment={"DOCKER_HOST": f"unix://{way.address}"},
     ) as running:
         running.worker.wait_for_line(FOLLOWED)
+        # cattle takes no reports of a host that it does not know.
+        running.cattle.ask_report()
         yield running
+        assert running.cattle.container_event_problems() == []
 
 
 @pytest.fixture
@@ -88,9 +92,10 @@ def run_by_hand(docker_client):
             remove_containers(docker_client, one)
 
 
-def reported(system, *ids):
-    """The reports about some containers, as cattle got them."""
-    return [one for one in system.cattle.container_events() if one["event"]["externalId"] in ids]
+def reported(system, container_id):
+    """The reports about a container, as cattle got them."""
+    found = system.cattle.container_events(container=container_id)
+    return [one for one in found if one["status"] == CREATED]
 
 
 def statuses(system, container_id):

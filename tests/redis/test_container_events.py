@@ -137,6 +137,7 @@ def side(client, keyring):
 def quick(monkeypatch):
     """Pauses of the bridge that a test waits for."""
     monkeypatch.setattr(reporting, "LATER_S", 0.1)
+    monkeypatch.setattr("bridge.container_events.entries.LATER_S", 0.1)
     monkeypatch.setattr(reporting, "STAND_BACK_S", 0.3)
     monkeypatch.setattr("bridge.container_events.host_report.FIRST_PAUSE_S", 0.05)
     monkeypatch.setattr("bridge.container_events.host_report.KEYS_PAUSE_S", 0.1)
@@ -272,6 +273,21 @@ def test_events_of_hosts_without_an_agent_stay(side):
     side.add("b start", host=OTHER_HOST)
     side.run(lambda: len(side.taken) == 1, agents=(OTHER_HOST,))
     assert side.left() == 1
+
+
+def test_host_whose_agent_becomes_known_is_reported_soon(side):
+    """B.5: a bridge that begins learns its agents' hosts while events wait already."""
+    known = []
+    side.add("a start")
+
+    async def scenario():
+        async with side.bridge(agents=known) as (made, _):
+            await waited(lambda: HOST in made._unserved)
+            known.append(HOST)
+            await waited(lambda: side.taken)
+
+    asyncio.run(scenario())
+    assert side.taken == [f"{HOST} a start"]
 
 
 def test_full_stream_loses_its_oldest_entries(side, monkeypatch):

@@ -86,18 +86,11 @@ class ContainerEventReporting:
                     looked_s = loop.time()
                     await self._look_at_all()
         finally:
+            # The claims of a bridge that leaves are void without its lease.
             tasks = list(self._tasks.values())
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def leave(self) -> None:
-        """Let other bridges have the hosts; `run` was cancelled before.
-
-        Errors: redis.RedisError.
-        """
-        for host_uuid in tuple(self._tasks):
-            await self._entries.release(host_uuid)
 
     async def _look_at_all(self) -> None:
         try:

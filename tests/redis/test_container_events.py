@@ -114,7 +114,6 @@ class Side:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
-                await made.leave()
 
     def run(self, until, **options):
         """Run a bridge until a condition holds; its counts."""

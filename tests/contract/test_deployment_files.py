@@ -43,7 +43,7 @@ def test_the_image_holds_what_the_programs_import():
 
 def worker_service() -> str:
     """The worker's part of the Compose file."""
-    return re.search(r"(?ms)^  worker:\n(.*?)^  \w", read("docker-compose.yml"))[1]
+    return re.search(r"(?ms)^  worker:[^\n]*\n(.*?)^  \w", read("docker-compose.yml"))[1]
 
 
 def reasons_of(service: str, section: str) -> dict[str, str]:

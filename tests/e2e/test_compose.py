@@ -424,3 +424,18 @@ def test_image_understands_the_command_of_ranchers_page(stack, run_image, tmp_pa
     wait_until(joined.exists, 120, "the keys of the agent", interval_s=0.5)
     own = (tmp_path / "rancher" / "state" / ".docker_uuid").read_text().strip()
     wait_until(lambda: own in stack.in_simulator(HOSTS)["uuids"], 60, "the host", interval_s=1)
+
+
+def test_hosts_of_other_machines_are_kept_by_a_second_start(stack):
+    """They are added as docs/migrate.md says; what the command stores is in a volume."""
+    other = "3b1f0a52-6a0e-4f6e-8f0c-2f7a54c1d9aa"
+    hub = ["--credentials", "/etc/cowpoke", "--redis", "redis://192.0.2.1:6379/0", "--host", other]
+    stack._compose("run", "--rm", "-T", "credentials", "cowpoke", "host", "add", *hub)
+    stack.start()
+    assert f"user cowpoke-host-{other} on" in stack.redis_cli("ACL", "LIST")
+    stack._compose(
+        *("run", "--rm", "-T", "credentials", "cowpoke", "host", "remove", other),
+        *("--credentials", "/etc/cowpoke"),
+    )
+    stack.start()
+    assert other not in stack.redis_cli("ACL", "LIST")

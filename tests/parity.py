@@ -39,7 +39,7 @@ from the citations in the tests, and a test checks that it is current.
 | C | problems that users of both agents reported |
 | W | a real cattle 1.6 server, Docker Engines up to 29 and public bug reports |
 
-A `must` row without a test fails the suite. A `later` row is not guaranteed yet.
+A `must` row without a test fails the suite.
 """
 
 

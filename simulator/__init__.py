@@ -33,6 +33,8 @@ It implements the server side of the event protocol and can inject faults. The f
     client.py, client_hosts.py  a synchronous client of that control API
     secrets.py         /secrets: secrets volumes, wrapped with the key that a host reported
     volumes.py         named volumes in events, and their removal
+    storage_driver.py, storage_protocol.py  a stand-in for Rancher's storage drivers
+    plugin_manager/    a stand-in for Rancher's plugin-manager
     sample.py          events of one small instance, as cattle 1.6 sends them
     rows.py            the database rows that those events carry
 

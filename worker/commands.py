@@ -51,8 +51,8 @@ def run(lanes: tuple[str, ...] = ()) -> None:
     from worker.host.host_key import ensure_host_key  # noqa: PLC0415
     from worker.host.identity import identify  # noqa: PLC0415
     from worker.host.locks import Locks  # noqa: PLC0415
-    from worker.process.hostname import learn_hostname  # noqa: PLC0415
     from worker.process.hand_over import HandOverWatch  # noqa: PLC0415
+    from worker.process.hostname import learn_hostname  # noqa: PLC0415
     from worker.process.lane import run_lane  # noqa: PLC0415
     from worker.process.lease import LeaseKeeper  # noqa: PLC0415
     from worker.process.runtime import new_worker_id, worker_lock  # noqa: PLC0415

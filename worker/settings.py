@@ -13,8 +13,8 @@ from cowpoke.settings import BrokerSettings, checked_keys
 from worker.engine.settings import EngineSettings
 from worker.host.proxies import ProxySettings
 from worker.host.settings import AgentSettings, CloudSettings, PingSettings, StateSettings
-from worker.storage.settings import StorageSettings
 from worker.network.settings import NetworkSettings
+from worker.storage.settings import StorageSettings
 
 
 class WorkerSettings(

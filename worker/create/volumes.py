@@ -20,9 +20,9 @@ def volumes(instance: Instance, facts: Facts) -> Fragment:
     Shape:  Volumes {path: {}}, HostConfig.Binds `source:target:mode`, HostConfig.VolumesFrom ids;
         HostConfig.Mounts for the wait program beside a volume driver.
     Errors: `PayloadError` for a text with an empty or a fourth part.
-    Source: A 6.6 to 6.9, 6.12, B.3. Binds are a list, so one source may be mounted twice. Containers
-        that are not on this host are skipped. B.2: in a managed network the wait program is
-        mounted, and nothing else may be mounted on its folder.
+    Source: A 6.6 to 6.9, 6.12, B.3. Binds are a list, so one source may be mounted twice.
+        Containers that are not on this host are skipped. B.2: in a managed network the wait
+        program is mounted, and nothing else may be mounted on its folder.
     """
     waits = waits_for_network(instance, facts.image_command)
     wait = wait_mount(instance.fields.volume_driver) if waits else {}

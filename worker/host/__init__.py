@@ -1,1 +1,1 @@
-"""The machine that a worker runs on: its identity, facts, locks, scripts and state folder."""
+"""The machine that a worker runs on: its identity, facts, RSA key, cloud, locks, scripts."""

@@ -176,6 +176,20 @@ def test_dead_keys_leave_the_old_agent_alone(rig, docker_client, old_agent):
     assert state_of(docker_client, "rancher-agent")[:2] == (True, "always")
 
 
+def test_join_beside_the_running_old_agent_is_refused(rig, docker_client, old_agent):
+    """With the register key of the old agent both would get every event."""
+    rig.start_worker()
+    wait_until((rig.state_dir / ".docker_uuid").exists, 30, "a uuid")
+    refused = rig.run("join", rig.registration_url())
+    assert refused.returncode == 1
+    assert "--take-over" in refused.stderr
+    assert not (rig.state_dir / ".registration_token").exists(), "nothing was registered"
+    docker_client.update_container("rancher-agent", restart_policy={"Name": "no"})
+    docker_client.stop("rancher-agent", timeout=1)
+    done = rig.run("join", rig.registration_url())
+    assert done.returncode == 0, done.stderr
+
+
 def test_machine_that_is_another_host_is_refused(rig, old_agent):
     """Its worker would go on as the other host."""
     rig.state_dir.mkdir(parents=True)

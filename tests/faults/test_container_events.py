@@ -275,6 +275,10 @@ def test_two_bridges_report_each_event_once(system, scripted, new_id):
         for one in ids:
             scripted.events.happen("start", one)
         wait_until(lambda: len(reported(system, *ids)) >= 20, WITHIN_S, "all events")
+        # A bridge that is killed between a POST and its note is followed by one that repeats it.
+        stream = keys.container_events(system.host_uuid)
+        with system.redis.client() as client:
+            wait_until(lambda: not client.xlen(stream), WITHIN_S, "the end of the last report")
         second.kill()
         later = [new_id() for _ in range(5)]
         for one in later:

@@ -13,12 +13,14 @@ import redis
 from cowpoke.files import replace_file
 from cowpoke.joined import JoinedAgent, hand_over, take_back
 from cowpoke.seal import Sealer
+from worker.engine.client import Engine
 from worker.errors import JoinError
 from worker.host.identity import Identity
 from worker.join.addresses import check_agent_ip, check_registration_url, is_agent_ip, server_of
 from worker.join.authority import trust_server
 from worker.join.http import Http
 from worker.join.kept import KeptKeys
+from worker.join.old_agent import check_old_agent_stopped
 from worker.join.ready import PingPath, wait_served
 from worker.join.register_key import forget_register_key, register_key
 from worker.join.registration import AgentKeys, check_keys_live, register, resolve
@@ -111,6 +113,14 @@ class Joining:
         path.wait(self._waits.ready_s, self._say)
         self._say("Redis, the Docker Engine, a worker of this host and a bridge answer")
 
+    def _wait_until_it_may_join(self) -> None:
+        self.wait_ready()
+        engine = Engine(self._settings)
+        try:
+            check_old_agent_stopped(engine)
+        finally:
+            engine.close()
+
     def hand_over_kept(self) -> None:
         """Hand the kept keys over again, because Redis may have lost them.
 
@@ -144,7 +154,7 @@ class Joining:
             self._check_same_server(url, agent)
         self._say(f"host {self.host_uuid} joined before; using the keys that are kept")
         check_keys_live(http, agent.cattle_url, _keys_of(agent))
-        self.wait_ready()
+        self._wait_until_it_may_join()
         return agent
 
     def _registered(self, http: Http, url: str | None, *, with_new_key: bool) -> JoinedAgent:
@@ -171,7 +181,7 @@ class Joining:
         self._check_cattle(registration.cattle_url)
         self.keep_detected_ip(registration.detected_ip)
         # Not earlier: a wrong url must not wait for a worker.
-        self.wait_ready()
+        self._wait_until_it_may_join()
         keys = self._keys_from_environment() or self._keys_of_register(
             http, registration, with_new_key=with_new_key
         )

@@ -134,6 +134,16 @@ def bring_back(engine: Engine, policy: str = "always") -> None:
     containers.start(engine, found.id)
 
 
+def check_old_agent_stopped(engine: Engine) -> None:
+    """Errors: JoinError while the old agent runs: with its register key it has the same keys."""
+    found = containers.inspect(engine, NAME)
+    if found is not None and found.is_running:
+        raise JoinError(
+            f"the container {NAME} runs on this host, and both would get every event: use "
+            "`cowpoke join --take-over` to continue as its host, or stop it first"
+        )
+
+
 def has_old_agent(engine: Engine) -> bool:
     """Return whether the container exists."""
     return containers.inspect(engine, NAME) is not None

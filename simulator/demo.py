@@ -7,133 +7,38 @@ remove it. Everything that was started is stopped. A failure names its step and 
 
 import json
 import secrets
-import signal
 import sys
 import tempfile
-import threading
-import time
 import urllib.request
 import uuid
-from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TypeVar
 
-import click
 import docker
 from cryptography.fernet import Fernet
 
 from simulator import sample
 from simulator.client import Call, Cattle
+from simulator.narration import Narrator, StepFailedError, ask, checked, perform, say, step
 from simulator.rig.docker_engine import DockerEngine
 from simulator.rig.engine import find_or_start_engine
-from simulator.rig.errors import RigError
 from simulator.rig.image import WEB_TEXT, build_image, remove_image
 from simulator.rig.loopback_server import free_port
-from simulator.rig.processes import Program, ProgramEndedError, wait_until
+from simulator.rig.processes import Program, wait_until
 from simulator.rig.redis_server import RedisServer
-
-#: What of the programs' log lines is shown, and how.
-_SHOWN = {
-    "event.accepted": "task queued       {event_name} ({resource})",
-    "container.started": "container started {container_id}",
-    "event.done": "task done         {event_name} in {duration_ms} ms",
-    "reply.sent": "reply published   {outcome}",
-}
-T = TypeVar("T")
-
-
-class StepFailedError(Exception):
-    """A step of the demo failed; the message names the step and the reason."""
-
-
-class Narrator(threading.Thread):
-    """Prints the log lines of the programs between the lines of the demo."""
-
-    def __init__(self, programs: Mapping[str, Program]) -> None:
-        super().__init__(daemon=True)
-        self._programs = programs
-        self._seen = dict.fromkeys(programs, 0)
-        self._over = threading.Event()
-
-    def run(self) -> None:
-        """Follow until stopped."""
-        while not self._over.wait(0.05):
-            self.catch_up()
-
-    def catch_up(self) -> None:
-        """Print new lines in order of time."""
-        facts = [fact for name in self._programs for fact in self._fresh(name)]
-        for _, name, line in sorted(facts):
-            say(name, line)
-
-    def _fresh(self, name: str) -> list[tuple[str, str, str]]:
-        text = self._programs[name].output()
-        fresh, self._seen[name] = text[self._seen[name] :], text.rfind("\n") + 1
-        facts = []
-        for line in fresh[: fresh.rfind("\n") + 1].splitlines():
-            try:
-                fact = json.loads(line)
-            except ValueError:
-                continue
-            form = _SHOWN.get(fact.get("event", "")) if isinstance(fact, dict) else None
-            if form is not None and fact.get("event_name") != "ping":
-                facts.append((str(fact.get("timestamp")), name, form.format_map(fact)))
-        return facts
-
-    def stop(self) -> None:
-        """Stop after the last line is printed."""
-        self._over.set()
-        self.join()
-        self.catch_up()
-
-
-def say(who: str, what: str) -> None:
-    """Print one line."""
-    click.echo(f"  {click.style(f'{who:>9}', fg='cyan')}  {what}")
-
-
-def step(title: str, do: Callable[[], T]) -> T:
-    """Run one step; a failure contains its name."""
-    click.echo(click.style(title, bold=True))
-    try:
-        return do()
-    except (StepFailedError, AssertionError, OSError, ProgramEndedError) as error:
-        raise StepFailedError(f"{title}: {error}") from error
 
 
 def main() -> int:
     """Run the demo and return the exit code."""
-    # Ended like by Ctrl-C, so that everything is taken down.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    began_s = time.monotonic()
-    try:
-        with ExitStack() as stack:
-            demo = _Demo(stack)
-            try:
-                demo.play()
-            except StepFailedError as failed:
-                raise StepFailedError(f"{failed}{demo.who_ended()}") from failed
-    except RigError as missing:
-        click.echo(f"demo: {missing}", err=True)
-        return 1
-    except StepFailedError as failed:
-        click.echo(click.style(f"\ndemo FAILED at: {failed}", fg="red"), err=True)
-        return 1
-    except KeyboardInterrupt:
-        click.echo("\ndemo: stopped, everything it started is gone", err=True)
-        return 130
-    seconds = time.monotonic() - began_s
-    click.echo(click.style(f"demo passed in {seconds:.1f} s; all it started is gone", fg="green"))
-    return 0
+    return perform("demo", lambda stack, programs: _Demo(stack, programs).play())
 
 
 class _Demo:
     """The parts of one demo; the exit stack removes all of them in every case."""
 
-    def __init__(self, stack: ExitStack) -> None:
+    def __init__(self, stack: ExitStack, programs: list[Program]) -> None:
         self._stack = stack
-        self._programs: list[Program] = []
+        self._programs = programs
         self._mark = uuid.uuid4().hex[:8]
         self._image = f"cowpoke-demo-{self._mark}:latest"
         self._instance = sample.Instance(
@@ -153,15 +58,6 @@ class _Demo:
         step("cattle stops and removes it", lambda: self._remove(cattle))
         narrator.stop()
         step("Nothing is left of it", lambda: self._gone(client))
-
-    def who_ended(self) -> str:
-        """Return the programs that exited, with their last lines: most failures are theirs."""
-        return "".join(
-            f"\n  the {program.module} ended with code {program.returncode}; its last words:\n"
-            + "\n".join(f"    {line}" for line in program.output().splitlines()[-3:])
-            for program in self._programs
-            if not program.running
-        )
 
     def _engine(self) -> DockerEngine:
         engine = self._stack.enter_context(find_or_start_engine())
@@ -228,11 +124,11 @@ class _Demo:
             activate = sample.instance_activate(
                 self._instance, command=["/web.sh", "80"], ports={80: port}
             )
-            call = _ask_once(cattle, activate)
+            call = ask(cattle, activate)
             # A busy machine may have given the free port away meanwhile, to another demo say.
             if call.state != "error" or "port is already allocated" not in (call.message or ""):
                 break
-        self._instance = sample.after(self._instance, _checked(call).data)
+        self._instance = sample.after(self._instance, checked(call).data)
         ports = self._instance.fields["dockerPorts"]
         say("cattle", f"container {str(self._instance.external_id)[:12]}, ports {ports}")
         return port
@@ -271,29 +167,7 @@ class _Demo:
 
     @staticmethod
     def _call(cattle: Cattle, event: sample.SampleEvent) -> Call:
-        return _checked(_ask_once(cattle, event))
-
-
-def _ask_once(cattle: Cattle, event: sample.SampleEvent) -> Call:
-    say("cattle", f"event sent        {event.name}")
-    call = cattle.call(
-        event.name,
-        event.data,
-        resource_type=event.resource_type,
-        resource_id=event.resource_id,
-        as_process=True,
-    )
-    # The bridge's own lines about it come first: they are on their way through a pipe.
-    time.sleep(0.12)
-    elapsed = "" if call.elapsed_ms is None else f" in {call.elapsed_ms:.0f} ms"
-    say("cattle", f"reply received    {event.name}: {call.state}{elapsed}")
-    return call
-
-
-def _checked(call: Call) -> Call:
-    if call.state != "success":
-        raise StepFailedError(f"the event ended in {call.state}: {call.message or 'no reply'}")
-    return call
+        return checked(ask(cattle, event))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,11 @@
-"""Instances in managed networks, and the plugin-manager stand-in that connects them."""
+"""Instances in managed networks, which the plugin-manager stand-in connects."""
 
 import time
 import uuid
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from simulator.plugin_manager.manager import LATE_LABEL, MODE_LABEL
-from simulator.rig.processes import Program
 from tests.factories import nic
 from tests.hosts import TestHost
 from worker.errors import NotYetError
@@ -15,21 +13,6 @@ from worker.errors import NotYetError
 ADDRESS = "10.42.1.2"
 #: A network without subnets: cattle knows no address before the reply.
 WITHOUT_SUBNET = {"ipAddresses": []}
-
-
-def plugin_manager(engine_host: str, state_dir: Path, *options: str) -> Program:
-    """The stand-in as a program, not started; its tries follow each other quickly."""
-    arguments = ("--engine", engine_host, "--state-dir", str(state_dir))
-    quick = ("--tries", "2", "--retry-s", "0.2")
-    return Program("simulator.plugin_manager", *arguments, *quick, *options)
-
-
-def start(program: Program) -> Program:
-    """Start the stand-in, and wait until it follows the events."""
-    seen = len(program.output())
-    program.start()
-    program.wait_for_line("^plugin-manager: ", 30, after_chars=seen)
-    return program
 
 
 def managed(

@@ -11,6 +11,7 @@ import uuid
 import docker.errors
 import pytest
 
+from simulator.plugin_manager.program import plugin_manager, start
 from simulator.rig.image import find_static_busybox
 from simulator.rig.processes import wait_until
 from tests.factories import image
@@ -19,8 +20,6 @@ from tests.managed_networks import (
     WITHOUT_SUBNET,
     activated,
     managed,
-    plugin_manager,
-    start,
 )
 from worker.errors import EngineError, NetworkFailedError, NotYetError
 

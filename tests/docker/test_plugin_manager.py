@@ -5,9 +5,9 @@ import json
 import pytest
 
 from simulator.plugin_manager.manager import ADDRESS_LABEL, MODE_LABEL, NETWORK_LABEL
+from simulator.plugin_manager.program import plugin_manager, start
 from simulator.rig.containers import remove_containers
 from simulator.rig.processes import wait_until
-from tests.managed_networks import plugin_manager, start
 
 
 @pytest.fixture

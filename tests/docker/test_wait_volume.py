@@ -8,7 +8,8 @@ import contextlib
 import docker.errors
 import pytest
 
-from tests.managed_networks import activated, managed, plugin_manager, start
+from simulator.plugin_manager.program import plugin_manager, start
+from tests.managed_networks import activated, managed
 from worker.create.managed_network import WAIT_VOLUME
 from worker.engine import archives, containers, removal
 from worker.engine.archives import File

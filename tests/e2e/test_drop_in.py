@@ -4,11 +4,11 @@ import stat
 
 import pytest
 
+from simulator.join_rig import JoinRig
 from simulator.rig.containers import remove_containers
 from simulator.rig.loopback_server import free_port
 from simulator.rig.processes import wait_until
 from simulator.rig.redis_server import find_redis_server
-from tests.joins import JoinRig
 
 NAME = "cowpoke-agent"
 

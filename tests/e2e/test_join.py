@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from cowpoke import keys
+from simulator.join_rig import JoinRig
 from simulator.rig.processes import wait_until
-from tests.joins import JoinRig
 
 
 @pytest.fixture

@@ -8,10 +8,11 @@ import uuid
 
 import pytest
 
+from simulator.plugin_manager.program import plugin_manager, start
 from simulator.rig.containers import remove_containers
 from simulator.rig.processes import wait_until
 from tests import factories
-from tests.managed_networks import ADDRESS, WITHOUT_SUBNET, managed, plugin_manager, start
+from tests.managed_networks import ADDRESS, WITHOUT_SUBNET, managed
 from tests.system import System
 
 #: Of the systems here; the usual 25 s would only make the tests longer.

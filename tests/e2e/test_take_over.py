@@ -6,9 +6,10 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from simulator.join_rig import JoinRig
 from simulator.rig.containers import remove_containers
+from simulator.rig.old_agent import OLD_AGENT, start_old_agent, state_of
 from simulator.rig.processes import wait_until
-from tests.joins import JoinRig
 
 UUID = "0d7b5f5c-3a57-4bd0-a2b1-2f2cb9d3a6f0"
 PHYSICAL = "f6d0c1a2-55d3-4f0e-8c44-0c8e7e1f6a11"
@@ -64,31 +65,10 @@ def old_agent(rig, docker_client, test_image, old_folder):
         "CATTLE_SCHEDULER_IPS": "",
     }
     made = []
-    for name, environment in (("rancher-agent", variables), ("users-container", {})):
-        config = docker_client.create_host_config(
-            binds=[f"{old_folder}:/var/lib/rancher"], restart_policy={"Name": "always"}
-        )
-        made.append(
-            docker_client.create_container(
-                test_image,
-                command=["/sleep.sh"],
-                name=name,
-                environment=environment,
-                host_config=config,
-            )["Id"]
-        )
-        docker_client.start(made[-1])
+    for name, environment in ((OLD_AGENT, variables), ("users-container", {})):
+        made.append(start_old_agent(docker_client, test_image, old_folder, environment, name=name))
     yield made[0]
-    for container_id in made:
-        docker_client.update_container(container_id, restart_policy={"Name": "no"})
     remove_containers(docker_client, *made)
-
-
-def state_of(docker_client, name):
-    """Whether a container runs, its restart policy, and when it was started."""
-    found = docker_client.inspect_container(name)
-    policy = found["HostConfig"]["RestartPolicy"]["Name"]
-    return found["State"]["Running"], policy, found["State"]["StartedAt"]
 
 
 def test_dry_run_shows_the_steps_and_touches_nothing(rig, docker_client, old_agent):

@@ -1,4 +1,7 @@
-"""A host that joins: simulator, bridge, worker and Redis as real processes, and `cowpoke join`."""
+"""A host that joins: simulator, bridge, worker and Redis as real processes, and `cowpoke join`.
+
+For the demo and the tests.
+"""
 
 import subprocess
 import sys
@@ -9,9 +12,10 @@ from typing import Any, Self
 from cryptography.fernet import Fernet
 from redis import Redis
 
-from cowpoke.broker import BrokerSettings, connect
-from cowpoke.joined import handed_over
+from cowpoke.broker import connect
+from cowpoke.joined import JoinedAgent, handed_over
 from cowpoke.seal import ClusterKeyring
+from cowpoke.settings import BrokerSettings
 from simulator.client import Cattle
 from simulator.rig.processes import PROJECT_DIR, Program, clean_environment, wait_until
 from simulator.rig.redis_server import RedisServer
@@ -110,9 +114,15 @@ class JoinRig:
         self.worker = self.start_worker()
         wait_until((self.state_dir / ".docker_uuid").exists, 30, "a uuid")
 
-    def run(self, *arguments: str, stdin: str = "", **extra: str) -> subprocess.CompletedProcess:
+    def command(self, *arguments: str) -> Program:
+        """A subcommand of `cowpoke` on the host, not started."""
+        return Program("cowpoke", *arguments, environment=self.host_environment)
+
+    def run(
+        self, *arguments: str, stdin: str = "", **extra: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run a subcommand of `cowpoke` on the host, to its end."""
-        return subprocess.run(
+        return subprocess.run(  # noqa: S603 -- our own program
             [sys.executable, "-m", "cowpoke", *arguments],
             check=False,
             capture_output=True,
@@ -133,7 +143,7 @@ class JoinRig:
         (host,) = self.hosts()
         return host
 
-    def note(self) -> Any:
+    def note(self) -> JoinedAgent | None:
         """What the bridges have of the host."""
         sealer = ClusterKeyring(self.queue_key).host(self.host_uuid)
         with client_of(self.redis) as client:

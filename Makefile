@@ -3,10 +3,13 @@
 PYTHON_RUN := .venv/bin/python -m simulator.rig.reaper .venv/bin/python
 SOURCES := cowpoke bridge worker simulator tests celeryconfig.py
 
-.PHONY: demo test lint format bench scale chaos setup lock clean
+.PHONY: demo demo-host test lint format bench scale chaos setup lock clean
 
 demo: setup  ## run the main job once on this machine and show it
 	@$(PYTHON_RUN) -m simulator.demo
+
+demo-host: setup  ## show a host that joins, runs a stack, is taken over and leaves; needs root
+	@$(PYTHON_RUN) -m simulator.demo_host
 
 test: setup  ## run the whole test suite with coverage; TESTS=tests/unit runs a part without it
 	@$(PYTHON_RUN) -m pytest $(if $(strip $(TESTS)),$(TESTS),--cov --cov-report=term)

@@ -39,6 +39,7 @@ class JoinRig:
         folder: Path,
         engine_environment: dict[str, str],
         simulator: dict[str, str] | None = None,
+        host: dict[str, str] | None = None,
     ) -> None:
         self._stack = ExitStack()
         self.redis = redis
@@ -48,6 +49,7 @@ class JoinRig:
         self.engine_environment = engine_environment
         self.queue_key = Fernet.generate_key().decode()
         self._simulator_extra = simulator or {}
+        self._host_extra = host or {}
 
     def __enter__(self) -> Self:
         try:
@@ -81,6 +83,7 @@ class JoinRig:
             "CATTLE_HOME": str(self.folder),
             "CATTLE_STATE_DIR": str(self.state_dir),
             **self.engine_environment,
+            **self._host_extra,
         }
 
     @property

@@ -1,0 +1,1 @@
+"""`make demo-host`: a Rancher host lives on cowpoke, from its first join until it leaves."""

@@ -125,7 +125,7 @@ def _connected(stage: Stage, instance: Instance) -> Instance:
     line = _first_line(stage, started)
     if f"inet {_address(started)}/" not in line:
         raise StepFailedError(f"wanted {_address(started)} on eth0 at once, found {line!r}")
-    say("docker", f"entry point {WAIT_PROGRAM} waited {LATE_S:g} s for the network")
+    say("docker", f"entry point {WAIT_PROGRAM} waits: the network comes {LATE_S:g} s late")
     say("docker", f"its program's first look: {' '.join(line.split()[:4])}")
     return started
 

@@ -64,7 +64,8 @@ class Stage:
         say("redis", f"port {redis_server.port}")
         cni_dir = self.folder / "rancher" / "state" / "cni"
         manager = plugin_manager(self._engine.host, cni_dir)
-        self._keep(self._stack.enter_context(start(manager)))
+        self._stack.callback(manager.stop)
+        self._keep(start(manager))
         say("network", f"process {manager.pid}, the stand-in for plugin-manager")
         self.driver = StorageDriver(self.folder / "storage", DRIVER, volumes=self.folder / "nfs")
         self.driver.on_call = lambda one: say("storage", f"{one.action} {one.name}")

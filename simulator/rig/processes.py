@@ -111,7 +111,12 @@ class Program:
         self._output_path: Path | None = None
 
     def __enter__(self) -> Self:
-        return self if self._process is not None else self.start()
+        try:
+            return self if self._process is not None else self.start()
+        except BaseException:
+            # Ctrl-C while it starts: no block has begun, so nobody else stops it.
+            self.stop()
+            raise
 
     def __exit__(
         self,

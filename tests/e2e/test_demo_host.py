@@ -2,6 +2,8 @@
 
 import os
 import signal
+import tempfile
+from pathlib import Path
 
 import psutil
 import pytest
@@ -20,8 +22,21 @@ pytestmark = [
 
 
 @pytest.fixture
-def unchanged(docker_client):
-    """Call it at the end: the Engine has the images, containers and volumes of the beginning."""
+def temporary():
+    """The folder for temporary files; short, because the path of a socket is."""
+    with tempfile.TemporaryDirectory(prefix="demo-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def environment(engine, temporary):
+    """Variables of the demo: the session's Engine, and a folder of its own."""
+    return {**engine.environment, "TMPDIR": str(temporary)}
+
+
+@pytest.fixture
+def unchanged(docker_client, temporary):
+    """Call it at the end: no file is left, and on the Engine no image, container or volume."""
 
     def found():
         return {
@@ -34,13 +49,14 @@ def unchanged(docker_client):
 
     def check():
         assert found() == before
+        assert list(temporary.iterdir()) == []
 
     return check
 
 
-def test_a_host_lives_on_cowpoke(make_program, engine, unchanged):
+def test_a_host_lives_on_cowpoke(make_program, environment, unchanged):
     """It joins, runs a stack, is taken over and given back, and leaves nothing behind."""
-    demo = make_program(DEMO, environment=engine.environment)
+    demo = make_program(DEMO, environment=environment)
     assert demo.wait(END_TIMEOUT_S) == 0
     text = demo.output()
     assert "demo-host passed" in text
@@ -59,9 +75,9 @@ def test_a_host_lives_on_cowpoke(make_program, engine, unchanged):
 
 
 @pytest.mark.parametrize("line", ["The host joins: one command", "cattle starts two"])
-def test_ctrl_c_takes_everything_down(make_program, engine, unchanged, line):
+def test_ctrl_c_takes_everything_down(make_program, environment, unchanged, line):
     """While a command of the host runs, and while containers start."""
-    demo = make_program(DEMO, environment=engine.environment)
+    demo = make_program(DEMO, environment=environment)
     demo.wait_for_line(line, END_TIMEOUT_S)
     demo.send_signal(signal.SIGINT)
     assert demo.wait(END_TIMEOUT_S) == 130
@@ -70,9 +86,9 @@ def test_ctrl_c_takes_everything_down(make_program, engine, unchanged, line):
     unchanged()
 
 
-def test_a_failure_names_its_step_and_the_part_that_ended(make_program, engine, unchanged):
+def test_a_failure_names_its_step_and_the_part_that_ended(make_program, environment, unchanged):
     """Here cattle is killed while the host joins."""
-    demo = make_program(DEMO, environment=engine.environment)
+    demo = make_program(DEMO, environment=environment)
     demo.wait_for_line("The host joins: one command", END_TIMEOUT_S)
     (cattle,) = [
         one
@@ -88,12 +104,12 @@ def test_a_failure_names_its_step_and_the_part_that_ended(make_program, engine, 
 
 
 def test_engine_with_an_agent_of_its_own_is_left_alone(
-    make_program, engine, docker_client, test_image, tmp_path
+    make_program, environment, docker_client, test_image, tmp_path
 ):
     """The agent may be that of a real host."""
     agent = start_old_agent(docker_client, test_image, tmp_path, {})
     try:
-        demo = make_program(DEMO, environment=engine.environment)
+        demo = make_program(DEMO, environment=environment)
         assert demo.wait(END_TIMEOUT_S) == 1
         assert f"has a container {OLD_AGENT}" in demo.output()
         assert "DOCKER_HOST=unix:///none make demo-host" in demo.output()

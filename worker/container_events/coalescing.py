@@ -3,7 +3,8 @@
     container   a burst of `BURST` events, then its latest one every `EVERY_S`. So a crash loop with
                 100 starts a minute makes 12 reports a minute.
     host        a burst of `HOST_BURST` reports, then `HOST_PER_S`. While more containers wait than
-                that allows, only the latest event of each is reported.
+                that allows, only the latest event of each is reported. What became stale while it
+                waited is dropped and takes no turn: fresh events must not wait for it.
 
 `destroy` ends a container and waits for no turn of its own. `kill` changes no state, so that it
 gives way to any other event. A container's events keep their order, and one caller at a time has
@@ -15,6 +16,7 @@ import itertools
 import math
 from dataclasses import dataclass, field
 
+from cowpoke.container_events import STALE_AFTER_S
 from worker.engine.event_stream import EngineEvent
 
 BURST = 10
@@ -107,6 +109,7 @@ class Coalescer:
 
     def take(self, now_s: float) -> tuple[Noted, ...]:
         """Return the events of the container whose turn it is, or none; they are in work then."""
+        self._drop_stale(now_s)
         while self._turns and self._turns[0][0] <= now_s and self._host.tokens(now_s) >= 1:
             due_s, _, container_id = heapq.heappop(self._turns)
             flow = self._flows.get(container_id)
@@ -166,6 +169,21 @@ class Coalescer:
         """Return the events that wait or are in work."""
         flows = self._flows.values()
         return [noted.event for flow in flows for noted in (*flow.in_work, *flow.waiting)]
+
+    def _drop_stale(self, now_s: float) -> None:
+        """Drop what is too old of the containers that are next in turn."""
+        while self._turns and self._turns[0][0] <= now_s:
+            due_s, _, container_id = self._turns[0]
+            flow = self._flows.get(container_id)
+            if flow is not None and flow.due_s == due_s and not flow.in_work:
+                latest = flow.waiting[-1]
+                if now_s - latest.happened_s <= STALE_AFTER_S:
+                    return
+                self._dropped += len(flow.waiting)
+                flow.waiting, flow.due_s = [], math.inf
+                if latest.event.action == _DESTROY:
+                    del self._flows[container_id]
+            heapq.heappop(self._turns)
 
     def _fold(self, flow: _Flow) -> None:
         self._coalesced += len(flow.waiting) - 1

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from cowpoke.container_events import STALE_AFTER_S
 from worker.container_events.coalescing import (
     BURST,
     EVERY_S,
@@ -182,7 +183,21 @@ def test_counts_of_a_failed_report_are_kept(host):
 def test_set_back_clock_stops_nothing(host):
     """Monotonic clocks do not go back; a bucket does not care."""
     host.happen("die")
-    host.now_s -= 100
+    host.now_s -= 50
     host.happen("start")
-    host.now_s += 100
+    host.now_s += 50
     assert host.report() == ["die", "start"]
+
+
+def test_fresh_events_do_not_wait_for_stale_ones(host):
+    """After a storm that takes longer than a minute to report; the stale ones are counted."""
+    for number in range(4_000):
+        host.happen("start", container=f"c{number}")
+    host.run(STALE_AFTER_S + 1)
+    reported = len(host.reported)
+    assert reported < 2_000
+    host.happen("die", container="fresh")
+    host.run(1)
+    assert [event.container_id for _, event in host.reported[reported:]] == ["fresh"]
+    assert host.coalescer.take_counts() == (0, 4_000 - reported)
+    assert math.isinf(host.coalescer.wait_s(host.now_s))

@@ -3,6 +3,7 @@
 import pytest
 import redis
 
+from bridge.container_events.streams import ContainerEventStreams
 from bridge.hosts.forgetting import forget_gone
 from bridge.hosts.presence import Presence
 from cowpoke import keys
@@ -23,6 +24,7 @@ from cowpoke.liveness import Leases
 from cowpoke.outcomes import progress, success
 from cowpoke.routes import Lane, queue_for
 from cowpoke.seal import ClusterKeyring
+from worker.container_events.writing import ContainerEventWriter
 
 OWN, OTHER = "h.1", "h.10"
 READS = ("EXISTS {}", "GET {}", "HGETALL {}", "LINDEX {} 0", "SMEMBERS {}", "ZRANGE {} 0 -1")
@@ -42,13 +44,15 @@ def keys_of(host):
         *(keys.event(host, "e-1"), keys.open_events(host), keys.fifo(host, "instance:1")),
         *(keys.outbox(host), keys.lease(host, "w-1"), keys.workers(host), keys.started(host)),
         *(keys.dead_letters(host), keys.wake(host, "1"), keys.joined(host)),
+        keys.container_events(host),
         *(queue_for(host, lane) for lane in Lane),
     ]
 
 
 BRIDGE_KEYS = [
     *(*keys.OUTCOME_STREAMS, keys.DUE, keys.HOSTS, keys.ALIVE, keys.SEEN, keys.BRIDGE_DEAD_LETTERS),
-    *(keys.agent("a"), keys.served(OTHER), keys.posting("e-1"), "_kombu.binding_deadlines"),
+    *(keys.agent("a"), keys.served(OTHER), keys.posting("e-1"), keys.reporting(OWN)),
+    "_kombu.binding_deadlines",
 ]
 
 
@@ -285,6 +289,21 @@ def test_a_whole_event_needs_no_more_rights(as_user, redis_client):
     take_back(host, OWN)
     read_status(bridge, keyring)
     forget_gone(bridge, presence, gone_after_s=-1)
+    assert redis_client.acl_log() == []
+
+
+def test_container_events_need_no_more_rights(as_user, redis_client):
+    """From the worker to the bridge that reports them; also what lies in their place is removed."""
+    bridge, host = as_user(bridge_rules()), as_user(host_rules(OWN))
+    writer, streams = ContainerEventWriter(host, OWN), ContainerEventStreams(bridge, "b-1")
+    redis_client.set(keys.container_events(OWN), "no stream")
+    redis_client.zadd(keys.SEEN, {OWN: 1})
+    writer.add("sealed")
+    (entry,) = streams.step(OWN) or ()
+    assert entry.text == streams.text_of(OWN, entry.entry_id) == "sealed"
+    assert list(streams.filled()) == [[OWN]]
+    streams.release(OWN)
+    assert streams.step(OWN, done=entry.entry_id) == []
     assert redis_client.acl_log() == []
 
 

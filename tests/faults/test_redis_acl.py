@@ -206,6 +206,8 @@ READ = (
     *("XINFO STREAM {}", "XPENDING {} bridges", "COPY {} {own}", "SORT {}", "WATCH {}"),
     "XREAD STREAMS {} 0",
 )
+#: What the attacker may read, beside the signs of life of bridges.
+READABLE = (keys.host_keys(OWN), keys.removed(OWN), keys.served(OWN))
 FORGE = (
     *("SET {} forged", "SETNX {} forged", "APPEND {} forged", "HSET {} state queued", "INCR {}"),
     *("HSETNX {} f forged", "HINCRBY {} deaths 9", "LPUSH {} forged", "RPUSH {} forged"),
@@ -290,15 +292,25 @@ def foreign_keys(cluster):
     found = {key.decode() for key in cluster.users.admin.scan_iter()}
     found |= {*keys.queues(OTHER), keys.dead_letters(OTHER), keys.started(OTHER), keys.DUE}
     found |= {keys.outbox(OTHER), keys.wake(OTHER, "1"), *keys.OUTCOME_STREAMS, keys.posting("e")}
-    found |= {keys.BRIDGE_DEAD_LETTERS, keys.served(OWN), keys.agent("x"), keys.SEEN, keys.ALIVE}
+    found |= {keys.BRIDGE_DEAD_LETTERS, keys.served(OTHER), keys.agent("x"), keys.SEEN, keys.ALIVE}
+    found |= {keys.joined(OTHER), keys.removed(OTHER), keys.container_events(OTHER)}
+    found |= {keys.reporting(OWN), keys.reporting(OTHER)}
     return sorted(key for key in found if not is_own(key))
 
 
 def is_own(key):
     """Whether a key belongs to the attacker's host: its name ends with the host, or goes on."""
-    kinds = ("event", "open", "fifo", "outbox", "lease", "workers", "started", "dead", "wake")
+    kinds = (
+        *("event", "open", "fifo", "outbox", "lease", "workers", "started", "dead", "wake"),
+        *("joined", "container-events"),
+    )
     names = [f"cowpoke:{kind}:{OWN}" for kind in kinds] + [f"host.{OWN}"]
     return any(key == name or key.startswith((f"{name}:", f"{name}.")) for name in names)
+
+
+def is_readable(key):
+    """Whether the attacker may read a key that is not of its host."""
+    return key in READABLE or key.startswith(keys.BRIDGE_PREFIX)
 
 
 def is_refused(client, words):
@@ -321,8 +333,7 @@ def is_refused(client, words):
 )
 def test_host_is_refused_the_keys_of_others(cluster, attacker, commands):
     """NOPERM for each command on each key of the other host and of the bridges."""
-    readable = (keys.host_keys(OWN), keys.BRIDGE_PREFIX) if commands is READ else ()
-    targets = [key for key in foreign_keys(cluster) if not key.startswith(readable)]
+    targets = [k for k in foreign_keys(cluster) if commands is not READ or not is_readable(k)]
     assert len(targets) > 20
     tried = attempts(commands, targets)
     assert [words for words in tried if not is_refused(attacker, words)] == []
@@ -334,7 +345,7 @@ def test_host_is_refused_the_keys_of_others_in_scripts(cluster, attacker):
     allowed = [
         (script, key)
         for key in foreign_keys(cluster)
-        if not key.startswith((keys.host_keys(OWN), keys.BRIDGE_PREFIX))
+        if not is_readable(key)
         for script in SCRIPTS
         for numbered in (["1", key] if "KEYS" in script else ["0", key],)
         if not is_refused(attacker, ["EVAL", script, *numbered])
@@ -345,10 +356,9 @@ def test_host_is_refused_the_keys_of_others_in_scripts(cluster, attacker):
 @pytest.mark.usefixtures("at_work")
 def test_host_only_reads_the_notes_and_signs_of_life_of_bridges(cluster, attacker):
     """Nothing that writes is allowed on them."""
-    readable = [keys.host_keys(OWN)] + [
-        key.decode() for key in cluster.users.admin.scan_iter(f"{keys.BRIDGE_PREFIX}*")
-    ]
-    assert len(readable) > 1
+    bridges = [key.decode() for key in cluster.users.admin.scan_iter(f"{keys.BRIDGE_PREFIX}*")]
+    assert bridges
+    readable = [*READABLE, *bridges]
     tried = attempts((*FORGE, *DELETE, *TRIM, *HOLD_UP), readable)
     assert [words for words in tried if not is_refused(attacker, words)] == []
     assert attacker.hgetall(keys.host_keys(OWN))

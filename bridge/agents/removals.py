@@ -25,7 +25,8 @@ RENEW_EVERY_S = 600.0
 _AT_ONCE = 1_000
 _JOINED_ADVICE = (
     "the host was removed in Rancher, or its keys were deleted there; its containers stay. On the "
-    "host: cowpoke leave, then cowpoke join with a new registration url"
+    "host: cowpoke leave, or to join as a new host: cowpoke join --new-register-key URL, with the "
+    "url of Rancher's page for a new host"
 )
 _CONFIGURED_ADVICE = (
     "the host was removed in Rancher, or its keys were deleted there; its containers stay. Take "

@@ -63,7 +63,8 @@ def test_new_host_joins_by_one_command_and_a_second_run_changes_nothing(ready):
     assert len(ready.cattle.registers()) == 1
 
 
-def test_dead_register_says_so_and_a_new_key_makes_a_new_agent(ready):
+@pytest.mark.parametrize("leaves", [False, True], ids=["at once", "after a leave"])
+def test_dead_register_says_so_and_a_new_key_makes_a_new_agent(ready, leaves):
     """B.6 register: with kept keys and without, until somebody asks for a new host."""
     url = ready.registration_url()
     assert ready.run("join", url).returncode == 0
@@ -77,6 +78,8 @@ def test_dead_register_says_so_and_a_new_key_makes_a_new_agent(ready):
         assert refused.returncode == 3
         assert "--new-register-key" in refused.stderr
         assert ready.note().access_key == first
+    if leaves:
+        assert ready.run("leave").returncode == 0
     again = ready.run("join", url, "--new-register-key")
     assert again.returncode == 0, again.stdout + again.stderr
     assert ready.note().access_key != first

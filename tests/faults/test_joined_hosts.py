@@ -263,6 +263,8 @@ def test_host_that_cattle_refuses_for_good_counts_as_removed(make_rig, access_co
     wait_fact(bridge, "agent.removed", timeout_s=40)
     (fact,) = facts(bridge, "agent.removed")
     assert "cowpoke leave" in fact["advice"]
+    # The kept register key would give the dead keys again.
+    assert "cowpoke join --new-register-key" in fact["advice"]
     key = agent_of(ONE)["access_key"]
     assert metrics(bridge, "cowpoke_agent_waiting") == {
         f'cowpoke_agent_waiting{{agent="{key}",reason="removed"}}': "1.0"

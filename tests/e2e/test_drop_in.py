@@ -116,6 +116,21 @@ def test_host_with_a_bundle_gets_no_redis_of_its_own(rig, image, docker_client, 
     assert rig.run("host", "remove", uuid, **hub).returncode == 0
 
 
+def test_host_of_another_server_is_not_moved(rig, docker_client):
+    """Its worker would get the url of the new server, and keep the agent of the old one."""
+    kept = rig.folder / "cowpoke" / "credentials" / "worker" / "CATTLE_URL"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("http://192.0.2.9:8080/v1")
+    rig.state_dir.mkdir()
+    (rig.state_dir / ".joined").write_text("sealed")
+    variables = {"CATTLE_STATE_DIR": str(rig.state_dir), "RANCHER_AGENT_IMAGE": "example/none:1"}
+    refused = rig.run("agent", rig.registration_url(), **variables, REDIS_URL="", QUEUE_KEY="")
+    assert refused.returncode == 1
+    assert f"docker exec {NAME} cowpoke leave" in refused.stderr
+    assert kept.read_text() == "http://192.0.2.9:8080/v1"
+    assert docker_client.containers(all=True, filters={"name": NAME}) == []
+
+
 def test_arguments_of_the_old_image_are_understood(rig):
     """The others are refused with the list."""
     assert "VAR_LIB_WRITABLE" in rig.run("agent", "inspect-host").stdout

@@ -84,6 +84,7 @@ class DropIn:
             taking.check()
             taking.prepare(self._say)
         cattle_url = self._cattle_url(url)
+        self._check_same_cattle(cattle_url)
         self._keep({**self._passed_on(), "CATTLE_REGISTRATION_URL": url})
         self._bring_redis(cattle_url)
         self._say(f"starting the container {long_lived.NAME} of {image}")
@@ -126,6 +127,15 @@ class DropIn:
         wanted = str(self._places.rancher)
         if not any(one.get("Destination") == wanted for one in mounts):
             raise JoinError(f"this container lacks the mount `-v {wanted}:{wanted}`")
+
+    def _check_same_cattle(self, cattle_url: str) -> None:
+        """Errors: JoinError when this host joined another server before."""
+        kept = _text(self._worker / "CATTLE_URL")
+        if kept and self._settings.joined_file.exists() and checked_api_url(kept) != cattle_url:
+            raise JoinError(
+                f"this host has joined {kept}, and the url is of {cattle_url}: run "
+                f"`docker exec {long_lived.NAME} cowpoke leave` first"
+            )
 
     def _cattle_url(self, url: str) -> str:
         settings = self._settings

@@ -110,6 +110,7 @@ def test_the_same_host_is_taken_over_and_given_back(rig, docker_client, old_agen
     rig.start_worker(COWPOKE_CREDENTIALS_DIR=str(credentials))
     done = rig.run(*arguments)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "restart the worker" not in done.stdout
     assert state_of(docker_client, "rancher-agent")[:2] == (False, "no")
     note = rig.note()
     assert (note.host_uuid, note.access_key) == (UUID, AGENT["access_key"])
@@ -126,6 +127,19 @@ def test_the_same_host_is_taken_over_and_given_back(rig, docker_client, old_agen
     assert not (rig.state_dir / ".joined").exists()
     assert state_of(docker_client, "users-container") == users
     assert AGENT["secret_key"] not in done.stdout + done.stderr + back.stdout
+
+
+def test_worker_that_runs_already_keeps_the_address(rig, old_agent, tmp_path):
+    """Without a folder the other settings are named; a worker older than the folder is told of."""
+    rig.start_worker(CATTLE_DOCKER_UUID=UUID)
+    done = rig.run("join", "--take-over")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "not kept: CATTLE_AGENT_IP, CATTLE_HOST_LABELS, CATTLE_MEMORY_OVERRIDE" in done.stdout
+    rig.wait_host()
+    wait_until(lambda: rig.hosts()[0]["agentIpAddress"] == "192.0.2.33", 30, "the address")
+    done = rig.run("join", "--take-over", "--credentials", str(tmp_path / "credentials"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "restart the worker" in done.stdout
 
 
 def test_failed_take_over_starts_the_old_agent_again(rig, docker_client, old_agent):

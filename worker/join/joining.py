@@ -12,6 +12,7 @@ import redis
 
 from cowpoke.files import replace_file
 from cowpoke.joined import JoinedAgent, hand_over, take_back
+from cowpoke.liveness import Leases
 from cowpoke.seal import Sealer
 from worker.engine.client import Engine
 from worker.errors import JoinError
@@ -121,6 +122,14 @@ class Joining:
         finally:
             engine.close()
 
+    def workers_since_ms(self) -> int | None:
+        """Return when the oldest live worker of this host started (Unix time); None without any.
+
+        Errors: redis.RedisError.
+        """
+        live = Leases(self._redis).of_host(self.host_uuid, self._sealer)
+        return min((one.started_ms for one in live.values()), default=None)
+
     def hand_over_kept(self) -> None:
         """Hand the kept keys over again, because Redis may have lost them.
 
@@ -194,7 +203,9 @@ class Joining:
         )
 
     def keep_detected_ip(self, address: str | None) -> None:
-        """Store the address that the server saw, which pings report if no other one is set.
+        """Store the address that the server saw, or that the old agent had.
+
+        Pings report it if no other one is set.
 
         Errors: JoinError.
         """
@@ -206,7 +217,7 @@ class Joining:
         except OSError as error:
             raise JoinError(f"cannot write {path}: {error.strerror}") from None
         if self._settings.agent_ip is None:
-            self._say(f"the server sees this host as {address}; CATTLE_AGENT_IP sets another one")
+            self._say(f"the address of this host is {address}; CATTLE_AGENT_IP sets another one")
 
     def _keys_of_register(
         self, http: Http, registration: Registration, *, with_new_key: bool

@@ -80,8 +80,8 @@ class TakingOver:
         for file in self._files():
             if _bytes(file.path) != file.content:
                 yield f"would write {file.path}"
-        if agent.settings and self._credentials is None:
-            yield f"would not keep {', '.join(agent.settings)}: no folder, see --credentials"
+        if self._lost:
+            yield f"would not keep {', '.join(self._lost)}: no folder, see --credentials"
         yield f"would keep the keys in {self._settings.joined_file} and hand them to the bridges"
         if agent.is_running or agent.restart_policy != "no":
             yield f"would stop the container {NAME} and set its restart policy to no; it is kept"
@@ -100,6 +100,16 @@ class TakingOver:
             except OSError as error:
                 raise JoinError(f"cannot write {file.path}: {error.strerror}") from None
             say(f"written: {file.path}")
+        if self._lost:
+            say(
+                f"not kept: {', '.join(self._lost)} of {NAME}; set them for the worker, or give "
+                "--credentials a folder"
+            )
+
+    @property
+    def _lost(self) -> list[str]:
+        """The settings of the old agent that the worker does not get."""
+        return list(self._agent.settings) if self._credentials is None else []
 
     def run(self, client: "redis.Redis", joining: Joining, say: Say) -> None:
         """Take over; the worker of this host must run, or start meanwhile.
@@ -111,9 +121,12 @@ class TakingOver:
         ca_file = self._settings.ca_bundle or self._settings.ca_file
         with Http(self._settings.proxy_variables, ca_file if ca_file.exists() else None) as http:
             check_keys_live(http, agent.cattle_url, agent.keys)
-            if "CATTLE_AGENT_IP" not in agent.settings:
+            address = agent.settings.get("CATTLE_AGENT_IP")
+            if address is None:
                 # The old agent asks at each start.
-                joining.keep_detected_ip(seen_address(http, agent.cattle_url))
+                address = seen_address(http, agent.cattle_url)
+            # Also one that is given: the worker may not get the setting.
+            joining.keep_detected_ip(address)
         try:
             put_aside(self._engine, agent)
             say(f"stopped the container {NAME}; it is kept, with restart policy no")
@@ -129,7 +142,17 @@ class TakingOver:
         except (WorkerError, redis.RedisError):
             self._undo(client, joining, say)
             raise
+        if self._is_worker_older(joining):
+            say("restart the worker of this host: it started before its settings were written")
         say(BACK)
+
+    def _is_worker_older(self, joining: Joining) -> bool:
+        """Whether a worker started before a setting of the old agent was written for it."""
+        since_ms = joining.workers_since_ms()
+        if since_ms is None or self._credentials is None:
+            return False
+        written = (self._credentials / name for name in self._agent.settings)
+        return any(path.stat().st_mtime * 1000 > since_ms for path in written)
 
     def _undo(self, client: "redis.Redis", joining: Joining, say: Say) -> None:
         if not self._agent.is_running:

@@ -17,8 +17,9 @@ MESSAGE_CHARS = 4_000
 CODE_CHARS = 64
 #: cattle stores reply data in a column of 16 MiB; sealing adds a third.
 OUTCOME_CHARS = 22 * 1024 * 1024
-#: An inspect usually has 5,000 to 20,000; long environments and labels make it larger.
-CONTAINER_EVENT_CHARS = 1024 * 1024
+#: An inspect usually has 5,000 to 20,000; long environments and labels make it larger. Of a host
+#: whose events nobody reports, `keys.CONTAINER_EVENTS_MOST` are in the memory of Redis.
+CONTAINER_EVENT_CHARS = 128 * 1024
 
 
 def shortened(text: str, most: int) -> str:

@@ -5,8 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from cowpoke import keys
 from cowpoke.events import Event
-from cowpoke.lengths import CODE_CHARS, ID_CHARS, MESSAGE_CHARS, shortened
+from cowpoke.lengths import (
+    CODE_CHARS,
+    CONTAINER_EVENT_CHARS,
+    ID_CHARS,
+    MESSAGE_CHARS,
+    shortened,
+)
 from cowpoke.outcomes import error, progress
 
 
@@ -39,3 +46,8 @@ def test_event_with_an_overlong_field_is_refused(field):
     assert Event.model_validate({**event, field: "x" * ID_CHARS})
     with pytest.raises(ValidationError, match=field):
         Event.model_validate({**event, field: "x" * (ID_CHARS + 1)})
+
+
+def test_container_events_of_a_host_fill_no_redis():
+    """A host whose bridges are away has so many bytes in it at most."""
+    assert keys.CONTAINER_EVENTS_MOST * CONTAINER_EVENT_CHARS <= 128 * 1024 * 1024

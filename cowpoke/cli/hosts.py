@@ -22,6 +22,7 @@ from cowpoke.cli.credentials import ADMIN, HOSTS_FOLDER
 from cowpoke.files import replace_file
 from cowpoke.joined import take_back
 from cowpoke.keys import is_host_uuid
+from cowpoke.redis_url import check_redis_url
 from cowpoke.seal import host_key, key_list
 
 _PASSWORD_BYTES = 32
@@ -100,6 +101,8 @@ def add_host(hub: Hub, new: NewHost, say: Say) -> Bundle:
     parts = urlsplit(new.redis_url)
     if "@" in parts.netloc or not parts.hostname:
         raise ValueError("--redis is the address of Redis without a login: redis://hub:6379/0")
+    # Before the user is made: nobody could use its password.
+    check_redis_url(new.redis_url)
     database = int(parts.path.strip("/") or 0)
     rules = host_rules(host_uuid, redis=hub.redis, database=database)
     password = secrets.token_hex(_PASSWORD_BYTES)

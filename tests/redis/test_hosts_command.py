@@ -143,6 +143,16 @@ def test_administrator_of_another_redis_adds_a_host(hub, server, tmp_path):
         assert client.lpush(f"host.{bundle.host_uuid}", "x") == 1
 
 
+@pytest.mark.parametrize(
+    "address", ["redis://hub:6379/x", "redis://hub:6379/0?ssl_cert_reqs=none", "http://hub:6379/0"]
+)
+def test_host_with_an_address_that_cannot_be_used_is_not_added(hub, server, address):
+    """The next try needs no `--again`."""
+    run("host", "add", "--credentials", hub, "--host", NEW, "--redis", address, code=1)
+    assert not (hub / "redis" / "hosts" / NEW).exists()
+    add(hub, server)
+
+
 @pytest.mark.parametrize("text", ["", "abc", "é", "e30=", "x" * 300_000])
 def test_text_that_is_no_bundle_is_refused_without_being_shown(text):
     """It may be another secret."""

@@ -35,6 +35,8 @@ class HandOverWatch:
         self._host_uuid = identity.host_uuid
         self._redis = connect(settings, socket_timeout_s=_SOCKET_TIMEOUT_S, retries=0)
         self._due_s = 0.0
+        #: When a worker that starts hands over in any case; not while its lanes begin.
+        self._first_s = time.monotonic() + LOOK_EVERY_S
         self._is_first = True
         self._retry_s = LOOK_EVERY_S
 
@@ -47,10 +49,11 @@ class HandOverWatch:
         if not self._path.exists():
             return
         try:
-            # The note may be sealed with an older key than this worker has.
-            is_needed = self._is_first or not self._redis.exists(keys.joined(self._host_uuid))
+            is_needed = not self._redis.exists(keys.joined(self._host_uuid))
         except redis.RedisError:
             return
+        # The note may be sealed with an older key than this worker has.
+        is_needed |= self._is_first and now_s >= self._first_s
         if not is_needed:
             self._retry_s = LOOK_EVERY_S
             return

@@ -18,6 +18,7 @@ from worker.engine import containers
 from worker.engine.client import Engine
 from worker.errors import JoinError
 from worker.host.identity import kept_uuid
+from worker.host.resource_report import last_report_s
 from worker.join import embedded, long_lived
 from worker.join.addresses import check_agent_ip, check_registration_url
 from worker.join.authority import trust_server
@@ -202,13 +203,17 @@ class DropIn:
             ) from None
 
     def _wait(self, wait_s: float, *, old_agent: bool) -> None:
-        deadline_s = time.monotonic() + wait_s
+        began_s, deadline_s = time.time(), time.monotonic() + wait_s
         logs = f"`docker logs {long_lived.NAME}`"
-        while not self._settings.joined_file.exists():
+        # The keys of an earlier run may be dead: only what the server asks for now tells.
+        while last_report_s(self._settings.state_dir) < began_s:
             if time.monotonic() >= deadline_s:
-                raise JoinError(f"the host has not joined within {wait_s:g} s; see {logs}")
+                raise JoinError(
+                    f"the server has not asked this host for its resources within {wait_s:g} s; "
+                    f"see {logs}"
+                )
             time.sleep(0.5)
-        self._say(f"the host has joined; see {logs}")
+        self._say(f"the host has joined and reported its resources; see {logs}")
         if old_agent:
             self._say(f"the container {OLD_NAME} is stopped and kept as the way back")
 

@@ -22,7 +22,7 @@ from worker.join.authority import trust_server
 from worker.join.http import Http
 from worker.join.kept import KeptKeys
 from worker.join.old_agent import check_old_agent_stopped
-from worker.join.ready import PingPath, wait_served
+from worker.join.ready import PingPath, wait_reported, wait_served
 from worker.join.register_key import forget_register_key, register_key
 from worker.join.registration import AgentKeys, check_keys_live, register, resolve
 from worker.join.script import Registration, checked_api_url
@@ -40,6 +40,8 @@ class Waits:
     url_s: float = 600.0
     keys_s: float = 300.0
     served_s: float = 60.0
+    #: cattle asks each host for its resources once a minute.
+    reported_s: float = 90.0
 
     @classmethod
     def of(cls, most_s: float | None) -> "Waits":
@@ -47,7 +49,7 @@ class Waits:
         given = cls()
         if most_s is None:
             return given
-        names = ("ready_s", "url_s", "keys_s", "served_s")
+        names = ("ready_s", "url_s", "keys_s", "served_s", "reported_s")
         return cls(**{name: min(most_s, getattr(given, name)) for name in names})
 
 
@@ -83,27 +85,38 @@ class Joining:
             check_registration_url(url)
         with self._http() as http:
             agent = None if with_new_key else self._kept_agent(http, url)
-            if agent is None:
-                agent = self._registered(http, url, with_new_key=with_new_key)
+            if agent is not None:
+                # It may be served for long: a report of the last minutes is as good as a new one.
+                self.finish(agent, reported_since_s=time.time() - self._waits.reported_s)
+                return
+            agent = self._registered(http, url, with_new_key=with_new_key)
         self.finish(agent)
 
-    def finish(self, agent: JoinedAgent) -> None:
-        """Keep an agent, hand it to the bridges and see that one takes it.
+    def finish(self, agent: JoinedAgent, *, reported_since_s: float | None = None) -> None:
+        """Keep an agent, hand it to the bridges and see that cattle is told of the host.
+
+        A report of the host's resources counts from `reported_since_s` on (Unix time), else from
+        now.
 
         Errors: JoinError; redis.RedisError.
         """
+        since_s = time.time() if reported_since_s is None else reported_since_s
         self.kept.write(agent)
         hand_over(self._redis, self._sealer, agent)
         self._say(f"handed the keys of agent {agent.access_key} to the bridges")
         problem = wait_served(
             self._redis, self.host_uuid, agent.access_key, wait_s=self._waits.served_s
         )
+        if problem is None:
+            self._say("a bridge serves this host; waiting until the server asks for its resources")
+            state_dir, wait_s = self._settings.state_dir, self._waits.reported_s
+            problem = wait_reported(state_dir, since_s, wait_s=wait_s)
         if problem is not None:
             raise JoinError(
                 f"the keys of agent {agent.access_key} of {agent.cattle_url} are kept, but "
                 f"{problem}; run `cowpoke join` again then"
             )
-        self._say(f"host {self.host_uuid} has joined {agent.cattle_url}: a bridge serves it")
+        self._say(f"host {self.host_uuid} has joined {agent.cattle_url} and reported its resources")
 
     def wait_ready(self) -> None:
         """Wait until the ping path works.

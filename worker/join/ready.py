@@ -6,6 +6,7 @@ before the path of its pings works: Redis, a bridge, a worker with a control lan
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import redis
 
@@ -16,11 +17,13 @@ from cowpoke.liveness import LEASE_CHANGED, Leases
 from cowpoke.routes import Lane
 from cowpoke.seal import Sealer
 from worker.errors import JoinError
+from worker.host.resource_report import last_report_s
 from worker.process.readiness import engine_problem
 from worker.settings import WorkerSettings
 
 _POLL_S = 0.5
 _SAY_EVERY_S = 15.0
+_CLOCK_TICK_S = 0.02
 
 
 class PingPath:
@@ -104,6 +107,23 @@ def wait_served(
             return (
                 "a bridge serves this host for another agent, which its settings or another note "
                 "name; `cowpoke status` shows it"
+            )
+        time.sleep(_POLL_S)
+    return None
+
+
+def wait_reported(state_dir: Path, since_s: float, *, wait_s: float) -> str | None:
+    """Wait until cattle asked for the resources of this host; return why not, None when it did.
+
+    `since_s` is the Unix time from which on an answer counts.
+    """
+    deadline_s = time.monotonic() + wait_s
+    # Coarse clocks of file systems may be a tick behind.
+    while last_report_s(state_dir) < since_s - _CLOCK_TICK_S:
+        if time.monotonic() >= deadline_s:
+            return (
+                f"the server has not asked for the resources of this host within {wait_s:g} s: "
+                "see in `cowpoke status` and in the log of the bridge whether its websocket is open"
             )
         time.sleep(_POLL_S)
     return None

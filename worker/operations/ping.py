@@ -26,6 +26,7 @@ from worker.host.cloud import cloud_labels
 from worker.host.host_key import host_key_info
 from worker.host.machine import EngineFacts, capacity, collect, host_labels
 from worker.host.recent_stops import RecentStops
+from worker.host.resource_report import note_report
 from worker.operations.context import Host
 from worker.operations.timed_call import TimedCall
 from worker.settings import WorkerSettings
@@ -47,7 +48,10 @@ def ping(event: Event, host: Host) -> dict[str, Any]:
     deadline_s = time.monotonic() + host.settings.ping_engine_timeout_s
     listing = TimedCall("the containers", lambda: _listed(host)) if "instances" in asked else None
     images = TimedCall("system images", lambda: _system(host)) if listing is not None else None
-    resources = _resources(host, deadline_s, stats="stats" in asked) if "resources" in asked else []
+    resources: list[dict[str, Any]] = []
+    if "resources" in asked:
+        resources = _resources(host, deadline_s, stats="stats" in asked)
+        note_report(host.settings.state_dir)
     data: dict[str, Any] = {}
     if listing is not None:
         try:

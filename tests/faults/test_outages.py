@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from cowpoke import keys
 from simulator import sample
 from simulator.rig.processes import wait_until
 from simulator.rig.proxy import Proxy
@@ -96,6 +97,13 @@ def send_held(system, scripted, count=5):
     ids = [system.send(sample.instance_activate(one)) for one in instances]
     held.wait_reached()
     return held, list(zip(ids, instances, strict=True))
+
+
+def wait_accepted(system, sent):
+    """Until the ledger has each event."""
+    entries = [keys.event(system.host_uuid, event_id) for event_id, _ in sent]
+    with system.redis.client() as client:
+        wait_until(lambda: client.exists(*entries) == len(entries), 20, "the events in the ledger")
 
 
 def assert_all_answered(system, sent, within_s=30, *, lost_201=False):
@@ -191,6 +199,8 @@ def test_replies_wait_for_a_cattle_that_is_away(system, scripted, ways, silence)
     A reply whose 201 was lost comes a second time, under the same id, so that cattle knows it.
     """
     held, sent = send_held(system, scripted)
+    # What is still on its way when the websocket breaks is lost, and only cattle can send it again.
+    wait_accepted(system, sent)
     getattr(ways.bridge_cattle, silence)()
     held.let_go()
     time.sleep(OUTAGE_S / 2)

@@ -1,8 +1,8 @@
-"""A certificate authority of an installation, and the certificate of its Redis.
+"""Make the certificate authority of a hub, and the certificate of its Redis.
 
-The authority's certificate goes to the hosts, with their bundles. Its key stays on the hub, to make
-another certificate for Redis when the name of the hub changes or the old one ends: hosts trust the
-new one without being told.
+Bundles contain the certificate of the authority. Its key stays on the hub and signs another
+certificate for Redis when the name of the hub changes or the old certificate ends. Hosts trust the
+new certificate without a new bundle.
 """
 
 import datetime as dt
@@ -24,7 +24,7 @@ AUTHORITY = "ca.crt"
 AUTHORITY_KEY = "ca.key"
 CERTIFICATE = "redis.crt"
 KEY = "redis.key"
-#: No host trusts the hub after the authority's end, so that it is long after anybody's plans.
+#: After its end no host trusts the hub, and each needs a new bundle.
 AUTHORITY_LIFETIME = dt.timedelta(days=365 * 30)
 LIFETIME = dt.timedelta(days=365 * 10)
 #: A certificate that ends within this time is replaced.
@@ -36,19 +36,19 @@ _LONGEST_COMMON_NAME = 64
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Certificates:
-    """Where the certificates of a Redis are, and for which names."""
+    """The folder of the certificates of a Redis, and its names."""
 
     folder: Path
     #: Names and addresses by which hosts reach Redis; at least one.
     names: tuple[str, ...]
-    #: The user id that Redis runs with, which reads the key. None: the owner of the folder.
+    #: The user id of Redis, which reads the key. None: the owner of the folder.
     owner: int | None = None
 
 
 def write_certificates(wanted: Certificates, now: dt.datetime) -> list[Path]:
-    """Write the missing files, and a new certificate of Redis if names or time ask for one.
+    """Write the missing files, and a new certificate of Redis if names or lifetime need one.
 
-    Returns the changed files.
+    Return the changed files.
     Errors: ValueError for a name or a kept file that cannot be used; OSError.
     """
     names = _alternative_names(wanted.names)
@@ -63,7 +63,7 @@ def write_certificates(wanted: Certificates, now: dt.datetime) -> list[Path]:
 
 
 def end_of(certificate: Path) -> dt.datetime:
-    """Until when a certificate is valid, in UTC.
+    """Return the end of a certificate, in UTC.
 
     Errors: ValueError, OSError.
     """
@@ -100,7 +100,7 @@ def _write_authority(folder: Path, now: dt.datetime) -> None:
         .add_extension(_usage(signs_certificates=True), critical=True)
         .sign(key, hashes.SHA256())
     )
-    # The certificate first: with the key, everything exists.
+    # The key last: if it exists, the certificate exists.
     replace_file(folder / AUTHORITY, _pem(made), _PUBLIC_MODE)
     replace_file(folder / AUTHORITY_KEY, _pem_of_key(key), _SECRET_MODE)
 
@@ -112,7 +112,7 @@ def _write_certificate(
     authority = x509.load_pem_x509_certificate((folder / AUTHORITY).read_bytes())
     authority_key = _authority_key(folder)
     key = ec.generate_private_key(ec.SECP256R1())
-    # Clients look at the alternative names alone, which may be longer.
+    # Clients check only the alternative names, which may be longer.
     common = wanted.names[0][:_LONGEST_COMMON_NAME]
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
     made = (
@@ -123,7 +123,7 @@ def _write_certificate(
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
-    # Without the certificate, a run that was cut between the two makes both again.
+    # A run that was interrupted between the two files makes both again.
     (folder / CERTIFICATE).unlink(missing_ok=True)
     replace_file(folder / KEY, _pem_of_key(key), _SECRET_MODE)
     if wanted.owner is not None:
@@ -134,13 +134,16 @@ def _write_certificate(
 def _authority_key(folder: Path) -> ec.EllipticCurvePrivateKey:
     key = serialization.load_pem_private_key((folder / AUTHORITY_KEY).read_bytes(), None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise ValueError(f"{folder / AUTHORITY_KEY} is no key that `cowpoke certificates` made")  # noqa: TRY004 -- a wrong file, no wrong type
+        problem = (
+            f"{folder / AUTHORITY_KEY} is not an EC key: `cowpoke certificates` did not make it"
+        )
+        raise ValueError(problem)  # noqa: TRY004 -- a wrong file, no wrong type
     return key
 
 
 def _alternative_names(names: Sequence[str]) -> list[x509.GeneralName]:
     if not names:
-        raise ValueError("no name: give the one by which hosts reach Redis")
+        raise ValueError("no name is given: give the one by which hosts reach Redis")
     return list(_general_names(names))
 
 
@@ -151,7 +154,7 @@ def _general_names(names: Iterable[str]) -> Iterable[x509.GeneralName]:
         except ValueError:
             if not all(part.replace("-", "a").isalnum() for part in name.split(".")):
                 raise ValueError(
-                    f"{name!r} is no name of a machine and no address; wanted one such as "
+                    f"{name!r} is not a host name or an address; give one such as "
                     "hub.example.org or 192.0.2.1"
                 ) from None
             yield x509.DNSName(name)

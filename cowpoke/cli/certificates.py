@@ -18,14 +18,13 @@ import click
     multiple=True,
     help="A name or an address by which hosts reach Redis; may be given several times.",
 )
-@click.option(
-    "--owner", type=int, metavar="UID", help="Who may read the key: the user id of Redis."
-)
+@click.option("--owner", type=int, metavar="UID", help="User id of Redis, which reads the key.")
 def certificates(folder: Path, names: tuple[str, ...], owner: int | None) -> None:
     """Make an authority (ca.crt, ca.key) and a certificate for Redis (redis.crt, redis.key).
 
-    What exists is kept. The certificate is made again for other names, and in the last year of its
-    ten; hosts trust the authority, so they need nothing new. Restart Redis then.
+    Existing files are kept. The certificate is valid for ten years. A new one is made for other
+    names, and in the last year: restart Redis then. Hosts trust the authority, so they need no new
+    bundle.
     """
     import datetime as dt  # noqa: PLC0415
 

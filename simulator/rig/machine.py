@@ -1,7 +1,7 @@
-"""A machine of its own, as far as the network goes: a network namespace.
+"""Network namespaces that serve as separate machines.
 
-Programs and Engines of a machine share the files and process ids of the real one, and nothing else
-of its network: not even loopback. A hub is also the switch that connects its hosts.
+Programs and Engines of such a machine share the files and process ids of the real machine, but no
+part of its network. A hub is also the switch that connects its hosts.
 """
 
 from __future__ import annotations

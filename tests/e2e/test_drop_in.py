@@ -63,6 +63,7 @@ def test_command_prepares_the_host_and_starts_the_long_lived_container(
             # An Engine inside of a container may not give the rights that this one needs.
             assert "cannot start container" in waited.stderr
     assert found["Config"]["Cmd"] == ["run"]
+    assert found["Config"]["Healthcheck"]["Test"] == ["CMD", "cowpoke", "worker", "health"]
     host = found["HostConfig"]
     assert host["RestartPolicy"]["Name"] == "always"
     assert (host["NetworkMode"], host["PidMode"], host["Privileged"]) == ("host", "host", True)

@@ -96,7 +96,7 @@ def test_the_command_says_what_it_wrote_and_how_long_it_holds(tmp_path):
     """A wrong name is refused before anything is written."""
     refused = CliRunner().invoke(main, ["certificates", str(tmp_path), "--name", "http://hub"])
     assert refused.exit_code == 1
-    assert "wanted one such as hub.example.org" in refused.output
+    assert "give one such as hub.example.org" in refused.output
     assert list(tmp_path.iterdir()) == []
     done = CliRunner().invoke(main, ["certificates", str(tmp_path), "--name", "hub"])
     assert done.exit_code == 0, done.output

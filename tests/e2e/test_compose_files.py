@@ -123,7 +123,7 @@ def test_a_hub_and_a_host_of_it(compose, gateway, cattle, docker_client, test_im
     registration = cattle.registration_token()["registrationUrl"].replace("127.0.0.1", gateway)
     host.run("run", "--rm", "-T", "join", "cowpoke", "join", registration)
     host.run_in("worker", "cowpoke", "worker", "health")
-    for service in ("redis", "bridge-1", "bridge-2"):
+    for service in ("redis", "bridge", "bridge-2"):
         wait_until(lambda one=service: hub.health(one) == {"healthy"}, 60, service, interval_s=0.5)
     made = sample.Instance(uuid=str(uuid.uuid4()), name="web", image=test_image)
     answer = cattle.call(**asdict(sample.instance_activate(made)))

@@ -1,7 +1,10 @@
 """The deployment's files agree with each other."""
 
 import re
+import tomllib
 from pathlib import Path
+
+import pytest
 
 from worker.settings import WorkerSettings
 
@@ -25,25 +28,66 @@ def test_both_locks_name_the_same_versions():
     assert runtime == {name: everything.get(name) for name in runtime}
 
 
-def test_every_variable_of_the_stack_is_in_the_example():
-    """`.env.example` shows each variable an operator may set in `.env`."""
-    used = set(re.findall(r"\$\{([A-Z_]+)", read("docker-compose.yml")))
-    shown = set(re.findall(r"(?m)^#?([A-Z_]+)=", read(".env.example")))
-    assert used - {"BUILD_NETWORK"} == shown
+#: A Compose file, and what an operator copies to `.env` for it.
+COMPOSE_FILES = {
+    "docker-compose.yml": ".env.example",
+    "deploy/compose/hub.yml": "deploy/compose/hub.env.example",
+    "deploy/compose/host.yml": "deploy/compose/host.env.example",
+}
+
+
+@pytest.mark.parametrize(("file", "example"), COMPOSE_FILES.items())
+def test_every_variable_of_a_compose_file_is_in_its_example(file, example):
+    """It shows each variable an operator may set in `.env`; some are of Compose itself."""
+    used = set(re.findall(r"\$\{([A-Z_0-9]+)", read(file)))
+    shown = set(re.findall(r"(?m)^#?([A-Z_0-9]+)=", read(example)))
+    of_compose = {"COMPOSE_FILE", "COMPOSE_PROJECT_NAME"}
+    assert used - {"BUILD_NETWORK"} == shown - of_compose
 
 
 def test_the_image_holds_what_the_programs_import():
     """Every package of ours is copied into the image and let into the build."""
-    copied = set(re.findall(r"(?m)^COPY (\S+) ", read("Dockerfile")))
+    copied = set(re.findall(r"(?m)^COPY ([^-\s]\S*) ", read("Dockerfile")))
     let_in = set(re.findall(r"(?m)^!(\S+)", read(".dockerignore")))
     programs = {"cowpoke", "worker", "bridge", "simulator", "celeryconfig.py"}
     assert programs | {"pyproject.toml"} <= copied
     assert copied == let_in
 
 
-def worker_service() -> str:
-    """The worker's part of the Compose file."""
-    return re.search(r"(?ms)^  worker:[^\n]*\n(.*?)^  \w", read("docker-compose.yml"))[1]
+def test_everything_names_this_version():
+    """The labels of an image that is built without arguments, and the examples."""
+    version = tomllib.loads(read("pyproject.toml"))["project"]["version"]
+    assert set(re.findall(r"(?m)^ARG VERSION=(\S+)$", read("Dockerfile"))) == {version}
+    for file, example in list(COMPOSE_FILES.items())[1:]:
+        for name in (file, example):
+            assert set(re.findall(r"cowpoke:(\d[\w.]*)", read(name))) == {version}, name
+
+
+@pytest.mark.parametrize("file", COMPOSE_FILES)
+def test_every_service_has_a_log_with_a_limit(file):
+    """Compose's anchors bring it: each service has one of them, or names it."""
+    services = read(file).partition("\nservices:\n")[2].partition("\nvolumes:\n")[0]
+    for name, text in re.findall(r"(?ms)^  ([\w-]+):[^\n]*\n(.*?)(?=^  [\w-]+:|\Z)", services):
+        assert re.search(r"(?m)^    (logging: \*logging|<<: \*\w+)$", text), name
+    assert "max-size" in read(file)
+
+
+def worker_service(file: str = "docker-compose.yml") -> str:
+    """The worker's part of a Compose file."""
+    return re.search(r"(?ms)^  worker:[^\n]*\n(.*?)^  [\w#]", read(file))[1]
+
+
+@pytest.mark.parametrize("section", ["cap_add", "security_opt", "volumes"])
+def test_a_host_of_a_hub_has_the_same_worker(section):
+    """But for where its credentials come from, and how many workers share a folder."""
+    one, other = (
+        set(reasons_of(worker_service(file), section))
+        for file in COMPOSE_FILES
+        if "hub" not in file
+    )
+    differing = {entry for entry in one ^ other if "/etc/cowpoke/" not in entry}
+    assert differing == set()
+    assert re.search(r"(?m)^    pid: host$", worker_service("deploy/compose/host.yml"))
 
 
 def reasons_of(service: str, section: str) -> dict[str, str]:

@@ -65,6 +65,7 @@ def test_command_prepares_the_host_and_starts_the_long_lived_container(
             # An Engine inside of a container may not give the rights that this one needs.
             assert "cannot start container" in waited.stderr
     assert found["Config"]["Cmd"] == ["run"]
+    assert found["Config"]["Healthcheck"]["Test"] == ["CMD", "cowpoke", "worker", "health"]
     host = found["HostConfig"]
     assert host["RestartPolicy"]["Name"] == "always"
     assert (host["NetworkMode"], host["PidMode"], host["Privileged"]) == ("host", "host", True)
@@ -102,7 +103,7 @@ def test_host_with_a_bundle_gets_no_redis_of_its_own(rig, image, docker_client, 
     """The bundle is in a file of the mounted folder, or in a variable; it reaches no container."""
     skip_without_selectors(rig.redis)
     hub = {"REDIS_URL": rig.redis.url, "QUEUE_KEY": rig.queue_key}
-    added = rig.run("host", "add", "--redis", rig.redis.url, "--cattle-url", rig.cattle_url, **hub)
+    added = rig.run("hosts", "add", "--redis", rig.redis.url, "--cattle-url", rig.cattle_url, **hub)
     uuid = added.stderr.rpartition("added host ")[2].split()[0]
     given = {} if in_file else {"COWPOKE_BUNDLE": added.stdout}
     if in_file:
@@ -116,7 +117,7 @@ def test_host_with_a_bundle_gets_no_redis_of_its_own(rig, image, docker_client, 
     assert (credentials / "worker" / "CATTLE_DOCKER_UUID").read_text() == uuid
     key = (credentials / "worker" / "HOST_KEY").read_text()
     assert key not in str(docker_client.inspect_container(NAME))
-    assert rig.run("host", "remove", uuid, **hub).returncode == 0
+    assert rig.run("hosts", "remove", uuid, **hub).returncode == 0
 
 
 def test_host_of_another_server_is_not_moved(rig, docker_client):

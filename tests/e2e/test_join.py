@@ -205,7 +205,7 @@ def test_new_host_needs_only_its_bundle_and_the_url(rig, tmp_path):
     """The worker waits for nothing else; a bundle of another host is refused."""
     skip_without_selectors(rig.redis)
     hub = {"REDIS_URL": rig.redis.url, "QUEUE_KEY": rig.queue_key}
-    arguments = ["host", "add", "--redis", rig.redis.url, "--cattle-url", rig.cattle_url]
+    arguments = ["hosts", "add", "--redis", rig.redis.url, "--cattle-url", rig.cattle_url]
     added = rig.run(*arguments, **hub)
     assert added.returncode == 0, added.stderr
     rig.bridge = rig.start_bridge()
@@ -223,4 +223,4 @@ def test_new_host_needs_only_its_bundle_and_the_url(rig, tmp_path):
     assert rig.host_uuid in refused.stderr
     for one in (added, other):
         uuid = one.stderr.rpartition("added host ")[2].split()[0]
-        assert rig.run("host", "remove", uuid, **hub).returncode == 0
+        assert rig.run("hosts", "remove", uuid, **hub).returncode == 0

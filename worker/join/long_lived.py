@@ -13,6 +13,7 @@ NAME = "cowpoke-agent"
 _OOM_SCORE = -500
 #: A stopping worker finishes what runs for 30 s, then bridge and Redis stop.
 _STOP_S = 75
+_NS = 1_000_000_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +66,13 @@ def body(places: Places, image: str) -> dict[str, Any]:
         # Events do not stop or remove it.
         "Labels": {PART: "agent"},
         "StopTimeout": _STOP_S,
+        # The image's own check does not find the program among the host's processes.
+        "Healthcheck": {
+            "Test": ["CMD", "cowpoke", "worker", "health"],
+            "Interval": 60 * _NS,
+            "Timeout": 30 * _NS,
+            "StartPeriod": 60 * _NS,
+        },
         "HostConfig": {
             # After a restart of the machine or of dockerd, and when its programs end.
             "RestartPolicy": {"Name": "always"},

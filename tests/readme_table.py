@@ -1,5 +1,6 @@
 """Writes README's table of settings from the settings classes: `python -m tests.readme_table`."""
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -63,4 +64,5 @@ def with_table(readme: str) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")

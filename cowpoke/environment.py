@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,8 +11,13 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings
 
+from cowpoke import log
+from cowpoke.variables import UnknownVariable, unknown_variables
+
 #: Names a folder with one file per setting, for settings that are not in the environment.
 CREDENTIALS_VARIABLE = "COWPOKE_CREDENTIALS_DIR"
+
+_log = log.logger(__name__)
 
 _Settings = TypeVar("_Settings", bound=BaseSettings)
 
@@ -66,12 +72,33 @@ def read_or_exit(settings: type[_Settings], program: str) -> _Settings:
 
     Ends the program with a text for people when they are bad.
     """
+    strange = _unknown(settings)
     try:
         found = read(settings)
     except BadEnvironmentError as error:
-        sys.exit(f"{program}: the environment is not complete\n{error}\nREADME has the table.")
+        # A misspelt variable is often the reason why a setting is missing.
+        lines = "".join(f"{one.name}: {one.advice}\n" for one in strange)
+        sys.exit(
+            f"{program}: the environment is not complete\n{error}\n{lines}README has the table."
+        )
     keep(found)
+    for one in strange:
+        if log.is_set_up():
+            _log.warning("setting.unknown", variable=one.name, advice=one.advice)
+        else:
+            sys.stderr.write(f"{program}: {one.name}: {one.advice}\n")
     return found
+
+
+def _unknown(settings: type[BaseSettings]) -> tuple[UnknownVariable, ...]:
+    """Variables, and files in the folder of credentials, that look like settings and are none."""
+    given = os.environ  # noqa: TID251 -- their names only
+    folder = Path(given.get(CREDENTIALS_VARIABLE) or os.devnull)
+    names = [*given]
+    with suppress(OSError):
+        names += [path.name for path in folder.iterdir()]
+    case_matters = bool(settings.model_config.get("case_sensitive"))
+    return unknown_variables(names, case_matters=case_matters)
 
 
 def _variable(settings: type[BaseSettings], name: str) -> str:

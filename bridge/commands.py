@@ -23,12 +23,15 @@ def run() -> None:
     from bridge.settings import BridgeSettings  # noqa: PLC0415
     from cowpoke import log  # noqa: PLC0415
     from cowpoke.environment import read_or_exit  # noqa: PLC0415
+    from cowpoke.log_level import LevelSwitch, name_process  # noqa: PLC0415
 
     # Before anything can go wrong: all that this program prints is log lines.
     log.set_up_program()
     logger = log.logger("bridge")
     settings = read_or_exit(BridgeSettings, "bridge")
     log.read_settings(settings, debug=settings.debug)
+    LevelSwitch(debug=settings.debug).listen()
+    name_process("cowpoke-bridge")
     if settings.queue_key is None:
         logger.warning(
             "payloads.not_sealed", advice="payloads are stored in clear in Redis; set QUEUE_KEY"

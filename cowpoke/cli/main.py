@@ -10,13 +10,18 @@ import click
 
 from cowpoke import distribution
 
+#: What a shell sets to ask for completions; click's own name for the program `cowpoke`.
+COMPLETE_VARIABLE = "_COWPOKE_COMPLETE"
+
 #: The subcommands of this package, as entry points name them.
 _SHARED = {
     "acl": "cowpoke.cli.commands:acl",
+    "completion": "cowpoke.cli.tools:completion",
     "credentials": "cowpoke.cli.commands:credentials",
     "dead-letters": "cowpoke.cli.commands:dead_letters",
     "host": "cowpoke.cli.host_commands:host",
     "key": "cowpoke.cli.commands:key",
+    "log-level": "cowpoke.cli.tools:log_level",
     "status": "cowpoke.cli.commands:status",
 }
 

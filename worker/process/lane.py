@@ -13,6 +13,7 @@ from celery.platforms import SecurityWarning
 from celery.signals import worker_ready, worker_shutting_down
 
 from cowpoke import log
+from cowpoke.log_level import LevelSwitch
 from cowpoke.routes import Lane, queue_for
 from worker.app import app
 from worker.container_events.following import ContainerEvents
@@ -86,6 +87,8 @@ def _run(runtime: Runtime, launch: LaneStart, node: str, *, follows_engine: bool
 
     @worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]  # celery has no types
     def _ready(**_: object) -> None:
+        # Celery has set a handler of its own for SIGUSR1 meanwhile.
+        LevelSwitch(debug=runtime.settings.debug).listen()
         if lane is Lane.IMAGES:
             Janitor(runtime).start()
         settings = runtime.settings

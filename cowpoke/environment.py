@@ -48,6 +48,13 @@ def read(settings: type[_Settings]) -> _Settings:
         raise BadEnvironmentError("\n".join(sorted(lines))) from None
 
 
+def is_given(variable: str) -> bool:
+    """Whether a variable is set, in the environment or in the folder of credentials."""
+    given = os.environ  # noqa: TID251 -- whether it is set, not its value
+    folder = given.get(CREDENTIALS_VARIABLE)
+    return bool(given.get(variable)) or bool(folder and (Path(folder) / variable).is_file())
+
+
 _known: list[BaseSettings] = []
 
 
@@ -72,7 +79,8 @@ def read_or_exit(settings: type[_Settings], program: str) -> _Settings:
 
     Ends the program with a text for people when they are bad.
     """
-    strange = _unknown(settings)
+    case_matters = bool(settings.model_config.get("case_sensitive"))
+    strange = unknown_given(case_matters=case_matters)
     try:
         found = read(settings)
     except BadEnvironmentError as error:
@@ -90,14 +98,16 @@ def read_or_exit(settings: type[_Settings], program: str) -> _Settings:
     return found
 
 
-def _unknown(settings: type[BaseSettings]) -> tuple[UnknownVariable, ...]:
-    """Variables, and files in the folder of credentials, that look like settings and are none."""
+def unknown_given(*, case_matters: bool = True) -> tuple[UnknownVariable, ...]:
+    """Return what looks like a setting and is none: variables, and files of credentials.
+
+    `case_matters`: whether a setting in lower case is not read.
+    """
     given = os.environ  # noqa: TID251 -- their names only
     folder = Path(given.get(CREDENTIALS_VARIABLE) or os.devnull)
     names = [*given]
     with suppress(OSError):
         names += [path.name for path in folder.iterdir()]
-    case_matters = bool(settings.model_config.get("case_sensitive"))
     return unknown_variables(names, case_matters=case_matters)
 
 

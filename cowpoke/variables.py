@@ -90,7 +90,7 @@ def unknown_variables(
 ) -> tuple[UnknownVariable, ...]:
     """Return those of the names that look like settings and are none, sorted by name.
 
-    `case_matters`: whether a setting in lower case is read.
+    `case_matters`: whether a setting in lower case is not read.
     """
     found = (_looked_at(name, case_matters) for name in sorted(set(names)))
     return tuple(one for one in found if one is not None)

@@ -20,6 +20,7 @@ _SHARED = {
     "credentials": "cowpoke.cli.commands:credentials",
     "dead-letters": "cowpoke.cli.commands:dead_letters",
     "host": "cowpoke.cli.host_commands:host",
+    "doctor": "cowpoke.cli.tools:doctor",
     "key": "cowpoke.cli.commands:key",
     "log-level": "cowpoke.cli.tools:log_level",
     "status": "cowpoke.cli.commands:status",

@@ -4,8 +4,86 @@ Imports stand in the commands that need them: `cowpoke --help` loads this module
 """
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
+
+from cowpoke.cli.output import json_option
+
+if TYPE_CHECKING:
+    from cowpoke.doctor.finding import Finding
+
+#: Lines of details that a table shows.
+_MOST_DETAILS = 20
+
+
+@click.command(short_help="Look at this installation, and say what to do.")
+@click.option(
+    "--part",
+    "chosen",
+    multiple=True,
+    metavar="NAME",
+    help="Only redis, bridge or worker; repeatable.",
+)
+@json_option
+def doctor(chosen: tuple[str, ...], *, as_json: bool) -> None:
+    """Look at the installation from this machine, and say what to do about what is wrong.
+
+    Checks Redis (version, settings, persistence), the clock, the keys of all programs, and
+    misspelt variables. With the settings of a bridge also cattle and the keys of agents, with those
+    of a worker the state folder, the Docker Engine and the lanes. It changes nothing, and prints no
+    secret.
+
+    The exit code is 1 if something needs a person.
+    """
+    from cowpoke import log  # noqa: PLC0415
+    from cowpoke.cli.output import print_json, print_line  # noqa: PLC0415
+    from cowpoke.doctor.examination import examine, parts  # noqa: PLC0415
+    from cowpoke.doctor.finding import Level  # noqa: PLC0415
+    from cowpoke.version import VERSION  # noqa: PLC0415
+
+    unknown = set(chosen) - set(parts())
+    if unknown:
+        raise click.BadParameter(f"no part {', '.join(sorted(unknown))}; {', '.join(parts())}")
+    # Warnings of libraries are no part of the answer.
+    log.set_up(stream=sys.stderr)
+    found = list(examine(chosen))
+    problems = sum(one.level is Level.PROBLEM for one in found)
+    if as_json:
+        print_json({"version": VERSION, "problems": problems, "findings": found})
+    else:
+        _print_findings(found)
+        counted = {0: "no problem found", 1: "1 problem found"}
+        print_line(counted.get(problems, f"{problems} problems found"))
+    sys.exit(1 if problems else 0)
+
+
+def _print_findings(found: "list[Finding]") -> None:
+    from cowpoke.cli.output import Cell, Tone, print_line, print_table  # noqa: PLC0415
+    from cowpoke.doctor.finding import Level  # noqa: PLC0415
+
+    tones = {
+        Level.GOOD: Tone.GOOD,
+        Level.NOTE: Tone.WARNING,
+        Level.PROBLEM: Tone.BAD,
+        Level.SKIPPED: Tone.FAINT,
+    }
+    rows = [
+        (Cell(one.level.value, tones[one.level]), one.part, one.check, Cell(one.message))
+        for one in found
+    ]
+    print_table(("", "part", "check", "found"), rows)
+    for one in found:
+        if one.advice or one.details:
+            print_line()
+            print_line(f"{one.part}, {one.check}: {one.message}", tones[one.level])
+        for line in one.details[:_MOST_DETAILS]:
+            print_line(f"  {line}")
+        if len(one.details) > _MOST_DETAILS:
+            print_line(f"  and {len(one.details) - _MOST_DETAILS} more, see --json")
+        if one.advice:
+            print_line(f"  do: {one.advice}")
+    print_line()
 
 
 @click.command("log-level", short_help="Change the log level of the programs that run here.")

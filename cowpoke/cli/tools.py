@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cowpoke.cli.output import json_option
-
 if TYPE_CHECKING:
     from cowpoke.doctor.finding import Finding
 
@@ -25,7 +23,7 @@ _MOST_DETAILS = 20
     metavar="NAME",
     help="Only redis, bridge or worker; repeatable.",
 )
-@json_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(chosen: tuple[str, ...], *, as_json: bool) -> None:
     """Look at the installation from this machine, and say what to do about what is wrong.
 

@@ -33,16 +33,20 @@ def test_a_checkout_has_the_commands_and_the_version_of_its_pyproject(cowpoke):
     """Nothing needs to be installed for them."""
     assert cowpoke("--version").output == f"cowpoke, version {PROJECT['version']}\n"
     assert set(distribution.commands()) == {
-        *("agent", "bridge", "explain", "health", "host-uuid", "janitor", "join", "leave", "worker")
+        *("agent", "bridge", "explain", "health", "host-uuid", "janitor", "join", "leave"),
+        *("simulate", "worker"),
     }
     listed = cowpoke("--help").output
     # Only the entry of the image calls `agent`.
     for name in (
         *(set(distribution.commands()) - {"agent"}),
         "acl",
+        "completion",
         "credentials",
         "dead-letters",
+        "doctor",
         "key",
+        "log-level",
         "status",
     ):
         assert f"\n  {name} " in listed

@@ -21,7 +21,7 @@ def run() -> None:
     from bridge import service  # noqa: PLC0415
     from bridge.errors import MetricsPortError  # noqa: PLC0415
     from bridge.settings import BridgeSettings  # noqa: PLC0415
-    from cowpoke import log  # noqa: PLC0415
+    from cowpoke import log, tracing  # noqa: PLC0415
     from cowpoke.environment import read_or_exit  # noqa: PLC0415
     from cowpoke.log_level import LevelSwitch, name_process  # noqa: PLC0415
 
@@ -36,8 +36,10 @@ def run() -> None:
         logger.warning(
             "payloads.not_sealed", advice="payloads are stored in clear in Redis; set QUEUE_KEY"
         )
+    tracing.set_up(settings.otlp_endpoint, "bridge")
     try:
         asyncio.run(service.run(settings))
+        tracing.shut_down()
     except MetricsPortError as error:
         logger.critical("bridge.not_started", reason=error.message, advice=error.advice)
         sys.exit(1)

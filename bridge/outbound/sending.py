@@ -157,7 +157,7 @@ class Sender:
                     answer = reply(letter.envelope.echo, outcome, letter.delivery.outcome_id)
                     if letter.is_pong:
                         await self._leave_out_old_list(letter, answer)
-                    await self._publisher.publish(agent, answer)
+                    await self._publisher.publish(agent, answer, trace=letter.envelope.trace)
             except PublishError as problem:
                 left_s = self._left_s(letter)
                 end = refusals.end(problem, now_s=time.monotonic(), left_s=left_s)

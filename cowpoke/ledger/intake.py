@@ -36,6 +36,8 @@ class Arrival:
     remaining_ms: int
     #: The error that answers it at once, when no host can run it.
     refusal: Outcome | None = None
+    #: The context of its span; empty without tracing.
+    trace: str = ""
 
 
 class IntakeLedger:
@@ -77,7 +79,11 @@ class IntakeLedger:
         queue = queue_for(host_uuid, lane)
         remaining_ms = max(arrival.remaining_ms, 0)
         payload = sealed_event(
-            self._keyring.host(host_uuid), event, host_uuid, self._clock.now_ms()
+            self._keyring.host(host_uuid),
+            event,
+            host_uuid,
+            self._clock.now_ms(),
+            trace=arrival.trace,
         )
         message = task_message(
             event_id=event.id, task_name=event.base_name, queue=queue, resource=event.resource
@@ -104,6 +110,7 @@ class IntakeLedger:
             host_uuid=arrival.host_uuid,
             agent=arrival.agent,
             deadline_ms=self._clock.now_ms() + remaining_ms,
+            trace=arrival.trace,
         )
         return sealed_envelope(self._keyring.bridge, envelope)
 

@@ -18,12 +18,13 @@ _SHARED = {
     "acl": "cowpoke.cli.commands:acl",
     "completion": "cowpoke.cli.tools:completion",
     "credentials": "cowpoke.cli.commands:credentials",
-    "dead-letters": "cowpoke.cli.commands:dead_letters",
-    "host": "cowpoke.cli.host_commands:host",
+    "dead-letters": "cowpoke.cli.overview_commands:dead_letters",
     "doctor": "cowpoke.cli.tools:doctor",
+    "hosts": "cowpoke.cli.host_commands:hosts",
     "key": "cowpoke.cli.commands:key",
     "log-level": "cowpoke.cli.tools:log_level",
-    "status": "cowpoke.cli.commands:status",
+    "status": "cowpoke.cli.overview_commands:status",
+    "workers": "cowpoke.cli.overview_commands:workers",
 }
 
 

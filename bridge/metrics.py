@@ -3,20 +3,14 @@
 Celery's own figures (tasks by name and end, run times) are Flower's, at its `/metrics`.
 """
 
-import asyncio
-import errno
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
 import redis
-from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from bridge.agents.registry import Agents
-from bridge.errors import MetricsPortError
 from bridge.hosts.presence import Presence
 from bridge.inbound.standing import Standing
 from cowpoke import keys
@@ -199,41 +193,3 @@ class BridgeCollector(Collector):
         )
         dead.add_metric([], int(self._redis.llen(keys.BRIDGE_DEAD_LETTERS)))
         yield dead
-
-
-async def serve(collector: BridgeCollector, host: str, port: int) -> web.AppRunner:
-    """Answer scrapes until the runner is cleaned up.
-
-    Errors: MetricsPortError when the address cannot be listened on.
-    """
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(collector)
-
-    async def metrics(_: web.Request) -> web.Response:
-        # Made in a thread, since it asks Redis.
-        body = await asyncio.to_thread(generate_latest, registry)
-        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-    app = web.Application()
-    app.router.add_get("/metrics", metrics)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, host, port).start()
-    except OSError as error:
-        await runner.cleanup()
-        raise _port_error(error, host, port) from error
-    _, chosen, *_ = runner.addresses[0]
-    _log.info("metrics.ready", address=f"http://{host}:{chosen}/metrics")
-    return runner
-
-
-def _port_error(error: OSError, host: str, port: int) -> MetricsPortError:
-    """Return the error with the setting to change: the port's, unless the host is the problem."""
-    is_port = error.errno in (errno.EADDRINUSE, errno.EACCES)
-    setting = "BRIDGE_METRICS_PORT" if is_port else "BRIDGE_METRICS_HOST"
-    reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-    return MetricsPortError(
-        f"cannot listen on {host}:{port} for /metrics: {reason.lower()}",
-        f"change {setting}, or unset BRIDGE_METRICS_PORT",
-    )

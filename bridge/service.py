@@ -116,7 +116,9 @@ async def run(settings: BridgeSettings) -> None:
             memory_bytes=settings.outbox_memory_mb * MEGABYTE,
             bridge_id=bridge_id,
             announced=doorbell.outboxes,
+            history_events=settings.history_events,
         )
+        sweeping.tell_over = outbox.tell_over
         reporting = ContainerEventReporting(
             ContainerEventStreams(client, bridge_id),
             keyring,

@@ -32,6 +32,8 @@ PING = "ping"
 #: Of a host whose pings fail, one is kept this often: cattle pings it every 5 s.
 FAILED_PING_EVERY_S = 60.0
 _MOST_HOSTS = 20_000
+#: Where an event was when it expired, as the ledger's scripts say it.
+_EXPIRED_IN = frozenset({"recorded", "queue", "transit", "worker", "claimed"})
 
 #: Hears of an event that is over, pings included. Called in the event loop; must not wait.
 Observer = Callable[[FinishedEvent], None]
@@ -113,12 +115,20 @@ def replied_event(
     """Return the event that a reply was sent for, or was to be sent for."""
     delivery, story = letter.delivery, read_story(letter.delivery.story)
     code, message = refusal
-    last = [EventStep(at_ms=story.ended_ms, step="answered", detail=outcome.code or outcome.kind)]
-    last.append(EventStep(at_ms=now_ms, step="refused" if code else "published", detail=code))
-    event = _finished(letter.envelope, story, delivery.lane, outcome, last)
-    if code:
-        return replace(event, outcome=Ending.REFUSED, code=code, message=message)
-    return replace(event, published_ms=now_ms)
+    event = _finished(letter.envelope, story, delivery.lane, outcome)
+    if not code:
+        return replace(event, published_ms=now_ms)
+    steps = (
+        EventStep(at_ms=story.ended_ms, step="answered", detail=outcome.code or outcome.kind),
+        EventStep(at_ms=now_ms, step="refused", detail=code),
+    )
+    return replace(
+        event,
+        outcome=Ending.REFUSED,
+        code=code,
+        message=message,
+        unusual=(*event.unusual, *steps),
+    )
 
 
 def over_event(one: OverEvent, keyring: ClusterKeyring) -> FinishedEvent:
@@ -131,19 +141,15 @@ def over_event(one: OverEvent, keyring: ClusterKeyring) -> FinishedEvent:
         raise SealBrokenError("the envelope is of another event")
     story = read_story(one.story)
     if one.state == State.EXPIRED:
-        last = EventStep(at_ms=story.ended_ms, step="expired", detail=one.expired_in)
-        event = _finished(envelope, story, one.lane, Outcome(kind=Kind.ERROR), [last])
-        return replace(event, outcome=Ending.EXPIRED)
+        event = _finished(envelope, story, one.lane, Outcome(kind=Kind.ERROR))
+        where = one.expired_in if one.expired_in in _EXPIRED_IN else "unknown"
+        return replace(event, outcome=Ending.EXPIRED, code=f"expired-{where}")
     sealer = keyring.host(one.host_uuid)
     opened = opened_outcome(sealer, one.final, event_id=one.event_id, kind=one.kind)
-    outcome = opened.outcome
-    last = EventStep(at_ms=story.ended_ms, step="answered", detail=outcome.code or outcome.kind)
-    return _finished(envelope, story, one.lane, outcome, [last])
+    return _finished(envelope, story, one.lane, opened.outcome)
 
 
-def _finished(
-    envelope: Envelope, story: Story, lane: str, outcome: Outcome, last: list[EventStep]
-) -> FinishedEvent:
+def _finished(envelope: Envelope, story: Story, lane: str, outcome: Outcome) -> FinishedEvent:
     event = Event.model_validate({**envelope.echo, "data": None})
     is_success = outcome.kind is Kind.SUCCESS
     first_claimed_ms = story.first_ms("claimed", story.claimed_ms)
@@ -159,11 +165,13 @@ def _finished(
         message=outcome.message,
         attempts=story.attempts,
         deaths=story.deaths,
+        worker=story.boot,
         received_ms=story.first_ms("received", story.received_ms),
+        queued_ms=story.queued_ms,
         first_claimed_ms=first_claimed_ms,
         claimed_ms=story.claimed_ms,
         ended_ms=story.ended_ms,
-        steps=story.all_steps(last),
+        unusual=story.unusual,
     )
     return replace(finished, result=_result(event, outcome, finished)) if is_success else finished
 

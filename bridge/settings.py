@@ -223,7 +223,7 @@ class BridgeSettings(BrokerSettings):
         ge=0,
         le=100_000,
         validation_alias="BRIDGE_HISTORY_EVENTS",
-        description="Finished events kept of each host for `cowpoke events`, about 0.6 KB each; "
+        description="Finished events kept of each host for `cowpoke events`, about 1 KB each; "
         "0 keeps none.",
     )
     drain_timeout_s: float = Field(

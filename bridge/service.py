@@ -124,7 +124,9 @@ async def run(settings: BridgeSettings) -> None:
             bridge_id=bridge_id,
             announced=doorbell.outboxes,
             lease_text=introduction.text,
+            history_events=settings.history_events,
         )
+        sweeping.tell_over = outbox.tell_over
         reporting = ContainerEventReporting(
             ContainerEventStreams(client, bridge_id),
             keyring,

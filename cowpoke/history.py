@@ -25,7 +25,7 @@ HISTORY_EVENTS = 1_000
 MESSAGE_CHARS = 500
 SUMMARY_CHARS = 160
 DETAIL_CHARS = 120
-#: Steps of one event beside its usual ones, at most.
+#: Unusual steps of one event, at most.
 MOST_STEPS = 120
 #: Entries that one round trip reads.
 _AT_ONCE = 500
@@ -49,7 +49,8 @@ class EventStep:
 
     #: By the Redis server's clock.
     at_ms: int
-    #: A word such as `received`, `claimed`, `retry`, `resend`, `answered`, `published`.
+    #: A word: `received`, `queued`, `claimed`, `answered`, `expired`, `published`; of what is
+    #: unusual: `refused`, `retry`, `requeue`, `reject`, `died`, `resend`, `hurry`, `dismiss`.
     step: str
     #: A process, a lane, a code; may be empty.
     detail: str = ""
@@ -72,7 +73,7 @@ class FinishedEvent:
     host_uuid: str
     lane: str
     outcome: Ending
-    #: Of an error; empty otherwise.
+    #: Of an error or a refusal; `expired-<where it was>` of what expired; empty of a success.
     code: str = ""
     #: The sentence of an error, the warnings of a success, or why cattle refused the reply.
     message: str = ""
@@ -81,7 +82,10 @@ class FinishedEvent:
     #: How often a worker process claimed it, and how many of them died with it.
     attempts: int = 0
     deaths: int = 0
+    #: The process that had it last.
+    worker: str = ""
     received_ms: int
+    queued_ms: int = 0
     #: The first time and the last time that a worker process claimed it.
     first_claimed_ms: int = 0
     claimed_ms: int = 0
@@ -89,7 +93,8 @@ class FinishedEvent:
     ended_ms: int = 0
     #: When cattle took the reply.
     published_ms: int = 0
-    steps: tuple[EventStep, ...] = ()
+    #: What is not told by the times above: tries that came to nothing, refusals by cattle.
+    unusual: tuple[EventStep, ...] = ()
 
     @property
     def queue_ms(self) -> int:
@@ -111,8 +116,41 @@ class FinishedEvent:
         """All its time, from its receipt to its reply."""
         return _span_ms(self.received_ms, self.published_ms or self.ended_ms)
 
+    @property
+    def steps(self) -> tuple[EventStep, ...]:
+        """All that happened to it, in order."""
+        is_expired = self.outcome is Ending.EXPIRED
+        ending = "expired" if is_expired else "answered"
+        usual = (
+            EventStep(at_ms=self.received_ms, step="received"),
+            EventStep(at_ms=self.queued_ms, step="queued"),
+            EventStep(at_ms=self.claimed_ms, step="claimed", detail=self.worker),
+            EventStep(at_ms=self.ended_ms, step=ending, detail=self.code or str(self.outcome)),
+            EventStep(at_ms=self.published_ms, step="published"),
+        )
+        times = {one.at_ms for one in self.unusual} | {self.received_ms}
+        noted = {(one.at_ms, one.step) for one in self.unusual}
+        noted |= {(at_ms, "queued") for at_ms in times}
+        if self.outcome is Ending.REFUSED:
+            noted.add((self.ended_ms, ending))
+        new = [one for one in usual if one.at_ms and (one.at_ms, one.step) not in noted]
+        # The sort keeps the order of what happened in the same ms: an end comes after all else.
+        return tuple(sorted((*new[:-2], *self.unusual, *new[-2:]), key=lambda one: one.at_ms))
+
     def to_json(self) -> dict[str, Any]:
-        """Return it as it lies sealed in Redis, and as `--json` prints it."""
+        """Return it as `--json` prints it."""
+        return {
+            **self.stored(),
+            "steps": [
+                {"at_ms": one.at_ms, "step": one.step, "detail": one.detail} for one in self.steps
+            ],
+            "queue_ms": self.queue_ms,
+            "run_ms": self.run_ms,
+            "publish_ms": self.publish_ms,
+        }
+
+    def stored(self) -> dict[str, Any]:
+        """Return what an entry in Redis is made of."""
         return {
             "event_id": self.event_id,
             "name": self.name,
@@ -126,12 +164,14 @@ class FinishedEvent:
             "result": self.result,
             "attempts": self.attempts,
             "deaths": self.deaths,
+            "worker": self.worker,
             "received_ms": self.received_ms,
+            "queued_ms": self.queued_ms,
             "first_claimed_ms": self.first_claimed_ms,
             "claimed_ms": self.claimed_ms,
             "ended_ms": self.ended_ms,
             "published_ms": self.published_ms,
-            "steps": [[one.at_ms, one.step, one.detail] for one in self.steps],
+            "unusual": [[one.at_ms, one.step, one.detail] for one in self.unusual],
         }
 
 
@@ -142,11 +182,13 @@ def _span_ms(begin_ms: int, end_ms: int) -> int:
 
 def sealed_finished(sealer: Sealer, event: FinishedEvent) -> str:
     """Return an entry's content, sealed for the event's host; long texts are cut."""
-    content = event.to_json()
+    content = event.stored()
     content["message"] = shortened(event.message, MESSAGE_CHARS)
     content["summary"] = shortened(event.summary, SUMMARY_CHARS)
     content["result"] = shortened(event.result, SUMMARY_CHARS)
-    return sealer.seal({"v": CONTRACT_VERSION, "kind": _KIND, **content})
+    # Redis holds a thousand of them for each host.
+    filled = {key: value for key, value in content.items() if value}
+    return sealer.seal({"v": CONTRACT_VERSION, "kind": _KIND, **filled})
 
 
 def opened_finished(sealer: Sealer, text: str, *, host_uuid: str) -> FinishedEvent:
@@ -163,17 +205,19 @@ def opened_finished(sealer: Sealer, text: str, *, host_uuid: str) -> FinishedEve
         return FinishedEvent(
             host_uuid=host_uuid,
             outcome=Ending(content["outcome"]),
-            steps=tuple(_steps(content.get("steps") or ())),
+            unusual=tuple(_steps(content.get("unusual") or ())),
             **fields,
         )
     except (KeyError, TypeError, ValueError):
         raise SealBrokenError("the finished event is incomplete") from None
 
 
-_TEXTS = ("event_id", "name", "resource", "summary", "lane", "code", "message", "result")
+_TEXTS = (
+    *("event_id", "name", "resource", "summary", "lane", "code", "message", "result", "worker"),
+)
 _COUNTS = (
-    *("attempts", "deaths", "received_ms", "first_claimed_ms", "claimed_ms", "ended_ms"),
-    "published_ms",
+    *("attempts", "deaths", "received_ms", "queued_ms", "first_claimed_ms", "claimed_ms"),
+    *("ended_ms", "published_ms"),
 )
 
 

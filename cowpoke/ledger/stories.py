@@ -5,7 +5,6 @@ nobody waits for a reply. A host can forge the stories of its own events, so the
 and nothing is decided by them.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cowpoke.history import DETAIL_CHARS, MOST_STEPS, EventStep
@@ -34,18 +33,13 @@ class Story:
     #: Besides the usual ones; in the order in which they happened.
     steps: tuple[EventStep, ...] = ()
 
-    def all_steps(self, last: Sequence[EventStep]) -> tuple[EventStep, ...]:
-        """Return the usual steps too, by their times, and then `last`."""
-        usual = [
-            EventStep(at_ms=self.received_ms, step="received"),
-            EventStep(at_ms=self.claimed_ms, step="claimed", detail=self.boot),
-        ]
-        noted = {(one.at_ms, one.step) for one in self.steps}
-        times = {one.at_ms for one in self.steps} | {self.received_ms}
-        if self.queued_ms not in times:
-            usual.append(EventStep(at_ms=self.queued_ms, step="queued"))
-        new = [one for one in usual if one.at_ms and (one.at_ms, one.step) not in noted]
-        return (*sorted((*self.steps, *new), key=lambda one: one.at_ms), *last)
+    @property
+    def unusual(self) -> tuple[EventStep, ...]:
+        """The steps, and the last time that the event came if it came several times."""
+        came = [one.at_ms for one in self.steps if one.step == "received"]
+        if not came or self.received_ms in came:
+            return self.steps
+        return (*self.steps, EventStep(at_ms=self.received_ms, step="received"))
 
     def first_ms(self, step: str, otherwise_ms: int) -> int:
         """Return the first time of a step, or a time if no such step was noted."""

@@ -42,11 +42,11 @@ class Parts:
 def parts(seen: Seen, health: Health, query: Query, own_id: str) -> Parts:
     """Return the changing parts of the page."""
     overview = seen.overview
-    problems = _problems(seen)
+    problems = _problems(seen, health)
     line = summary(problems)
     html: dict[str, Html] = {
         "summary": joined(line),
-        "seen": joined(_read(seen)),
+        "seen": joined(_read(seen, is_old=any(one.code == "redis-down" for one in problems))),
         "problems-part": problems_part(problems),
     }
     if overview is None:
@@ -65,18 +65,18 @@ def parts(seen: Seen, health: Health, query: Query, own_id: str) -> Parts:
     return Parts(f"{line} · cowpoke", html)
 
 
-def _problems(seen: Seen) -> tuple[Problem, ...]:
-    found = seen.overview.problems if seen.overview is not None else ()
-    if not seen.trouble:
-        return found
-    # What was found before the outage may be over.
-    return (problem("redis-down", "redis", seen.trouble),)
+def _problems(seen: Seen, health: Health) -> tuple[Problem, ...]:
+    trouble = seen.trouble or health.redis_trouble
+    if trouble or seen.overview is None:
+        # What was found before the outage may be over.
+        return (problem("redis-down", "redis", trouble),)
+    return seen.overview.problems
 
 
-def _read(seen: Seen) -> Content:
+def _read(seen: Seen, *, is_old: bool) -> Content:
     if not seen.at_ms:
         return "Redis was not read yet"
-    return ["Last known state, of " if seen.trouble else "As of ", moment(seen.at_ms), " UTC"]
+    return ["Last known state, of " if is_old else "As of ", moment(seen.at_ms), " UTC"]
 
 
 def document(found: Parts, query: Query) -> Html:

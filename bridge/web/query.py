@@ -33,7 +33,7 @@ class Query:
         """Return the address of another page of the same hosts."""
         other = replace(self, page=page)
         given = {"host": other.search, "page": "" if page == 1 else str(page)}
-        text = urlencode({name: value for name, value in given.items() if value})
+        text = urlencode({k: v for k, v in given.items() if v}, errors="replace")
         return f"?{text}#hosts" if text else "?#hosts"
 
     def matches(self, host: HostView) -> bool:

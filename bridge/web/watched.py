@@ -22,6 +22,8 @@ EVERY_S = 2.0
 _REST = 9.0
 #: How long somebody waits for a reading; then the last one is shown, and that it is old.
 WITHIN_S = 5.0
+#: A reading that lasts longer than that is no answer of Redis.
+STALE_S = 60.0
 #: Finished events that are shown.
 RECENT = 100
 
@@ -59,9 +61,12 @@ class Watched:
         if self._reading is not None:
             # A waiter that goes away cancels nothing for the others.
             await asyncio.wait([self._reading], timeout=WITHIN_S)
-        if self._reading is not None:
-            return replace(self._seen, trouble=f"Redis has not answered for {WITHIN_S:g} s")
-        return self._seen
+        if self._reading is None or self._is_fresh():
+            return self._seen
+        return replace(self._seen, trouble=f"Redis has not answered for {WITHIN_S:g} s")
+
+    def _is_fresh(self) -> bool:
+        return time.time() - self._seen.at_ms / 1000 < STALE_S
 
     async def until_due(self) -> None:
         """Wait until `latest` would read again."""

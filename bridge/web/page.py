@@ -113,7 +113,7 @@ def document(found: Parts, query: Query) -> Html:
         part("summary", "p", role="status"),
         part("seen", "p", class_="quiet"),
         element("a", "Load again", href=query.url(query.page).removesuffix("#hosts")),
-        element("span", element("noscript", "Not live: scripts are off"), id="live"),
+        element("span", "Not live without script", id="live"),
         element("nav", element("ul", links), aria_label="Sections"),
         class_="top",
     )

@@ -58,19 +58,22 @@ def _kind(some: Sequence[Problem]) -> Html:
         "li",
         element("h3", f"{meaning[:1].upper()}{meaning[1:]}"),
         element("ul", subjects),
-        element("p", f"What to do: {first.advice}."),
+        element("p", "What to do: ", _with_code(first.advice), "."),
         element("p", element("code", first.runbook), class_="quiet small"),
         class_="urgent" if urgent else "note",
         id=f"problem-{first.code}",
     )
 
 
+def _with_code(text: str) -> list[Content]:
+    """Return a sentence with what stands between backquotes as code."""
+    return [element("code", part) if at % 2 else part for at, part in enumerate(text.split("`"))]
+
+
 def facts_part(overview: Overview) -> Html:
     """Return Redis and the sums of all hosts."""
-    facts = element(
-        "dl", [element("div", element("dt", k), element("dd", v)) for k, v in _facts(overview)]
-    )
-    return element("div", facts, class_="facts-of-redis")
+    facts = [element("div", element("dt", k), element("dd", v)) for k, v in _facts(overview)]
+    return element("dl", facts, class_="facts")
 
 
 def _facts(overview: Overview) -> Iterator[tuple[str, str]]:

@@ -9,9 +9,9 @@ _KIB = 1024
 
 
 def span(seconds: float) -> str:
-    """Return a duration: `0.35 s`, `12 s`, `3 min 5 s`, `2 h 7 min`, `4 d 3 h`."""
+    """Return a duration: `350 ms`, `12 s`, `3 min 5 s`, `2 h 7 min`, `4 d 3 h`."""
     if seconds < 1:
-        return f"{max(seconds, 0):.2f} s"
+        return f"{max(seconds, 0) * 1000:.0f} ms"
     if seconds < _MINUTE_S:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"  # noqa: PLR2004
     for limit, unit, small_s, small in (

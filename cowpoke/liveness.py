@@ -97,7 +97,8 @@ class Leases:
             self._texts.pop(worker_id, None)
         if worker_ids:
             with self._redis.pipeline(transaction=False) as pipe:
-                pipe.delete(*(keys.lease(host_uuid, worker_id) for worker_id in worker_ids))
+                names = (keys.lease, keys.figures)
+                pipe.delete(*(name(host_uuid, one) for one in worker_ids for name in names))
                 pipe.srem(keys.workers(host_uuid), *worker_ids)
                 pipe.publish(keys.doorbell(host_uuid), LEASE_CHANGED)
                 pipe.execute()
@@ -181,8 +182,16 @@ class Leases:
             self._forget_dead(keys=own, args=worker_ids)
 
     def renew_bridge(self, bridge_id: str, text: str = "") -> None:
-        """Say that the bridge lives; `text` is what it says of its keys, see `host_keys.py`."""
-        self._redis.set(keys.bridge(bridge_id), text, px=LEASE_TTL_MS)
+        """Say that the bridge lives; `text` is what it says of itself, see `bridge_lease.py`."""
+        key = keys.bridge(bridge_id)
+        try:
+            # Written anew each time, leases would fill Redis's file.
+            if self._redis.getex(key, px=LEASE_TTL_MS) == text:
+                return
+        except redis.ResponseError as problem:
+            if not concerns_one_key(problem):
+                raise
+        self._redis.set(key, text, px=LEASE_TTL_MS)
 
     def live_bridges(self, bridge_ids: Iterable[str]) -> set[str]:
         """Those of the bridges that live."""

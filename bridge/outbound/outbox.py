@@ -6,7 +6,7 @@ all keys of this bridge, it gives back what it holds to the other bridges.
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import redis
@@ -23,7 +23,6 @@ from bridge.outbound.sending import Sender
 from cowpoke import keys
 from cowpoke.clock import Clock
 from cowpoke.history import HISTORY_EVENTS
-from cowpoke.host_keys import bridge_lease_text
 from cowpoke.ledger.keeping import HistoryWriter
 from cowpoke.ledger.outbox import Outboxes
 from cowpoke.ledger.outcome_stream import OutcomeStream
@@ -53,6 +52,7 @@ class Outbox:
         bridge_id: str,
         announced: Announcements,
         history_events: int = HISTORY_EVENTS,
+        lease_text: Callable[[], str] = str,
     ) -> None:
         #: Where one hears of each event that is over.
         self.finished = Finished()
@@ -72,7 +72,6 @@ class Outbox:
         self._keyring = keyring
         self._outboxes = Outboxes(client)
         self._announced = announced
-        lease_text = bridge_lease_text(bridge_id, keyring)
         streams = [
             OutcomeStream(client, bridge_id, key=key, lease_text=lease_text, history=self.history)
             for key in keys.OUTCOME_STREAMS

@@ -81,7 +81,7 @@ class IntakeLedger:
             self._keyring.host(host_uuid), event, host_uuid, self._clock.now_ms()
         )
         message = task_message(
-            event_id=event.id, task_name=event.base_name, queue=queue, resource=event.resource
+            event_id=event.id, task_name=event.base_name, queue=queue, summary=summary_of(event)
         )
         return "accept", [
             *(CONTRACT_VERSION, event.base_name, lane, queue, _fifo(event, host_uuid, lane)),

@@ -15,6 +15,7 @@ _SHARED = {
     "acl": "cowpoke.cli.commands:acl",
     "credentials": "cowpoke.cli.commands:credentials",
     "dead-letters": "cowpoke.cli.commands:dead_letters",
+    "events": "cowpoke.cli.events:events",
     "host": "cowpoke.cli.host_commands:host",
     "key": "cowpoke.cli.commands:key",
     "status": "cowpoke.cli.commands:status",

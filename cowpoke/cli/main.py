@@ -14,11 +14,12 @@ from cowpoke import distribution
 _SHARED = {
     "acl": "cowpoke.cli.commands:acl",
     "credentials": "cowpoke.cli.commands:credentials",
-    "dead-letters": "cowpoke.cli.commands:dead_letters",
+    "dead-letters": "cowpoke.cli.overview_commands:dead_letters",
     "events": "cowpoke.cli.events:events",
-    "host": "cowpoke.cli.host_commands:host",
+    "hosts": "cowpoke.cli.host_commands:hosts",
     "key": "cowpoke.cli.commands:key",
-    "status": "cowpoke.cli.commands:status",
+    "status": "cowpoke.cli.overview_commands:status",
+    "workers": "cowpoke.cli.overview_commands:workers",
 }
 
 

@@ -124,10 +124,9 @@ async def run(settings: BridgeSettings) -> None:
             memory_bytes=settings.outbox_memory_mb * MEGABYTE,
             bridge_id=bridge_id,
             announced=doorbell.outboxes,
-            lease_text=introduction.text,
             history_events=settings.history_events,
+            lease_text=introduction.text,
         )
-        sweeping.tell_over = outbox.tell_over
         reporting = ContainerEventReporting(
             ContainerEventStreams(client, bridge_id),
             keyring,
@@ -209,7 +208,7 @@ async def run(settings: BridgeSettings) -> None:
             asyncio.create_task(intake.run()),
             asyncio.create_task(outbox.run()),
             asyncio.create_task(watching.run()),
-            asyncio.create_task(sweeping.run()),
+            asyncio.create_task(sweeping.run(outbox.tell_over)),
             asyncio.create_task(reporting.run()),
             asyncio.create_task(removals.run()),
             asyncio.create_task(reports.run()),

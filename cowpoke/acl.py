@@ -62,7 +62,7 @@ _BRIDGE = (
     *("unlink", "zrangebyscore", "zscan"),
     *("xack", "xclaim", "xdel", "xgroup|create", "xgroup|delconsumer", "xinfo|consumers"),
     *("xinfo|groups", "xinfo|stream", "xlen", "xpending", "xrange", "xreadgroup"),
-    "xrevrange",
+    *("xread", "xrevrange"),
 )
 #: With those of a lane that takes messages, and removes a key of another type under its queue's
 #: name.

@@ -8,7 +8,7 @@ find the last hundred events. Pings have entries only where they failed.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import redis
 
@@ -175,6 +175,13 @@ class FinishedEvent:
         }
 
 
+class Pointer(NamedTuple):
+    """An entry of the history of a host."""
+
+    host_uuid: str
+    entry: str
+
+
 def _span_ms(begin_ms: int, end_ms: int) -> int:
     # The server's clock may have been set back in between.
     return max(end_ms - begin_ms, 0) if begin_ms and end_ms else 0
@@ -239,10 +246,20 @@ def read_recent(
     Errors: redis.RedisError.
     """
     pointers = [
-        (str(fields["host"]), str(fields["entry"]))
+        Pointer(str(fields["host"]), str(fields["entry"]))
         for _, fields in _rows(client.xrevrange(keys.RECENT, count=most))
         if {"host", "entry"} <= fields.keys()
     ]
+    return read_entries(client, keyring, pointers)
+
+
+def read_entries(
+    client: "redis.Redis", keyring: Keyring, pointers: Sequence[Pointer]
+) -> list[FinishedEvent]:
+    """Return the events of entries, in their order; without those that are gone or do not open.
+
+    Errors: redis.RedisError.
+    """
     found: list[FinishedEvent] = []
     for first in range(0, len(pointers), _AT_ONCE):
         some = pointers[first : first + _AT_ONCE]

@@ -37,8 +37,6 @@ class Sweeping:
 
     def __init__(self, sweeper: BridgeSweeper) -> None:
         self._sweeper = sweeper
-        #: Hears of the events that were found over.
-        self.tell_over: TellOver | None = None
         self._hosts: set[str] = set()
         self._some = asyncio.Event()
         self._patient_until_s = 0.0
@@ -56,11 +54,14 @@ class Sweeping:
         if self._hosts:
             self._some.set()
 
-    async def run(self) -> None:
-        """Sweep until cancelled."""
+    async def run(self, tell_over: TellOver | None = None) -> None:
+        """Sweep until cancelled; `tell_over` hears of the events that were found over."""
         while True:
             try:
                 await self._sweep()
+                over = self._sweeper.take_over()
+                if over and tell_over is not None:
+                    await tell_over(over)
             except redis.RedisError as problem:
                 self._be_patient()
                 _log.debug("sweep.blocked", reason=str(problem))
@@ -99,9 +100,6 @@ class Sweeping:
             steps, more = await asyncio.to_thread(sweeper.sweep_due)
             for host_uuid, counts in steps.items():
                 self._count(host_uuid, counts)
-            over = sweeper.take_over()
-            if over and self.tell_over is not None:
-                await self.tell_over(over)
 
     def _check_index(self) -> None:
         """Compare a part of the index: dead hosts do not wait for all of it."""

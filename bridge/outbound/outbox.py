@@ -51,8 +51,8 @@ class Outbox:
         memory_bytes: int,
         bridge_id: str,
         announced: Announcements,
-        lease_text: Callable[[], str] = str,
         history_events: int = HISTORY_EVENTS,
+        lease_text: Callable[[], str] = str,
     ) -> None:
         #: Where one hears of each event that is over.
         self.finished = Finished()

@@ -15,6 +15,7 @@ _SHARED = {
     "acl": "cowpoke.cli.commands:acl",
     "credentials": "cowpoke.cli.commands:credentials",
     "dead-letters": "cowpoke.cli.overview_commands:dead_letters",
+    "events": "cowpoke.cli.events:events",
     "hosts": "cowpoke.cli.host_commands:hosts",
     "key": "cowpoke.cli.commands:key",
     "status": "cowpoke.cli.overview_commands:status",

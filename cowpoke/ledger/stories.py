@@ -5,6 +5,7 @@ nobody waits for a reply. A host can forge the stories of its own events, so the
 and nothing is decided by them.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from cowpoke.history import DETAIL_CHARS, MOST_STEPS, EventStep
@@ -69,7 +70,7 @@ def read_story(text: str) -> Story:
     try:
         *numbers, boot = words
         received_ms, queued_ms, claimed_ms, ended_ms, attempts, deaths = map(_number, numbers)
-        steps = tuple(map(_step, lines))
+        steps = tuple(read_steps("\n".join(lines)))
     except (TypeError, ValueError):
         return Story()
     return Story(
@@ -82,6 +83,18 @@ def read_story(text: str) -> Story:
         boot="" if boot == "-" else boot[:DETAIL_CHARS],
         steps=steps,
     )
+
+
+def read_steps(text: str) -> list[EventStep]:
+    """Return the steps of the field `steps`, of which `note` in `common.lua` writes the lines.
+
+    Errors: none; what is no line of ours is left out.
+    """
+    found = []
+    for line in text.splitlines()[:MOST_STEPS]:
+        with suppress(TypeError, ValueError):
+            found.append(_step(line))
+    return found
 
 
 def _step(line: str) -> EventStep:

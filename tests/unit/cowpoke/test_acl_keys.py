@@ -20,7 +20,7 @@ ROWS = [
 ]
 #: Whose scripts these are; the others run in both programs.
 BRIDGE_SCRIPTS = {
-    *("due.lua", "intake.lua", "hosts.lua"),
+    *("due.lua", "hosts.lua", "intake.lua"),
     *("keeping.py", "outbox.py", "outcome_stream.py", "resealing.py"),
 }
 

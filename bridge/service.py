@@ -2,11 +2,11 @@
 
 import asyncio
 import signal
-import ssl
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from functools import partial
 
 import redis
 
@@ -15,7 +15,7 @@ from bridge.agents.registry import Agents
 from bridge.agents.removals import Removals
 from bridge.agents.streams import Streams
 from bridge.awake import AwakeClock
-from bridge.client import open_session
+from bridge.client import open_session, trusted
 from bridge.container_events.posting import Poster
 from bridge.container_events.reporting import ContainerEventReporting
 from bridge.container_events.streams import ContainerEventStreams
@@ -32,12 +32,15 @@ from bridge.inbound.pace import Pace
 from bridge.inbound.standing import Standing
 from bridge.inbound.stream import AgentStream
 from bridge.introduction import Introduction
-from bridge.metrics import BridgeCollector, serve
+from bridge.metrics.own import OwnMetrics
 from bridge.outbound.configcontent import ConfigContent
 from bridge.outbound.outbox import Outbox
 from bridge.outbound.publisher import Publisher
 from bridge.resealing import reseal_forever
 from bridge.settings import BridgeSettings
+from bridge.web.readiness import Readiness
+from bridge.web.server import serving
+from bridge.web.wiring import web_routes
 from bridge.websockets import Websockets
 from cowpoke.broker import connect, probe
 from cowpoke.clock import Clock
@@ -80,7 +83,7 @@ async def run(settings: BridgeSettings) -> None:
     agents = Agents(settings.agents, known=False)
     standing = Standing(settings.agents)
     removals = Removals(client, keyring, agents)
-    context = tls(settings)
+    context = trusted(settings.ca_bundle)
     doorbell = Doorbell(client)
     presence = Presence(client, keyring)
     reports = Websockets(client, keyring, bridge_id, standing=standing, clock=redis_clock)
@@ -121,6 +124,7 @@ async def run(settings: BridgeSettings) -> None:
             memory_bytes=settings.outbox_memory_mb * MEGABYTE,
             bridge_id=bridge_id,
             announced=doorbell.outboxes,
+            history_events=settings.history_events,
             lease_text=introduction.text,
         )
         reporting = ContainerEventReporting(
@@ -168,22 +172,33 @@ async def run(settings: BridgeSettings) -> None:
             joining=joining,
         )
         # Before any subscription: a bridge that cannot listen leaves without taking an event.
-        if settings.metrics_port is not None:
-            collector = BridgeCollector(
-                client,
-                intake=intake.counts,
-                outbox=outbox.counts,
-                swept=sweeping.counts,
-                container_events=reporting.counts,
-                container_events_refused=reporting.refused,
+        routes = web_routes(
+            settings,
+            keyring,
+            bridge_id,
+            readiness=Readiness(
+                partial(probe, settings),
+                standing=standing,
+                hosts_known=watching.has_looked,
+                is_stopping=stop.is_set,
+            ),
+            own=OwnMetrics(
+                {
+                    "events": intake.counts,
+                    "replies": outbox.counts,
+                    "swept": sweeping.counts,
+                    "container_events": reporting.counts,
+                    "container_events_refused": reporting.refused,
+                },
                 agents=agents,
                 unused=joining.unused,
                 standing=standing,
                 presence=presence,
                 keyring=keyring,
-            )
-            runner = await serve(collector, settings.metrics_host, settings.metrics_port)
-            stack.push_async_callback(runner.cleanup)
+            ),
+            finished=outbox.finished,
+        )
+        await stack.enter_async_context(serving(settings, routes))
         doorbell.start()
         stack.callback(doorbell.stop)
         for agent in settings.agents:
@@ -193,7 +208,7 @@ async def run(settings: BridgeSettings) -> None:
             asyncio.create_task(intake.run()),
             asyncio.create_task(outbox.run()),
             asyncio.create_task(watching.run()),
-            asyncio.create_task(sweeping.run()),
+            asyncio.create_task(sweeping.run(outbox.tell_over)),
             asyncio.create_task(reporting.run()),
             asyncio.create_task(removals.run()),
             asyncio.create_task(reports.run()),
@@ -249,12 +264,6 @@ async def _say_ready(
                     "cowpoke join",
                 )
             return
-
-
-def tls(settings: BridgeSettings) -> ssl.SSLContext:
-    """How cattle's certificate is checked: by the given bundle, else by the system's."""
-    bundle = settings.ca_bundle
-    return ssl.create_default_context(cafile=None if bundle is None else str(bundle))
 
 
 async def _until(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:

@@ -50,6 +50,8 @@ class Envelope:
     deadline_ms: int
     #: The context of the event's span, see `cowpoke.tracing`; empty without tracing.
     trace: str = ""
+    #: What the event is about, for people; empty from an earlier release.
+    summary: str = ""
 
     @property
     def event_id(self) -> str:
@@ -88,6 +90,7 @@ def sealed_envelope(sealer: Sealer, envelope: Envelope) -> str:
             "agent": envelope.agent,
             "deadline_ms": envelope.deadline_ms,
             **_traced(envelope.trace),
+            "summary": envelope.summary,
         }
     )
 
@@ -108,6 +111,7 @@ def opened_envelope(sealer: Sealer, text: str, *, host_uuid: str) -> Envelope:
             agent=str(content["agent"]),
             deadline_ms=bounded_int(content["deadline_ms"]),
             trace=_trace_in(content),
+            summary=str(content.get("summary") or ""),
         )
     except (KeyError, TypeError, ValueError, ValidationError):
         raise SealBrokenError("the envelope is incomplete") from None

@@ -29,7 +29,7 @@ RENAMED = {
 #: No settings of a program, but right: Compose, the build of the image, the image's agent, tests.
 _OTHERS = frozenset(
     {
-        *("COWPOKE_BUNDLE", "COWPOKE_IMAGE", "COWPOKE_REQUIRE_ENGINE"),
+        *("COWPOKE_BUNDLE", "COWPOKE_IMAGE", "COWPOKE_REQUIRE_ENGINE", "COWPOKE_SCREENSHOTS"),
         *("SIMULATOR_PUBLISHED_PORT", "SIMULATOR_SAMPLE_IMAGE"),
         *("REDIS_IMAGE", "REDIS_PACKAGE", "REDIS_VERSION"),
     }

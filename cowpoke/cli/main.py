@@ -20,6 +20,7 @@ _SHARED = {
     "credentials": "cowpoke.cli.commands:credentials",
     "dead-letters": "cowpoke.cli.overview_commands:dead_letters",
     "doctor": "cowpoke.cli.tools:doctor",
+    "events": "cowpoke.cli.events:events",
     "hosts": "cowpoke.cli.host_commands:hosts",
     "key": "cowpoke.cli.commands:key",
     "log-level": "cowpoke.cli.tools:log_level",

@@ -127,7 +127,14 @@ def test_program_of_version_1_reads_what_the_current_code_writes(client):
         now = Reader(QUEUE_KEY, HOST, moment).everything()
         then = Reader(QUEUE_KEY, HOST, RECORDED[name]).everything()
         assert set(then) == set(RECORDED[name])
-        assert {key: now.get(key) for key in then} == then
+        assert _meaning({key: now.get(key) for key in then}) == _meaning(then)
+
+
+def _meaning(found: Any) -> Any:
+    """What was read, without the arguments of tasks: only people read those, in Flower."""
+    if isinstance(found, dict):
+        return {key: _meaning(value) for key, value in found.items() if key != "argsrepr"}
+    return [_meaning(value) for value in found] if isinstance(found, list) else found
 
 
 def test_program_of_version_1_skips_unknown_keys():

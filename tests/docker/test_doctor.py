@@ -9,7 +9,9 @@ from cryptography.fernet import Fernet
 from simulator.rig.processes import PROJECT_DIR, clean_environment
 
 
-def test_a_host_in_good_order_has_no_problem(make_program, redis_url, engine, docker_client, tmp_path):
+def test_a_host_in_good_order_has_no_problem(
+    make_program, redis_url, engine, docker_client, tmp_path
+):
     """Lanes, keys, Engine and state folder."""
     settings = {
         "REDIS_URL": redis_url,

@@ -9,8 +9,7 @@ from itertools import islice
 import aiohttp
 import redis
 
-from bridge.client import UNREACHED, foreign_kind, open_session
-from bridge.service import tls
+from bridge.client import UNREACHED, foreign_kind, open_session, trusted
 from bridge.settings import AgentKeys, BridgeSettings
 from cowpoke import keys, scrubbing
 from cowpoke.broker import connect
@@ -90,7 +89,7 @@ async def _collected(settings: BridgeSettings, agents: list[AgentKeys]) -> list[
 async def _cattle(settings: BridgeSettings, agents: list[AgentKeys]) -> AsyncIterator[Finding]:
     is_tls = settings.cattle_url.startswith("https")
     way = " by way of the proxy" if settings.proxy is not None else ""
-    async with open_session(tls(settings), settings.proxy, tunnel=is_tls) as session:
+    async with open_session(trusted(settings.ca_bundle), settings.proxy, tunnel=is_tls) as session:
         try:
             began_s = time.time()
             status, headers = await _ask(session, settings.cattle_url, {})

@@ -1,6 +1,6 @@
 """Runs the parts of the doctor, one after the other; a part that crashes is a finding too."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from cowpoke import distribution
 from cowpoke.doctor.finding import Examine, Finding, Part
@@ -8,20 +8,20 @@ from cowpoke.doctor.redis_part import examine_redis
 from cowpoke.environment import unknown_given
 
 
-def parts() -> Mapping[str, Examine]:
-    """Return the parts by name, those of the programs last."""
+def parts() -> Mapping[str, Callable[[], Examine]]:
+    """Return what loads each part, by name; those of the programs last."""
     points = distribution.doctor_parts()
-    return {"redis": examine_redis, **{name: points[name].load() for name in sorted(points)}}
+    return {"redis": lambda: examine_redis, **{name: points[name].load for name in sorted(points)}}
 
 
 def examine(chosen: Collection[str] = ()) -> Iterator[Finding]:
     """Yield all findings; `chosen` limits them to these parts."""
     yield from _variables()
-    for name, part in parts().items():
+    for name, load in parts().items():
         if chosen and name not in chosen:
             continue
         try:
-            yield from part(asked=name in chosen)
+            yield from load()(asked=name in chosen)
         except Exception as error:  # noqa: BLE001 -- the other parts are looked at all the same
             # Not its text, which may contain anything.
             yield Part(name).problem(

@@ -32,6 +32,9 @@ SERVE = (
 #: A bridge connects, and finds the host of its agent, within seconds.
 LISTENS_WITHIN_S = 60.0
 _POLL_S = 0.5
+#: Below the ports that a machine gives away by itself.
+_PORTS = range(30_000, 32_000)
+_PORT_TRIES = 5
 _IDS = 1_000_000
 _IDS_FROM = 10_000
 
@@ -56,9 +59,17 @@ def simulate() -> None:
     f"server of Python, elsewhere {IMAGE}.",
 )
 @click.option("--stack-image", envvar="SIMULATOR_SAMPLE_IMAGE", hidden=True)
-@click.option("--port", default=80, show_default=True, help="Its port, published on a free one.")
+@click.option("--port", default=80, show_default=True, help="The port it listens on.")
+@click.option("--publish", type=int, help="Port of the host. Default: a free one.")
 @_server
-def start(name: str, image: str | None, stack_image: str | None, port: int, server: str) -> None:
+def start(  # noqa: PLR0913, PLR0917 -- click passes the options
+    name: str,
+    image: str | None,
+    stack_image: str | None,
+    port: int,
+    publish: int | None,
+    server: str,
+) -> None:
     """Let cattle start a container: `cowpoke simulate start nginx-like`.
 
     Prints the events with their replies, and where the container answers. NAME is the name of the
@@ -72,16 +83,19 @@ def start(name: str, image: str | None, stack_image: str | None, port: int, serv
     instance = _instance(name, image or IMAGE)
     with _cattle(server, "start") as cattle:
         _wait_for_bridge(cattle)
-        for event in (
-            sample.image_activate(instance),
-            sample.volume_activate(instance),
-            sample.instance_activate(instance, command=command, ports={port: None}),
-        ):
-            call = _send(cattle, event, "start")
+        for event in (sample.image_activate(instance), sample.volume_activate(instance)):
+            _send(cattle, event, "start")
+        for public in [publish] if publish is not None else _ports(instance):
+            event = sample.instance_activate(instance, command=command, ports={port: public})
+            call = _ask(cattle, event)
+            # Another program of the host may have a port that nobody asked for.
+            if "port is already allocated" not in (call.message or ""):
+                break
+        _check(call, event, "start")
     started = sample.after(instance, call.data)
     click.echo(f"container {str(started.external_id)[:12]} runs {instance.image}")
     for published in started.fields.get("dockerPorts") or ():
-        # `0.0.0.0:32768:80/tcp`
+        # `0.0.0.0:30123:80/tcp`
         click.echo(f"published on the host: {published}")
 
 
@@ -142,7 +156,16 @@ def _wait_for_bridge(cattle: Cattle) -> None:
         time.sleep(_POLL_S)
 
 
-def _send(cattle: Cattle, event: SampleEvent, command: str) -> Call:
+def _ports(instance: Instance) -> Sequence[int]:
+    """Return some ports of the host to try; the same ones each time for an instance."""
+    return [_PORTS[(instance.id + number) % len(_PORTS)] for number in range(_PORT_TRIES)]
+
+
+def _send(cattle: Cattle, event: SampleEvent, command: str) -> None:
+    _check(_ask(cattle, event), event, command)
+
+
+def _ask(cattle: Cattle, event: SampleEvent) -> Call:
     call = cattle.call(
         event.name,
         event.data,
@@ -152,6 +175,9 @@ def _send(cattle: Cattle, event: SampleEvent, command: str) -> Call:
     )
     took = "" if call.elapsed_ms is None else f" in {call.elapsed_ms:.0f} ms"
     click.echo(f"{event.name}: {call.state}{took}")
+    return call
+
+
+def _check(call: Call, event: SampleEvent, command: str) -> None:
     if call.state != "success":
         sys.exit(f"cowpoke simulate {command}: {event.name}: {call.message or 'no reply came'}")
-    return call

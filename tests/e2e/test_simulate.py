@@ -33,6 +33,8 @@ def test_a_container_is_started_and_removed_by_its_name(system, docker_client, t
     label = {"label": "io.rancher.container.name=nginx-like"}
     (found,) = docker_client.containers(filters=label)
     assert f"container {found['Id'][:12]} runs {test_image}" in said
+    port = next(one["PublicPort"] for one in found["Ports"] if one["PrivatePort"] == 80)
+    assert f":{port}:80/tcp" in said
 
     # The same name is the same container.
     code, said = _simulate("start", "nginx-like", "--image", test_image, *server)

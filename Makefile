@@ -25,11 +25,15 @@ dev:  ## run the system here; a change of its sources restarts bridge and worker
 	@scripts/setup
 	@$(PYTHON_RUN) -m simulator.dev $(OPTIONS)
 
+# Tests mostly wait: one process per core; JOBS=0 runs them in one.
+JOBS ?= auto
+PYTEST = $(PYTHON_RUN) -m pytest --numprocesses=$(JOBS) --dist=loadfile --no-loadscope-reorder
+
 test: ready  ## run the whole test suite; TESTS=tests/unit runs a part
-	@$(PYTHON_RUN) -m pytest $(TESTS)
+	@$(PYTEST) $(TESTS)
 
 coverage: ready  ## the same, and measure which lines and branches it runs; slower
-	@$(PYTHON_RUN) -m pytest --cov --cov-report=term $(TESTS)
+	@$(PYTEST) --cov --cov-report=term $(TESTS)
 
 lint: ready  ## check style, types and the direction of imports
 	.venv/bin/ruff check $(SOURCES)

@@ -1,46 +1,63 @@
-# Every target sets up what it needs; see README.md.
+# Every target sets up what it needs; see README.md. `make` alone lists the targets.
 # Runs a program as the parent of its orphans: nothing is left to whoever started make.
 PYTHON_RUN := .venv/bin/python -m simulator.rig.reaper .venv/bin/python
 SOURCES := cowpoke bridge worker simulator tests celeryconfig.py
 
-.PHONY: demo demo-host test coverage lint format bench scale chaos setup lock clean
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-host dev test coverage lint format bench scale chaos setup ready lock clean
 
-demo: setup  ## run the main job once on this machine and show it
+help:  ## list the targets
+	@echo 'usage: make TARGET [OPTIONS="..."]'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
+
+demo:  ## run the main job once on this machine and show it
+	@scripts/need-engine demo
+	@scripts/setup
 	@$(PYTHON_RUN) -m simulator.demo
 
-demo-host: setup  ## show a host that joins, runs a stack, is taken over and leaves; needs root
+demo-host:  ## show a host that joins, runs a stack, is taken over and leaves; needs root
+	@scripts/need-engine demo-host --root
+	@scripts/setup
 	@$(PYTHON_RUN) -m simulator.demo_host
+
+dev:  ## run the system here; a change of its sources restarts bridge and worker without a lost event
+	@scripts/need-engine dev
+	@scripts/setup
+	@$(PYTHON_RUN) -m simulator.dev $(OPTIONS)
 
 # Tests mostly wait: one process per core; JOBS=0 runs them in one.
 JOBS ?= auto
 PYTEST = $(PYTHON_RUN) -m pytest --numprocesses=$(JOBS) --dist=loadfile --no-loadscope-reorder
 
-test: setup  ## run the whole test suite; TESTS=tests/unit runs a part
+test: ready  ## run the whole test suite; TESTS=tests/unit runs a part
 	@$(PYTEST) $(TESTS)
 
-coverage: setup  ## the same, and measure which lines and branches it runs; slower
+coverage: ready  ## the same, and measure which lines and branches it runs; slower
 	@$(PYTEST) --cov --cov-report=term $(TESTS)
 
-lint: setup  ## style, types and the direction of imports
+lint: ready  ## check style, types and the direction of imports
 	.venv/bin/ruff check $(SOURCES)
 	.venv/bin/ruff format --check $(SOURCES)
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-format: setup  ## let ruff put the sources into shape
+format: ready  ## let ruff put the sources into shape
 	.venv/bin/ruff check --fix $(SOURCES)
 	.venv/bin/ruff format $(SOURCES)
 
-bench: setup  ## measure against the raw Engine, see docs/performance.md; OPTIONS=--quick is short
+bench: ready  ## measure against the raw Engine, see docs/performance.md; OPTIONS=--quick is short
 	@$(PYTHON_RUN) -m simulator.bench $(OPTIONS)
 
-scale: setup  ## measure many hosts at rest, see docs/performance.md; OPTIONS="--hosts 1000" is short
+scale: ready  ## measure many hosts at rest, see docs/performance.md; OPTIONS="--hosts 1000" is short
 	@$(PYTHON_RUN) -m simulator.scale $(OPTIONS)
 
-chaos: setup  ## kill parts under load and account for every event
-	@$(PYTHON_RUN) -m simulator.chaos
+chaos: ready  ## kill parts under load and account for every event; OPTIONS="--duration-s 60" is short
+	@$(PYTHON_RUN) -m simulator.chaos $(OPTIONS)
 
-setup:
+setup:  ## make .venv with the packages of requirements.lock, and show it
+	@scripts/setup --verbose
+
+ready:
 	@scripts/setup
 
 lock:  ## write the lock files anew from pyproject.toml

@@ -21,20 +21,25 @@ def run() -> None:
     from bridge import service  # noqa: PLC0415
     from bridge.errors import HttpAddressError  # noqa: PLC0415
     from bridge.settings import BridgeSettings  # noqa: PLC0415
-    from cowpoke import log  # noqa: PLC0415
+    from cowpoke import log, tracing  # noqa: PLC0415
     from cowpoke.environment import read_or_exit  # noqa: PLC0415
+    from cowpoke.log_level import LevelSwitch, name_process  # noqa: PLC0415
 
     # Before anything can go wrong: all that this program prints is log lines.
     log.set_up_program()
     logger = log.logger("bridge")
     settings = read_or_exit(BridgeSettings, "bridge")
     log.read_settings(settings, debug=settings.debug)
+    LevelSwitch(debug=settings.debug).listen()
+    name_process("cowpoke-bridge")
     if settings.queue_key is None:
         logger.warning(
             "payloads.not_sealed", advice="payloads are stored in clear in Redis; set QUEUE_KEY"
         )
+    tracing.set_up(settings.otlp_endpoint, "bridge")
     try:
         asyncio.run(service.run(settings))
+        tracing.shut_down()
     except HttpAddressError as error:
         logger.critical("bridge.not_started", reason=error.message, advice=error.advice)
         sys.exit(1)

@@ -32,14 +32,15 @@ from bridge.inbound.pace import Pace
 from bridge.inbound.standing import Standing
 from bridge.inbound.stream import AgentStream
 from bridge.introduction import Introduction
-from bridge.metrics import BridgeCollector
+from bridge.metrics.own import OwnMetrics
 from bridge.outbound.configcontent import ConfigContent
 from bridge.outbound.outbox import Outbox
 from bridge.outbound.publisher import Publisher
 from bridge.resealing import reseal_forever
 from bridge.settings import BridgeSettings
 from bridge.web.readiness import Readiness
-from bridge.web.server import metrics_route, serving
+from bridge.web.server import serving
+from bridge.web.wiring import web_routes
 from bridge.websockets import Websockets
 from cowpoke.broker import connect, probe
 from cowpoke.clock import Clock
@@ -123,6 +124,7 @@ async def run(settings: BridgeSettings) -> None:
             memory_bytes=settings.outbox_memory_mb * MEGABYTE,
             bridge_id=bridge_id,
             announced=doorbell.outboxes,
+            history_events=settings.history_events,
             lease_text=introduction.text,
         )
         reporting = ContainerEventReporting(
@@ -170,26 +172,32 @@ async def run(settings: BridgeSettings) -> None:
             joining=joining,
         )
         # Before any subscription: a bridge that cannot listen leaves without taking an event.
-        collector = BridgeCollector(
-            client,
-            intake=intake.counts,
-            outbox=outbox.counts,
-            swept=sweeping.counts,
-            container_events=reporting.counts,
-            container_events_refused=reporting.refused,
-            agents=agents,
-            unused=joining.unused,
-            standing=standing,
-            presence=presence,
-            keyring=keyring,
+        routes = web_routes(
+            settings,
+            keyring,
+            bridge_id,
+            readiness=Readiness(
+                partial(probe, settings),
+                standing=standing,
+                hosts_known=watching.has_looked,
+                is_stopping=stop.is_set,
+            ),
+            own=OwnMetrics(
+                {
+                    "events": intake.counts,
+                    "replies": outbox.counts,
+                    "swept": sweeping.counts,
+                    "container_events": reporting.counts,
+                    "container_events_refused": reporting.refused,
+                },
+                agents=agents,
+                unused=joining.unused,
+                standing=standing,
+                presence=presence,
+                keyring=keyring,
+            ),
+            finished=outbox.finished,
         )
-        readiness = Readiness(
-            partial(probe, settings),
-            standing=standing,
-            hosts_known=watching.has_looked,
-            is_stopping=stop.is_set,
-        )
-        routes = [metrics_route(collector), *readiness.routes()]
         await stack.enter_async_context(serving(settings, routes))
         doorbell.start()
         stack.callback(doorbell.stop)
@@ -200,7 +208,7 @@ async def run(settings: BridgeSettings) -> None:
             asyncio.create_task(intake.run()),
             asyncio.create_task(outbox.run()),
             asyncio.create_task(watching.run()),
-            asyncio.create_task(sweeping.run()),
+            asyncio.create_task(sweeping.run(outbox.tell_over)),
             asyncio.create_task(reporting.run()),
             asyncio.create_task(removals.run()),
             asyncio.create_task(reports.run()),

@@ -26,6 +26,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from requests.utils import should_bypass_proxies
 
 from bridge.web.settings import HttpSettings
+from cowpoke.history import HISTORY_EVENTS
 from cowpoke.joined import agent_hash
 
 #: An id as cattle shows it, or the number in it.
@@ -216,6 +217,14 @@ class BridgeSettings(HttpSettings):
         validation_alias=AliasChoices("no_proxy", "NO_PROXY"),
         description="Hosts that are reached without a proxy: names, domains, addresses, networks "
         "(`10.0.0.0/8`), with commas between, or `*`.",
+    )
+    history_events: int = Field(
+        default=HISTORY_EVENTS,
+        ge=0,
+        le=100_000,
+        validation_alias="BRIDGE_HISTORY_EVENTS",
+        description="Finished events kept of each host for `cowpoke events`, about 1 KB each; "
+        "0 keeps none.",
     )
     drain_timeout_s: float = Field(
         default=10,

@@ -54,6 +54,11 @@ _REASONS: Mapping[Wait, str] = {
 }
 
 
+def state_of(wait: Wait | None) -> WebsocketState:
+    """Return the state of the websocket of an agent that waits for something, or for nothing."""
+    return WebsocketState.OPEN if wait is None else _STATES.get(wait, WebsocketState.WAITING)
+
+
 class Websockets:
     """The reports of one bridge."""
 
@@ -148,7 +153,7 @@ class Websockets:
     def _report(self, agent: AgentKeys, known: WebsocketReport | None) -> WebsocketReport:
         now_s, now_ms = time.monotonic(), self._now_ms()
         wait, asked_s = self._standing.wait_of(agent), self._standing.asked_s(agent)
-        state = WebsocketState.OPEN if wait is None else _STATES.get(wait, WebsocketState.WAITING)
+        state = state_of(wait)
         reason = "" if wait is None else _REASONS.get(wait) or self._standing.reason_of(agent)
         since_ms = known.since_ms if known is not None and known.state is state else now_ms
         pinged_ms = None if asked_s is None else now_ms - round((now_s - asked_s) * 1000)

@@ -36,7 +36,7 @@ READABLE_KEYS: tuple[Callable[..., str], ...] = (
 )
 #: Keys that only bridges use.
 BRIDGE_KEYS: tuple[Callable[..., str] | str, ...] = (
-    *(keys.posting, keys.agent, keys.reporting, keys.websockets),
+    *(keys.posting, keys.agent, keys.reporting, keys.websockets, keys.history, keys.RECENT),
     *(*keys.OUTCOME_STREAMS, keys.DUE, keys.HOSTS, keys.ALIVE, keys.SEEN),
     keys.BRIDGE_DEAD_LETTERS,
 )
@@ -62,6 +62,7 @@ _BRIDGE = (
     *("unlink", "zrangebyscore", "zscan"),
     *("xack", "xclaim", "xdel", "xgroup|create", "xgroup|delconsumer", "xinfo|consumers"),
     *("xinfo|groups", "xinfo|stream", "xlen", "xpending", "xrange", "xreadgroup"),
+    *("xread", "xrevrange"),
 )
 #: With those of a lane that takes messages, and removes a key of another type under its queue's
 #: name.

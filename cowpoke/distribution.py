@@ -14,6 +14,8 @@ from typing import Any
 NAME = "cowpoke"
 #: Command name -> where its click command is; see `cowpoke/cli/main.py`.
 COMMANDS = f"{NAME}.commands"
+#: Part of `cowpoke doctor` -> the function that looks; see `cowpoke/doctor/`.
+DOCTOR = f"{NAME}.doctor"
 
 _PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
@@ -32,15 +34,24 @@ def version() -> str:
 
 def commands() -> Mapping[str, EntryPoint]:
     """Return the commands that programs register, by name."""
+    return _points(COMMANDS)
+
+
+def doctor_parts() -> Mapping[str, EntryPoint]:
+    """Return the parts of the doctor that programs register, by name."""
+    return _points(DOCTOR)
+
+
+def _points(group: str) -> Mapping[str, EntryPoint]:
     project = _checkout()
     if project is not None:
-        listed = project.get("entry-points", {}).get(COMMANDS, {})
-        return {name: EntryPoint(name, value, COMMANDS) for name, value in listed.items()}
+        listed = project.get("entry-points", {}).get(group, {})
+        return {name: EntryPoint(name, value, group) for name, value in listed.items()}
     try:
         points = distribution(NAME).entry_points
     except PackageNotFoundError:
         return {}
-    return {point.name: point for point in points if point.group == COMMANDS}
+    return {point.name: point for point in points if point.group == group}
 
 
 @cache

@@ -21,13 +21,15 @@ from pydantic import ValidationError
 from cowpoke.events import Event
 from cowpoke.lengths import bounded_int
 from cowpoke.outcomes import Outcome
-from cowpoke.routes import DELEGATE
+from cowpoke.routes import DELEGATE, base_name
 from cowpoke.seal import SealBrokenError, Sealer
 from cowpoke.version import CONTRACT_VERSION
 
 #: How long after an event's deadline its sealed payload is still taken for fresh: a call of several
 #: sends lives longer than one timeout. What is put back into Redis later than that is a replay.
 REPLAY_WINDOW_MS = 15 * 60_000
+#: The context of a span, see `cowpoke.tracing`.
+TRACE_CHARS = 55
 
 
 class UnknownVersionError(Exception):
@@ -46,6 +48,10 @@ class Envelope:
     agent: str
     #: By the Redis server's clock; progress moves it, see `SealedOutcome.deadline_ms`.
     deadline_ms: int
+    #: The context of the event's span, see `cowpoke.tracing`; empty without tracing.
+    trace: str = ""
+    #: What the event is about, for people; empty from an earlier release.
+    summary: str = ""
 
     @property
     def event_id(self) -> str:
@@ -83,6 +89,8 @@ def sealed_envelope(sealer: Sealer, envelope: Envelope) -> str:
             "host": envelope.host_uuid,
             "agent": envelope.agent,
             "deadline_ms": envelope.deadline_ms,
+            **_traced(envelope.trace),
+            "summary": envelope.summary,
         }
     )
 
@@ -102,6 +110,8 @@ def opened_envelope(sealer: Sealer, text: str, *, host_uuid: str) -> Envelope:
             host_uuid=host_uuid,
             agent=str(content["agent"]),
             deadline_ms=bounded_int(content["deadline_ms"]),
+            trace=_trace_in(content),
+            summary=str(content.get("summary") or ""),
         )
     except (KeyError, TypeError, ValueError, ValidationError):
         raise SealBrokenError("the envelope is incomplete") from None
@@ -118,7 +128,9 @@ def _quoted(echo: Mapping[str, Any]) -> dict[str, Any]:
     return quoted
 
 
-def sealed_event(sealer: Sealer, event: Event, host_uuid: str, now_ms: int) -> str:
+def sealed_event(
+    sealer: Sealer, event: Event, host_uuid: str, now_ms: int, *, trace: str = ""
+) -> str:
     """A whole event, sealed for its host from now (by the Redis server's clock) on."""
     return sealer.seal(
         {
@@ -127,8 +139,31 @@ def sealed_event(sealer: Sealer, event: Event, host_uuid: str, now_ms: int) -> s
             "data": event.data,
             "host": host_uuid,
             "fresh_until_ms": now_ms + event.timeout_ms + REPLAY_WINDOW_MS,
+            **_traced(trace),
         }
     )
+
+
+def opened_trace(sealer: Sealer, text: str) -> tuple[str, str]:
+    """Return the context of the event's span, and the name of the event, out of its payload.
+
+    Both are empty when the payload cannot be opened; whoever opens the event says why.
+    """
+    try:
+        content = opened_content(sealer, text)
+    except (SealBrokenError, UnknownVersionError):
+        return "", ""
+    return _trace_in(content), base_name(str(content.get("name")))
+
+
+def _traced(trace: str) -> dict[str, str]:
+    # Without tracing the sealed content is that of every release.
+    return {"trace": trace} if trace else {}
+
+
+def _trace_in(content: Mapping[str, Any]) -> str:
+    found = content.get("trace")
+    return found if isinstance(found, str) and len(found) <= TRACE_CHARS else ""
 
 
 def opened_event(sealer: Sealer, text: str, *, event_id: str, host_uuid: str, now_ms: int) -> Event:

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,8 +11,13 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings
 
+from cowpoke import log
+from cowpoke.variables import UnknownVariable, unknown_variables
+
 #: Names a folder with one file per setting, for settings that are not in the environment.
 CREDENTIALS_VARIABLE = "COWPOKE_CREDENTIALS_DIR"
+
+_log = log.logger(__name__)
 
 _Settings = TypeVar("_Settings", bound=BaseSettings)
 
@@ -42,6 +48,13 @@ def read(settings: type[_Settings]) -> _Settings:
         raise BadEnvironmentError("\n".join(sorted(lines))) from None
 
 
+def is_given(variable: str) -> bool:
+    """Whether a variable is set, in the environment or in the folder of credentials."""
+    given = os.environ  # noqa: TID251 -- whether it is set, not its value
+    folder = given.get(CREDENTIALS_VARIABLE)
+    return bool(given.get(variable)) or bool(folder and (Path(folder) / variable).is_file())
+
+
 _known: list[BaseSettings] = []
 
 
@@ -66,12 +79,36 @@ def read_or_exit(settings: type[_Settings], program: str) -> _Settings:
 
     Ends the program with a text for people when they are bad.
     """
+    case_matters = bool(settings.model_config.get("case_sensitive"))
+    strange = unknown_given(case_matters=case_matters)
     try:
         found = read(settings)
     except BadEnvironmentError as error:
-        sys.exit(f"{program}: the environment is not complete\n{error}\nREADME has the table.")
+        # A misspelt variable is often the reason why a setting is missing.
+        lines = "".join(f"{one.name}: {one.advice}\n" for one in strange)
+        sys.exit(
+            f"{program}: the environment is not complete\n{error}\n{lines}README has the table."
+        )
     keep(found)
+    for one in strange:
+        if log.is_set_up():
+            _log.warning("setting.unknown", variable=one.name, advice=one.advice)
+        else:
+            sys.stderr.write(f"{program}: {one.name}: {one.advice}\n")
     return found
+
+
+def unknown_given(*, case_matters: bool = True) -> tuple[UnknownVariable, ...]:
+    """Return what looks like a setting and is none: variables, and files of credentials.
+
+    `case_matters`: whether a setting in lower case is not read.
+    """
+    given = os.environ  # noqa: TID251 -- their names only
+    folder = Path(given.get(CREDENTIALS_VARIABLE) or os.devnull)
+    names = [*given]
+    with suppress(OSError):
+        names += [path.name for path in folder.iterdir()]
+    return unknown_variables(names, case_matters=case_matters)
 
 
 def _variable(settings: type[BaseSettings], name: str) -> str:

@@ -33,6 +33,8 @@ kombu's.
 | `cowpoke:joined:<host uuid>` | string, sealed JSON: the API keys of the host's agent | `cowpoke join` on the host; `cowpoke leave` deletes it | no end |
 | `cowpoke:removed:<host uuid>` | string, sealed JSON: cattle does not know the host's agent any more | bridge | `REMOVED_TTL_MS` after a bridge last asked cattle |
 | `cowpoke:reporting:<host uuid>` | string, bridge id | bridge that POSTs the container events of the host | until none is left, else `REPORTING_TTL_MS` |
+| `cowpoke:history:<host uuid>` | stream of sealed JSON: events that are over | bridge | `BRIDGE_HISTORY_EVENTS` entries, and `HISTORY_TTL_MS` after the last one |
+| `cowpoke:recent` | stream of pointers to entries of the above | bridge | `RECENT_MOST` entries, and `HISTORY_TTL_MS` after the last one |
 | `cowpoke:dead` | list, JSON | bridge, for outcomes it cannot read | as above |
 
 The channel `cowpoke:doorbell:<host uuid>` tells bridges what of a host changed: `outbox`, `lease`,
@@ -73,6 +75,10 @@ REMOVED_TTL_MS = 30 * 60_000
 DEAD_MOST = 100
 DEAD_TTL_MS = 7 * 24 * 3_600_000
 
+#: The history is for people: the last events of each host, and of all hosts.
+HISTORY_TTL_MS = 30 * 24 * 3_600_000
+RECENT_MOST = 1_000
+
 #: Container events are worth nothing after a minute.
 CONTAINER_EVENTS_TTL_MS = 60_000
 CONTAINER_EVENTS_MOST = 1_000
@@ -90,6 +96,7 @@ SEEN = "cowpoke:seen"
 ALIVE = "cowpoke:alive"
 DOORBELL_PREFIX = "cowpoke:doorbell:"
 BRIDGE_DEAD_LETTERS = "cowpoke:dead"
+RECENT = "cowpoke:recent"
 EVENT_PREFIX = "cowpoke:event:"
 LEASE_PREFIX = "cowpoke:lease:"
 OUTBOX_PREFIX = "cowpoke:outbox:"
@@ -167,6 +174,11 @@ def wake(host_uuid: str, wait_id: str) -> str:
 def dead_letters(host_uuid: str) -> str:
     """The messages of a host's queues that nobody can read."""
     return f"cowpoke:dead:{host_uuid}"
+
+
+def history(host_uuid: str) -> str:
+    """The events of a host that are over."""
+    return f"cowpoke:history:{host_uuid}"
 
 
 def container_events(host_uuid: str) -> str:

@@ -34,6 +34,15 @@ class BrokerSettings(BaseSettings):
         ),
     )
 
+    otlp_endpoint: str | None = Field(
+        default=None,
+        pattern="^https?://.",
+        validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
+        description="Url of an OpenTelemetry collector that speaks OTLP over HTTP, such as "
+        "`http://collector:4318`: bridge and worker send it a trace of each event. Needs the extra "
+        "`tracing`.",
+    )
+
     credentials_dir: Path | None = Field(
         default=None,
         validation_alias=CREDENTIALS_VARIABLE,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from typing import Any
 
 import click
 from pydantic import ValidationError
 
+from cowpoke.variables import unknown_variables
 from simulator.server import CattleServer
 from simulator.settings import SimulatorSettings
 
@@ -22,6 +24,8 @@ def main(host: str | None, port: int | None) -> None:
     Prints `simulator: URL` when it listens. Its control API is under /simulator/.
     """
     given: dict[str, Any] = {"host": host, "port": port}
+    for one in unknown_variables(os.environ):  # noqa: TID251 -- their names only
+        click.echo(f"simulator: {one.name}: {one.advice}", err=True)
     try:
         settings = SimulatorSettings(**{k: v for k, v in given.items() if v is not None})
         asyncio.run(serve(settings))

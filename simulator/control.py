@@ -1,12 +1,17 @@
 """/simulator/...: the HTTP control API: send events, show replies, inject faults.
 
-It needs no keys and serves only loopback peers, whatever address the server listens on.
+It needs no keys and serves only loopback peers, whatever address the server listens on; with
+SIMULATOR_CONTROL_FROM_GATEWAY also the machine of its container. It refuses web pages, which could
+otherwise start containers on the machine of whoever opens them.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import json
+import socket
+import struct
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -15,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from simulator.settings import AgentSettings
 
 if TYPE_CHECKING:
-    from aiohttp.typedefs import Handler
+    from aiohttp.typedefs import Handler, Middleware
 
     from simulator.agents import Agent, Agents
     from simulator.call_record import CallRecord
@@ -176,21 +181,53 @@ class Control:
         return web.json_response(body, status=201)
 
 
-@web.middleware
-async def loopback_only(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Reject peers that are not on loopback; turn errors into readable responses."""
-    if not request.path.startswith(f"{PREFIX}/"):
-        return await handler(request)
-    if not _is_loopback(request.remote):
-        message = "The control API answers loopback only; call it from the simulator's own host."
-        return web.json_response({"message": message}, status=403)
+def loopback_only(also: str | None = None) -> Middleware:
+    """Reject peers that are not on loopback, but for one address; make errors readable."""
+
+    @web.middleware
+    async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not request.path.startswith(f"{PREFIX}/"):
+            return await handler(request)
+        if not _is_loopback(request.remote) and (also is None or request.remote != also):
+            message = (
+                "The control API answers loopback only; call it from the simulator's own host."
+            )
+            return web.json_response({"message": message}, status=403)
+        if "Origin" in request.headers or not _is_own_name(request.url.host):
+            message = "The control API does not answer web pages."
+            return web.json_response({"message": message}, status=403)
+        try:
+            return await handler(request)
+        except ValidationError as error:
+            problems = error.errors(include_url=False, include_context=False, include_input=False)
+            return web.json_response({"message": str(problems)}, status=400)
+        except ValueError as error:
+            return web.json_response({"message": str(error)}, status=400)
+
+    return guarded
+
+
+def default_gateway(routes: Path = Path("/proc/net/route")) -> str | None:
+    """Return the IPv4 address of the default gateway; None without one.
+
+    A connection to a port that a container publishes on loopback comes from there.
+    """
+    for line in routes.read_text(encoding="ascii").splitlines()[1:]:
+        _, destination, gateway, *_ = line.split()
+        if int(destination, 16) == 0 and int(gateway, 16):
+            return socket.inet_ntoa(struct.pack("=I", int(gateway, 16)))
+    return None
+
+
+def _is_own_name(host: str | None) -> bool:
+    """Whether a request names the server as no web page of others does (DNS rebinding)."""
+    if host is None or host == "localhost":
+        return True
     try:
-        return await handler(request)
-    except ValidationError as error:
-        problems = error.errors(include_url=False, include_context=False, include_input=False)
-        return web.json_response({"message": str(problems)}, status=400)
-    except ValueError as error:
-        return web.json_response({"message": str(error)}, status=400)
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_loopback(remote: str | None) -> bool:

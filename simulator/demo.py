@@ -14,6 +14,7 @@ import uuid
 from contextlib import ExitStack
 from pathlib import Path
 
+import click
 import docker
 from cryptography.fernet import Fernet
 
@@ -28,9 +29,10 @@ from simulator.rig.processes import Program, wait_until
 from simulator.rig.redis_server import RedisServer
 
 
-def main() -> int:
-    """Run the demo and return the exit code."""
-    return perform("demo", lambda stack, programs: _Demo(stack, programs).play())
+@click.command()
+def main() -> None:
+    """Run the main job once on this machine and show every step."""
+    sys.exit(perform("demo", lambda stack, programs: _Demo(stack, programs).play()))
 
 
 class _Demo:
@@ -171,4 +173,4 @@ class _Demo:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

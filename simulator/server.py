@@ -14,7 +14,7 @@ from simulator.calls import Calls
 from simulator.configcontent import ConfigContent
 from simulator.container_event_rules import ContainerEventRules
 from simulator.container_events import ContainerEvents
-from simulator.control import PREFIX, Control, loopback_only
+from simulator.control import PREFIX, Control, default_gateway, loopback_only
 from simulator.control_containers import ContainerControl
 from simulator.control_hosts import HostControl
 from simulator.faults import Faults
@@ -156,8 +156,9 @@ class CattleServer:
         )
         container_control = ContainerControl(self.container_events, self.instances)
         version = "/{version:v1|v2-beta}"
+        gateway = default_gateway() if self.settings.control_from_gateway else None
         application = web.Application(
-            middlewares=[cattle_errors, loopback_only], client_max_size=BODY_MAX_BYTES
+            middlewares=[cattle_errors, loopback_only(gateway)], client_max_size=BODY_MAX_BYTES
         )
         application.on_response_prepare.append(add_cattle_headers)
         application.add_routes(

@@ -51,6 +51,11 @@ class SimulatorSettings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(0, ge=0, le=65535, description="0 takes a free port")
+    control_from_gateway: bool = Field(
+        default=False,
+        description="true also serves the control API to the gateway of a container's network: the"
+        " machine of the container, by a published port",
+    )
     agents: tuple[AgentSettings, ...] = Field((DEFAULT_AGENT,), description="JSON list of agents")
     security_enabled: bool = Field(
         default=True, description="false takes unknown keys for admin's, as a fresh cattle does"

@@ -42,10 +42,10 @@ CONTAINER_LABEL = "io.rancher.container.uuid"
 
 # Taken before any test runs: the tests themselves see none of our variables.
 GIVEN_ENVIRONMENT = dict(os.environ)  # noqa: TID251 -- the machine's Engine is found by DOCKER_HOST
-#: The command lines of processes that the workers of a parallel run found at their ends.
-LEFT = pytest.StashKey[list[str]]()
 #: Where pictures of pages are kept. Default: in the folder of the test run, which goes with it.
 SCREENSHOTS_VARIABLE = "COWPOKE_SCREENSHOTS"
+#: The command lines of processes that the workers of a parallel run found at their ends.
+LEFT = pytest.StashKey[list[str]]()
 PARTS_REQUIRED = any(GIVEN_ENVIRONMENT.get(name) for name in ("CI", "COWPOKE_REQUIRE_ENGINE"))
 
 

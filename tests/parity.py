@@ -4,6 +4,7 @@ A test cites rows in its docstring, its name or its parameters' ids: `A 8.12`, `
 `A.18 WORKERS`, `A.19`, `B.6`, `B.6 cloud`, `C 11`, `W 3`. The rows are in `parity_rows.tsv`.
 """
 
+import argparse
 import ast
 import functools
 import re
@@ -179,4 +180,5 @@ def missing(section: str = "A", priority: str = "must") -> list[str]:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     PAGE.write_text(page(), encoding="utf-8")

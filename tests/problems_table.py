@@ -1,5 +1,6 @@
 """Writes the table of problems in docs/cli.md: `python -m tests.problems_table`."""
 
+import argparse
 from pathlib import Path
 
 from cowpoke.overview.conditions import CONDITIONS
@@ -35,4 +36,5 @@ def write() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     write()

@@ -1,5 +1,9 @@
-"""Writes README's table of settings from the settings classes: `python -m tests.readme_table`."""
+"""Writes README's table of settings from the settings classes: `python -m tests.readme_table`.
 
+Also `cowpoke/variables.txt`, with which programs find misspelt variables.
+"""
+
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +11,12 @@ from pydantic import SecretStr
 
 from bridge.settings import BridgeSettings
 from cowpoke.broker import BrokerSettings
+from simulator.settings import SimulatorSettings
 from worker.join.settings import JoinSettings
 from worker.settings import WorkerSettings
 
 README = Path(__file__).parents[1] / "README.md"
+VARIABLES = README.parent / "cowpoke" / "variables.txt"
 _BEGIN = (
     "<!-- settings: written by `python -m tests.readme_table`, held against the code by a test -->"
 )
@@ -36,10 +42,27 @@ def _rows(settings: Any, program: str, without: set[str]) -> list[str]:
     ]
 
 
-def _names(field: Any) -> str:
+def variables() -> str:
+    """The names of all settings of all programs, one a line."""
+    programs = (BrokerSettings, BridgeSettings, WorkerSettings, JoinSettings)
+    names = {
+        name
+        for settings in programs
+        for field in settings.model_fields.values()
+        for name in _choices(field)
+    }
+    prefix = SimulatorSettings.model_config["env_prefix"]
+    names |= {f"{prefix}{name}".upper() for name in SimulatorSettings.model_fields}
+    return "".join(f"{name}\n" for name in sorted(names))
+
+
+def _choices(field: Any) -> list[str]:
     alias = field.validation_alias
-    choices = getattr(alias, "choices", [alias])
-    return ", ".join(f"`{choice}`" for choice in choices)
+    return [str(one) for one in getattr(alias, "choices", [alias]) if one]
+
+
+def _names(field: Any) -> str:
+    return ", ".join(f"`{choice}`" for choice in _choices(field))
 
 
 def _default(field: Any) -> str:
@@ -63,4 +86,6 @@ def with_table(readme: str) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")
+    VARIABLES.write_text(variables(), encoding="ascii")

@@ -94,6 +94,7 @@ def run(lanes: tuple[str, ...] = ()) -> None:
         keeper=keeper,
         drain_timeout_s=settings.drain_timeout_s,
         watch=HandOverWatch(settings, identity).tick,
+        debug=settings.debug,
     )
     # Its lanes inherit the lock: it is free when all of them are gone.
     with Locks(settings.lock_dir, wait_s=settings.lock_wait_s).hold(worker_lock(worker_id)):

@@ -7,12 +7,13 @@ host. Every bridge does it; the steps are compare-and-set, so several do no harm
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import redis
 
 from cowpoke.ledger.decisions import Step
 from cowpoke.ledger.due import BridgeSweeper
+from cowpoke.ledger.stories import OverEvent
 from cowpoke.liveness import LEASE_TTL_MS
 from cowpoke.log import logger
 
@@ -23,6 +24,9 @@ SWEEP_EVERY_S = 1.0
 PATIENCE_S = LEASE_TTL_MS / 1000
 #: How often the index of next checks is compared with the open events: a part may be lost.
 CHECK_INDEX_EVERY_S = 60.0
+
+#: Tells of events that ended without a reply.
+TellOver = Callable[[Sequence[OverEvent]], Awaitable[None]]
 
 
 class Sweeping:
@@ -50,11 +54,14 @@ class Sweeping:
         if self._hosts:
             self._some.set()
 
-    async def run(self) -> None:
-        """Sweep until cancelled."""
+    async def run(self, tell_over: TellOver | None = None) -> None:
+        """Sweep until cancelled; `tell_over` hears of the events that were found over."""
         while True:
             try:
                 await self._sweep()
+                over = self._sweeper.take_over()
+                if over and tell_over is not None:
+                    await tell_over(over)
             except redis.RedisError as problem:
                 self._be_patient()
                 _log.debug("sweep.blocked", reason=str(problem))

@@ -23,6 +23,7 @@ from bridge.errors import DecodeError
 from bridge.inbound.decode import decode
 from bridge.inbound.fairness import FairQueue
 from bridge.settings import AgentKeys
+from cowpoke import tracing
 from cowpoke.events import Event
 from cowpoke.ledger.intake import Arrival, IntakeLedger
 from cowpoke.ledger.states import Accepted
@@ -54,6 +55,8 @@ class _Waiting:
     received_s: float
     refused: Event | None = None
     refusal: Outcome | None = None
+    #: From its arrival until it is in the ledger.
+    span: tracing.Span = tracing.OFF
 
     def arrival(self, now_s: float) -> Arrival | None:
         """Return what the ledger needs to know, decoded now."""
@@ -68,6 +71,7 @@ class _Waiting:
             lane=LANES.get(event.base_name, Lane.COMPUTE),
             remaining_ms=event.timeout_ms - waited_ms,
             refusal=self.refusal,
+            trace=self.span.context,
         )
 
 
@@ -119,7 +123,11 @@ class Intake:
         queue = self._pings if event.base_name == "ping" else self._others
         wants_reply = bool(event.reply_to)
         waiting = _Waiting(
-            frame=raw, agent=agent.access_key, host_uuid=host_uuid, received_s=time.monotonic()
+            frame=raw,
+            agent=agent.access_key,
+            host_uuid=host_uuid,
+            received_s=time.monotonic(),
+            span=_span(event, host_uuid),
         )
         # Each socket waits here while the queue is full: not with its decoded event in memory.
         del event
@@ -199,6 +207,8 @@ class Intake:
         results = self._ledger.accept(arrivals)
         for arrival, result in zip(arrivals, results, strict=True):
             self._note(arrival, result)
+        for waiting in batch:
+            waiting.span.end()
 
     def _note(self, arrival: Arrival, result: Accepted | Exception) -> None:
         event, refusal = arrival.event, arrival.refusal
@@ -225,3 +235,16 @@ class Intake:
             resource=event.resource,
             result=result,
         )
+
+
+def _span(event: Event, host_uuid: str) -> tracing.Span:
+    """Begin the span of an event. Pings have none: there are many, and all are alike."""
+    if event.base_name == "ping":
+        return tracing.OFF
+    return tracing.begin(
+        "event.receive",
+        event_id=event.id,
+        event_name=event.base_name,
+        resource=event.resource,
+        host=host_uuid,
+    )

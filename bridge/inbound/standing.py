@@ -44,6 +44,7 @@ class Standing:
         self._hosts: dict[AgentKeys, str] = {}
         #: When cattle last asked the agent something, by the monotonic clock.
         self._asked_s: dict[AgentKeys, float] = {}
+        self._opened_s: dict[AgentKeys, float] = {}
         #: Agents of which something changed since somebody took them out of here.
         self.changed: set[AgentKeys] = set(self._open)
 
@@ -56,7 +57,7 @@ class Standing:
         """Note that an agent left."""
         for noted in (
             *(self._open, self._ending, self._host_wait),
-            *(self._reasons, self._hosts, self._asked_s),
+            *(self._reasons, self._hosts, self._asked_s, self._opened_s),
         ):
             noted.pop(agent, None)
         self._removed.discard(agent)
@@ -73,6 +74,7 @@ class Standing:
         self._ending.pop(agent, None)
         self._reasons.pop(agent, None)
         self._asked_s.pop(agent, None)
+        self._opened_s[agent] = monotonic()
         self._removed.discard(agent)
         self.changed.add(agent)
 
@@ -130,6 +132,12 @@ class Standing:
     def asked_s(self, agent: AgentKeys) -> float | None:
         """Return when cattle last asked something on this websocket, by the monotonic clock."""
         return self._asked_s.get(agent)
+
+    def silent_s(self, agent: AgentKeys, now_s: float) -> float | None:
+        """Return how long cattle has asked nothing on an open websocket; None without one."""
+        if not self.is_open(agent):
+            return None
+        return now_s - self._asked_s.get(agent, self._opened_s.get(agent, now_s))
 
     def wait_of(self, agent: AgentKeys) -> Wait | None:
         """Return what an agent waits for; None when its websocket is open."""

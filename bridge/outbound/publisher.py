@@ -18,6 +18,7 @@ from bridge.errors import (
 )
 from bridge.inbound.standing import Standing
 from bridge.settings import AgentKeys
+from cowpoke import tracing
 from cowpoke.scrubbing import Scrubber, scrub, scrubbing
 
 TIMEOUT_S = 60.0
@@ -50,13 +51,24 @@ class Publisher:
         self._timeout_s = timeout_s
         self._url = f"{cattle_url}/publish"
 
-    async def publish(self, agent: AgentKeys, reply: Mapping[str, Any]) -> None:
+    async def publish(self, agent: AgentKeys, reply: Mapping[str, Any], *, trace: str = "") -> None:
         """Send one reply; returns when cattle has put it on its bus as the agent's.
 
+        `trace` is the context of the span of its event, see `cowpoke.tracing`.
         Errors: PublishError (try again), DoubtfulRefusalError (try again for a while),
         PublishRefusedError (will never change), KeysRefusedError (other keys may do),
         KeysUnknownError (accepted, but as another account's).
         """
+        span = tracing.begin("reply.publish", parent=trace) if trace else tracing.OFF
+        try:
+            await self._post(agent, reply)
+        except PublishError as problem:
+            span.fail(type(problem).__name__)
+            raise
+        finally:
+            span.end()
+
+    async def _post(self, agent: AgentKeys, reply: Mapping[str, Any]) -> None:
         try:
             async with (
                 self._clock.timeout(self._timeout_s),

@@ -27,7 +27,7 @@ NAMED = 10
 #: What keeps the bridge from being ready; the code is that of the section in the runbook.
 _UNREADY = {
     Wait.SERVER: ("websocket-closed", "the websocket to cattle is not open"),
-    Wait.KEYS_REFUSED: ("keys-refused", "cattle refuses the agent's keys"),
+    Wait.KEYS_REFUSED: ("agent-keys-refused", "cattle refuses the agent's keys"),
 }
 _NOTES = {
     Wait.REMOVED: ("agent-removed", "cattle has removed the agent"),
@@ -59,6 +59,11 @@ class Health:
     ready: bool
     reasons: tuple[Reason, ...]
     notes: tuple[Reason, ...]
+
+    @property
+    def redis_trouble(self) -> str:
+        """Why Redis does not answer; empty when it does."""
+        return next((one.message for one in self.reasons if one.code == "redis-down"), "")
 
 
 class Readiness:

@@ -5,7 +5,6 @@ browsers what they may do with them, and on loopback a name that is not of this 
 somebody else's domain could be pointed at it.
 """
 
-import asyncio
 import errno
 import ipaddress
 import os
@@ -13,8 +12,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.registry import Collector
 
 from bridge.errors import HttpAddressError
 from bridge.web.settings import HttpSettings
@@ -72,19 +69,6 @@ async def serving(
         yield url
     finally:
         await runner.cleanup()
-
-
-def metrics_route(collector: Collector) -> web.RouteDef:
-    """`/metrics`, made at each scrape."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(collector)
-
-    async def metrics(_: web.Request) -> web.Response:
-        # Made in a thread, since it asks Redis.
-        body = await asyncio.to_thread(generate_latest, registry)
-        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-    return web.get("/metrics", metrics)
 
 
 async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:

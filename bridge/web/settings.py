@@ -22,3 +22,10 @@ class HttpSettings(BrokerSettings):
         description="Address on which it listens. There is no login: whoever reaches it sees the "
         "names of hosts and containers.",
     )
+    host_series: int = Field(
+        default=1000,
+        ge=0,
+        validation_alias="BRIDGE_HOST_SERIES",
+        description="Hosts up to which each has series of its own on `/metrics`. With more hosts, "
+        "or 0, there are sums over all hosts only, which are all that the alert rules need.",
+    )

@@ -10,14 +10,21 @@ import click
 
 from cowpoke import distribution
 
+#: What a shell sets to ask for completions; click's own name for the program `cowpoke`.
+COMPLETE_VARIABLE = "_COWPOKE_COMPLETE"
+
 #: The subcommands of this package, as entry points name them.
 _SHARED = {
     "acl": "cowpoke.cli.commands:acl",
     "certificates": "cowpoke.cli.certificates:certificates",
+    "completion": "cowpoke.cli.tools:completion",
     "credentials": "cowpoke.cli.commands:credentials",
     "dead-letters": "cowpoke.cli.overview_commands:dead_letters",
+    "doctor": "cowpoke.cli.tools:doctor",
+    "events": "cowpoke.cli.events:events",
     "hosts": "cowpoke.cli.host_commands:hosts",
     "key": "cowpoke.cli.commands:key",
+    "log-level": "cowpoke.cli.tools:log_level",
     "status": "cowpoke.cli.overview_commands:status",
     "workers": "cowpoke.cli.overview_commands:workers",
 }

@@ -37,6 +37,8 @@ class Arrival:
     remaining_ms: int
     #: The error that answers it at once, when no host can run it.
     refusal: Outcome | None = None
+    #: The context of its span; empty without tracing.
+    trace: str = ""
 
 
 class IntakeLedger:
@@ -78,7 +80,11 @@ class IntakeLedger:
         queue = queue_for(host_uuid, lane)
         remaining_ms = max(arrival.remaining_ms, 0)
         payload = sealed_event(
-            self._keyring.host(host_uuid), event, host_uuid, self._clock.now_ms()
+            self._keyring.host(host_uuid),
+            event,
+            host_uuid,
+            self._clock.now_ms(),
+            trace=arrival.trace,
         )
         message = task_message(
             event_id=event.id, task_name=event.base_name, queue=queue, summary=summary_of(event)
@@ -105,6 +111,8 @@ class IntakeLedger:
             host_uuid=arrival.host_uuid,
             agent=arrival.agent,
             deadline_ms=self._clock.now_ms() + remaining_ms,
+            trace=arrival.trace,
+            summary="" if arrival.event.base_name == "ping" else summary_of(arrival.event),
         )
         return sealed_envelope(self._keyring.bridge, envelope)
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack
 
+import click
+
 from simulator.demo_host import machine, stack
 from simulator.demo_host.hosting import Hosting
 from simulator.demo_host.stage import Stage
@@ -19,9 +21,10 @@ from simulator.rig.image import build_image, remove_image
 from simulator.rig.processes import Program
 
 
-def main() -> int:
-    """Run the demo and return the exit code."""
-    return perform("demo-host", _play)
+@click.command()
+def main() -> None:
+    """Show a host that joins, runs a stack, is taken over and leaves; needs root."""
+    sys.exit(perform("demo-host", _play))
 
 
 def _play(exits: ExitStack, programs: list[Program]) -> None:
@@ -70,4 +73,4 @@ def _build(exits: ExitStack, stage: Stage) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

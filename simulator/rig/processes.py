@@ -223,13 +223,23 @@ class Program:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait(10)
 
-    def stop(self, timeout_s: float = 15) -> None:
-        """Stop the program if it runs, kill the rest of its group, remove its output file."""
+    def begin_stop(self) -> None:
+        """Send SIGTERM, and do not wait."""
+        with contextlib.suppress(ProcessLookupError):
+            self.send_signal(signal.SIGTERM)
+
+    def end(self, timeout_s: float = 15) -> None:
+        """Stop the program if it runs, kill the rest of its group; its output remains."""
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError, WaitTimeoutError):
                 if self.running:
                     self.terminate(timeout_s)
             self.kill()
+
+    def stop(self, timeout_s: float = 15) -> None:
+        """Stop the program if it runs, kill the rest of its group, remove its output file."""
+        if self._process is not None:
+            self.end(timeout_s)
             self._process = None
         if self._output_path is not None:
             self._output_path.unlink(missing_ok=True)

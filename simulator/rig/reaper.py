@@ -26,6 +26,7 @@ PR_SET_CHILD_SUBREAPER = 36
 GRACE_S = 10.0
 POLL_INTERVAL_S = 0.05
 USAGE_ERROR = 2
+_USAGE = "Usage: python -m simulator.rig.reaper COMMAND [ARGUMENT...]\n"
 
 
 def run(command: Sequence[str], *, grace_s: float = GRACE_S) -> int:
@@ -87,6 +88,8 @@ def _reap_ended() -> bool:
 
 
 if __name__ == "__main__":
-    if not sys.argv[1:]:
-        sys.exit(USAGE_ERROR)
+    if sys.argv[1:] in (["--help"], []):
+        # Only these: options behind the command belong to it.
+        sys.stderr.write(_USAGE) if not sys.argv[1:] else sys.stdout.write(_USAGE)
+        sys.exit(0 if sys.argv[1:] else USAGE_ERROR)
     sys.exit(run(sys.argv[1:]))

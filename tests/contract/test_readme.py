@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tests.readme_table import README, with_table
+from tests.readme_table import README, VARIABLES, variables, with_table
 
 PROJECT = README.parent
 
@@ -12,6 +12,11 @@ def test_the_table_of_settings_is_the_codes():
     """Every variable stands in README with its default and meaning."""
     text = README.read_text(encoding="utf-8")
     assert with_table(text) == text, "run: python -m tests.readme_table"
+
+
+def test_the_list_of_variables_is_the_codes():
+    """Programs compare what is set with it, to find misspelt variables."""
+    assert VARIABLES.read_text(encoding="ascii") == variables(), "run: python -m tests.readme_table"
 
 
 def test_every_file_that_readme_names_exists():

@@ -108,6 +108,31 @@ def test_celery_inspect_in_the_container_of_flower_sees_every_lane(stack):
     assert stack.run_in("flower", *words).count("host.") >= 3 * WORKERS
 
 
+def test_the_demo_shows_a_container_being_made(stack, docker_client):
+    """By the documented command, with the image of the stack; the control API is on loopback."""
+    try:
+        said = stack.run_in("simulator", "cowpoke", "simulate", "start", "nginx-like")
+        assert "published on the host: " in said
+        label = {"label": "io.rancher.container.name=nginx-like"}
+        (found,) = docker_client.containers(filters=label)
+        port = next(one["PublicPort"] for one in found["Ports"] if one["PrivatePort"] == 80)
+
+        def page():
+            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/") as answer:
+                return answer.read().decode()
+
+        assert "cowpoke started" in wait_until(page, 30, "the page of the container")
+        (simulator,) = stack.containers("simulator")
+        ports = stack.inspect(simulator)["NetworkSettings"]["Ports"]["8080/tcp"]
+        (control,) = [one["HostPort"] for one in ports if one["HostIp"] == "127.0.0.1"]
+        url = f"http://127.0.0.1:{control}/simulator/calls?data=0"
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            assert "compute.instance.activate" in {call["name"] for call in json.load(answer)}
+    finally:
+        stack.run_in("simulator", "cowpoke", "simulate", "stop", "nginx-like")
+    assert docker_client.containers(all=True, filters=label) == []
+
+
 def test_the_image_has_the_command_for_operators(stack):
     """`cowpoke` is on the path, whatever the folder, and has the login of its container."""
     stack.run("exec", "-T", "--workdir", "/", "bridge", "cowpoke", "--version")

@@ -23,6 +23,7 @@ import docker
 import docker.errors
 import requests
 
+from cowpoke import tracing
 from worker import deadline
 from worker.engine.api_versions import NEWEST_API, OLDEST_API, version_numbers, version_text
 from worker.engine.errors import Refusal, engine_errors
@@ -134,7 +135,7 @@ class Engine:
         slot = self._slots.take(call.wanted) if call.takes_slot else nullcontext()
         with slot, engine_errors(call.wanted, call.refusal), self._watched():
             _need_time(call)
-            with self.figures.timed(call.kind):
+            with self.figures.timed(call.kind), tracing.child(f"engine.{call.kind}"):
                 response = self._send(call)
                 if _is_version_refusal(response) and self._settings.docker_api_version is None:
                     # dockerd was replaced by another version without a visible outage.
@@ -160,6 +161,7 @@ class Engine:
             engine_errors(call.wanted, call.refusal),
             self._watched(),
             self.figures.timed(call.kind),
+            tracing.child(f"engine.{call.kind}"),
             self._send(call, stream=True) as response,
         ):
             _raise_for_status(response)

@@ -258,6 +258,7 @@ class Attempt:
                 delay_ms=round(delay_s * 1000),
                 lane=lane,
                 queue=queue,
+                code=error.code,
             )
         )
         if not put_back:

@@ -16,6 +16,7 @@ from worker.errors import EventFailedError
 from worker.execution.attempt import Attempt, until_redis
 from worker.execution.failing import failed, log_unforeseen, unforeseen
 from worker.execution.request import PING, shows
+from worker.execution.traced import traced
 from worker.process.received import UNKNOWN_EVENT
 from worker.process.runtime import Runtime, current
 
@@ -53,7 +54,8 @@ class EventTask(Task):  # type: ignore[misc]  # celery has no types
                 claim = _claim(runtime, event_id)
                 if claim.verdict is not Verdict.CLAIMED:
                     self._drop(claim.verdict)
-                return Attempt(self, runtime, event_id, claim).reply_data()
+                with traced(runtime, event_id, claim):
+                    return Attempt(self, runtime, event_id, claim).reply_data()
             except (Ignore, Retry, EventFailedError):
                 raise
             except Exception as error:  # noqa: BLE001 -- the outermost frame of ours

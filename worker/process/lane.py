@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from celery.platforms import SecurityWarning
 from celery.signals import worker_ready, worker_shutting_down
 
-from cowpoke import log
+from cowpoke import log, tracing
+from cowpoke.log_level import LevelSwitch
 from cowpoke.routes import Lane, queue_for
 from worker.app import app
 from worker.container_events.following import ContainerEvents
@@ -52,8 +53,12 @@ def run_lane(settings: WorkerSettings, launch: LaneStart, *, watches_engine: boo
             EngineWatch(settings, figures.set_engine).start()
         start_host_care(settings)
     figures.start()
-    with _node_name(runtime) as node:
-        return _run(runtime, launch, node, follows_engine=watches_engine)
+    tracing.set_up(settings.otlp_endpoint, "worker", instance=runtime.boot_id)
+    try:
+        with _node_name(runtime) as node:
+            return _run(runtime, launch, node, follows_engine=watches_engine)
+    finally:
+        tracing.shut_down()
 
 
 @contextmanager
@@ -90,6 +95,8 @@ def _run(runtime: Runtime, launch: LaneStart, node: str, *, follows_engine: bool
 
     @worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]  # celery has no types
     def _ready(**_: object) -> None:
+        # Celery has set a handler of its own for SIGUSR1 meanwhile.
+        LevelSwitch(debug=runtime.settings.debug).listen()
         if lane is Lane.IMAGES:
             Janitor(runtime).start()
         settings = runtime.settings

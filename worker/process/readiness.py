@@ -95,14 +95,15 @@ class EngineWatch(threading.Thread):
 
 def problems(settings: WorkerSettings, lanes: Collection[Lane]) -> list[str]:
     """Return what keeps this machine's worker from doing its work, one line each."""
-    found = [*_redis_problems(settings, lanes)]
+    found = [*redis_problems(settings, lanes)]
     engine = engine_problem(settings)
     if engine is not None:
         found.append(f"Docker: {settings.docker_host}: {engine}")
     return found
 
 
-def _redis_problems(settings: WorkerSettings, lanes: Collection[Lane]) -> list[str]:
+def redis_problems(settings: WorkerSettings, lanes: Collection[Lane]) -> list[str]:
+    """Return what keeps the lanes of this machine from taking events, one line each."""
     if settings.docker_uuid is None and not settings.docker_uuid_file.exists():
         # To identify the host would make its uuid, which is a worker's part.
         return [f"worker: no worker has run here yet, {settings.docker_uuid_file} is missing"]

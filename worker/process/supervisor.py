@@ -13,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
 
-from cowpoke import log
+from cowpoke import log, log_level
+from cowpoke.log_level import LevelSwitch
 from cowpoke.routes import Lane
 from worker.process.lease import LeaseKeeper
 from worker.process.runtime import boot_id_of
@@ -60,6 +61,7 @@ class Supervisor:
         keeper: LeaseKeeper,
         drain_timeout_s: float,
         watch: Callable[[], None] = lambda: None,
+        debug: bool = False,
     ) -> None:
         self._worker_id = worker_id
         self._run_lane = run_lane
@@ -74,6 +76,9 @@ class Supervisor:
         self._backoff_s = dict.fromkeys(lanes, RESPAWN_FIRST_S)
         self._due_s = dict.fromkeys(lanes, 0.0)
         self._stopping = False
+        self._levels = LevelSwitch(debug=debug)
+        #: The signals to change the level that have arrived.
+        self._asked: list[int] = []
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT; 0 when all lanes left in time."""
@@ -81,6 +86,9 @@ class Supervisor:
         gc.freeze()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)
+        for number in log_level.SIGNALS:
+            signal.signal(number, lambda asked, _: self._asked.append(asked))
+        log_level.name_process("cowpoke-worker")
         while not self._stopping:
             now_s = time.monotonic()
             for lane in set(self._lanes) - set(self._pids.values()):
@@ -89,6 +97,7 @@ class Supervisor:
             self._reap()
             self._keeper.tick()
             self._watch()
+            self._change_levels()
             time.sleep(_POLL_S)
         return self._drain()
 
@@ -115,6 +124,8 @@ class Supervisor:
             os.close(heard)
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
+            self._levels.listen()
+            log_level.name_process(f"cowpoke-{lane}")
             code = 1
             try:
                 code = self._run_lane(start)
@@ -163,6 +174,16 @@ class Supervisor:
                 exit_code=os.waitstatus_to_exitcode(status),
                 lived_s=round(lived_s, 1),
             )
+
+    def _change_levels(self) -> None:
+        """Change the level here and in the lanes. A lane that starts later inherits it.
+
+        Not in the handler, which may interrupt a log line.
+        """
+        while self._asked:
+            number = self._asked.pop(0)
+            self._levels.change(number)
+            self._signal(signal.Signals(number))
 
     def _on_stop(self, number: int, _: FrameType | None) -> None:
         self._stopping = True

@@ -1,5 +1,7 @@
 """What a bridge says of itself: its last warnings and errors, without secrets."""
 
+from io import StringIO
+
 import pytest
 from cryptography.fernet import Fernet
 
@@ -33,9 +35,9 @@ def keyring():
 
 
 @pytest.fixture
-def introduction(keyring, clock, capsys):
+def introduction(keyring, clock):
     """The introduction of a bridge that logs."""
-    log.set_up()
+    log.set_up(stream=StringIO())
     with Introduction("b-1", keyring, clock, server="http://cattle:8080/v1") as entered:
         yield entered
 
@@ -103,9 +105,9 @@ def test_an_exception_is_named(introduction, keyring):
     assert "KeyError: 'no such thing'" in found.message
 
 
-def test_nothing_is_kept_after_the_bridge_ended(keyring, clock, capsys):
+def test_nothing_is_kept_after_the_bridge_ended(keyring, clock):
     """The handler leaves the root logger."""
-    log.set_up()
+    log.set_up(stream=StringIO())
     with Introduction("b-1", keyring, clock, server="") as entered:
         pass
     log.logger("bridge.test").error("late.line")

@@ -80,7 +80,7 @@ def test_bridge_itself_says_what_it_lacks(asked, change, code):
 
 @pytest.mark.parametrize(
     ("ending", "code"),
-    [(Ending.LOST, "websocket-closed"), (Ending.UNAUTHORIZED, "keys-refused")],
+    [(Ending.LOST, "websocket-closed"), (Ending.UNAUTHORIZED, "agent-keys-refused")],
 )
 def test_websocket_that_should_be_open_is_named(asked, ending, code):
     """The other agent's is open."""

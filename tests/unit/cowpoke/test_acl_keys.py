@@ -20,12 +20,8 @@ ROWS = [
 ]
 #: Whose scripts these are; the others run in both programs.
 BRIDGE_SCRIPTS = {
-    "due.lua",
-    "intake.lua",
-    "outbox.py",
-    "outcome_stream.py",
-    "resealing.py",
-    "hosts.lua",
+    *("due.lua", "hosts.lua", "intake.lua"),
+    *("keeping.py", "outbox.py", "outcome_stream.py", "resealing.py"),
 }
 
 

@@ -44,7 +44,7 @@ def test_a_checkout_has_the_commands_and_the_version_of_its_pyproject(cowpoke):
     assert cowpoke("--version").output == f"cowpoke, version {PROJECT['version']}\n"
     assert set(distribution.commands()) == {
         *("agent", "bridge", "explain", "flower", "health", "host-uuid", "janitor", "join"),
-        *("leave", "worker"),
+        *("leave", "simulate", "worker"),
     }
     listed = cowpoke("--help").output
     # Only the entry of the image calls `agent`.
@@ -52,10 +52,13 @@ def test_a_checkout_has_the_commands_and_the_version_of_its_pyproject(cowpoke):
         *(set(distribution.commands()) - {"agent"}),
         "acl",
         "certificates",
+        "completion",
         "credentials",
         "dead-letters",
+        "doctor",
         "hosts",
         "key",
+        "log-level",
         "status",
         "workers",
     ):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import tarfile
@@ -14,6 +16,7 @@ import pytest
 from pydantic import ValidationError
 
 from simulator.client import Cattle, SimulatorError
+from simulator.control import default_gateway
 from simulator.settings import SimulatorSettings
 
 ACTIVATE = {"name": "compute.instance.activate"}
@@ -259,3 +262,14 @@ def test_the_process_says_where_it_listens_and_stops():
         process.wait()
     assert line.startswith("simulator: http://127.0.0.1:")
     assert (agents[0]["id"], process.returncode, errors) == ("1a5", 0, b"")
+
+
+def test_the_default_gateway_is_read_from_the_routes_of_the_kernel(tmp_path):
+    """From there come connections to a published port; without a route there is none."""
+    head = "Iface\tDestination\tGateway\tFlags\n"
+    routes = tmp_path / "route"
+    routes.write_text(f"{head}eth0\t000011AC\t00000000\t0001\n", encoding="ascii")
+    assert default_gateway(routes) is None
+    number = struct.unpack("=I", socket.inet_aton("172.17.0.1"))[0]
+    routes.write_text(f"{head}eth0\t00000000\t{number:08X}\t0003\n", encoding="ascii")
+    assert default_gateway(routes) == "172.17.0.1"

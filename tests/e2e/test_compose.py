@@ -1,8 +1,10 @@
 """The compose stack: on a base image made on the spot, against the session's Engine."""
 
 import json
+import urllib.request
 import uuid
 from collections import Counter
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import pytest

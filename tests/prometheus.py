@@ -4,7 +4,8 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlencode
 from urllib.request import urlopen
 
 from simulator.rig.errors import RigError
@@ -107,3 +108,12 @@ class Prometheus(LoopbackServer):
         with urlopen(f"http://127.0.0.1:{self.port}/api/v1/alerts", timeout=10) as answer:
             found = json.load(answer)["data"]["alerts"]
         return {one["labels"]["alertname"] for one in found if one["state"] == "firing"}
+
+    def query(self, text: str) -> list[object] | None:
+        """Return what a query finds now; None for one that Prometheus does not understand."""
+        url = f"http://127.0.0.1:{self.port}/api/v1/query?{urlencode({'query': text})}"
+        try:
+            with urlopen(url, timeout=10) as answer:
+                return list(json.load(answer)["data"]["result"])
+        except HTTPError:
+            return None

@@ -15,7 +15,6 @@ from cowpoke.bridge_lease import SILENT_AFTER_S, WebsocketState
 from cowpoke.seal import ClusterKeyring
 from cowpoke.version import CONTRACT_VERSION, VERSION
 
-
 _HOST_UNKNOWN = frozenset({Wait.SEVERAL_HOSTS, Wait.OTHER_AGENTS_HOST})
 
 

@@ -63,8 +63,7 @@ class StatusPage:
         return web.Response(body=self._files[name], content_type=_TYPES[name], charset="utf-8")
 
     async def _json(self, _: web.Request) -> web.Response:
-        seen = await self._watched.latest()
-        health = await self._readiness.health()
+        seen, health = await self._look()
         body = await asyncio.to_thread(_json_bytes, seen, health)
         return web.Response(body=body, content_type="application/json", charset="utf-8")
 
@@ -103,9 +102,11 @@ class StatusPage:
                 await write(_bytes(text))
             await self._watched.until_due()
 
+    async def _look(self) -> tuple[Seen, Health]:
+        return await asyncio.gather(self._watched.latest(), self._readiness.health())
+
     async def _parts(self, query: Query) -> Parts:
-        seen = await self._watched.latest()
-        health = await self._readiness.health()
+        seen, health = await self._look()
         if self._made_of != (seen, health):
             self._made_of, self._made = (seen, health), {}
         found = self._made.get(query)

@@ -17,7 +17,7 @@ from cowpoke.envelopes import (
     opened_outcome,
 )
 from cowpoke.events import Event
-from cowpoke.history import Ending, EventStep, FinishedEvent
+from cowpoke.history import Ending, FinishedEvent
 from cowpoke.ledger.states import State
 from cowpoke.ledger.stories import AGAIN, OverEvent, Story, read_story
 from cowpoke.log import logger
@@ -116,19 +116,11 @@ def replied_event(
     delivery, story = letter.delivery, read_story(letter.delivery.story)
     code, message = refusal
     event = _finished(letter.envelope, story, delivery.lane, outcome)
+    event = replace(event, published_ms=now_ms)
     if not code:
-        return replace(event, published_ms=now_ms)
-    steps = (
-        EventStep(at_ms=story.ended_ms, step="answered", detail=outcome.code or outcome.kind),
-        EventStep(at_ms=now_ms, step="refused", detail=code),
-    )
-    return replace(
-        event,
-        outcome=Ending.REFUSED,
-        code=code,
-        message=message,
-        unusual=(*event.unusual, *steps),
-    )
+        return event
+    answer = outcome.code or str(outcome.kind)
+    return replace(event, outcome=Ending.REFUSED, code=code, message=message, answer=answer)
 
 
 def over_event(one: OverEvent, keyring: ClusterKeyring) -> FinishedEvent:

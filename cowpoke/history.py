@@ -6,8 +6,6 @@ find the last hundred events. Pings have entries only where they failed.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, NamedTuple
 
 import redis
@@ -15,9 +13,12 @@ import redis
 from cowpoke import keys
 from cowpoke.broker import answers
 from cowpoke.envelopes import UnknownVersionError, opened_content
+from cowpoke.finished_event import Ending, EventStep, FinishedEvent
 from cowpoke.lengths import bounded_int, shortened
 from cowpoke.seal import Keyring, SealBrokenError, Sealer
 from cowpoke.version import CONTRACT_VERSION
+
+__all__ = ["Ending", "EventStep", "FinishedEvent", "read_history", "read_recent"]
 
 #: Entries kept of each host when a bridge's settings say nothing.
 HISTORY_EVENTS = 1_000
@@ -26,153 +27,9 @@ MESSAGE_CHARS = 500
 SUMMARY_CHARS = 160
 DETAIL_CHARS = 120
 #: Unusual steps of one event, at most.
-MOST_STEPS = 120
-#: Entries that one round trip reads.
+MOST_STEPS = 300
 _AT_ONCE = 500
 _KIND = "finished-event"
-
-
-class Ending(StrEnum):
-    """What became of an event in the end."""
-
-    SUCCESS = "success"
-    ERROR = "error"
-    #: Nobody waited for it any more: nothing was sent to cattle.
-    EXPIRED = "expired"
-    #: cattle took its reply for good not.
-    REFUSED = "refused"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EventStep:
-    """One thing that happened to an event."""
-
-    #: By the Redis server's clock.
-    at_ms: int
-    #: A word: `received`, `queued`, `claimed`, `answered`, `expired`, `published`; of what is
-    #: unusual: `refused`, `retry`, `requeue`, `reject`, `died`, `resend`, `hurry`, `dismiss`.
-    step: str
-    #: A process, a lane, a code; may be empty.
-    detail: str = ""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FinishedEvent:
-    """An event that is over. All times are by the Redis server's clock, 0 where there is none.
-
-    Times, counts and steps are the word of the host's workers; they decide nothing.
-    """
-
-    event_id: str
-    #: cattle's name of it, without a subscription suffix.
-    name: str
-    #: `instanceHostMap:1ihm50`, or `-`.
-    resource: str
-    #: What a person looks for: `web-1 (1i37) nginx:1.25`.
-    summary: str
-    host_uuid: str
-    lane: str
-    outcome: Ending
-    #: Of an error or a refusal; `expired-<where it was>` of what expired; empty of a success.
-    code: str = ""
-    #: The sentence of an error, the warnings of a success, or why cattle refused the reply.
-    message: str = ""
-    #: What came of it, for people: `running 4f1c… 10.42.3.7`; may be empty.
-    result: str = ""
-    #: How often a worker process claimed it, and how many of them died with it.
-    attempts: int = 0
-    deaths: int = 0
-    #: The process that had it last.
-    worker: str = ""
-    received_ms: int
-    queued_ms: int = 0
-    #: The first time and the last time that a worker process claimed it.
-    first_claimed_ms: int = 0
-    claimed_ms: int = 0
-    #: When its outcome was stored, or when it expired.
-    ended_ms: int = 0
-    #: When cattle took the reply.
-    published_ms: int = 0
-    #: What is not told by the times above: tries that came to nothing, refusals by cattle.
-    unusual: tuple[EventStep, ...] = ()
-
-    @property
-    def queue_ms(self) -> int:
-        """How long it waited for a worker; all its time if none ever claimed it."""
-        return _span_ms(self.received_ms, self.first_claimed_ms or self.ended_ms)
-
-    @property
-    def run_ms(self) -> int:
-        """How long it took from the first claim on, retries and the waits between them included."""
-        return _span_ms(self.first_claimed_ms, self.ended_ms)
-
-    @property
-    def publish_ms(self) -> int:
-        """How long its reply took to cattle."""
-        return _span_ms(self.ended_ms, self.published_ms)
-
-    @property
-    def total_ms(self) -> int:
-        """All its time, from its receipt to its reply."""
-        return _span_ms(self.received_ms, self.published_ms or self.ended_ms)
-
-    @property
-    def steps(self) -> tuple[EventStep, ...]:
-        """All that happened to it, in order."""
-        is_expired = self.outcome is Ending.EXPIRED
-        ending = "expired" if is_expired else "answered"
-        usual = (
-            EventStep(at_ms=self.received_ms, step="received"),
-            EventStep(at_ms=self.queued_ms, step="queued"),
-            EventStep(at_ms=self.claimed_ms, step="claimed", detail=self.worker),
-            EventStep(at_ms=self.ended_ms, step=ending, detail=self.code or str(self.outcome)),
-            EventStep(at_ms=self.published_ms, step="published"),
-        )
-        times = {one.at_ms for one in self.unusual} | {self.received_ms}
-        noted = {(one.at_ms, one.step) for one in self.unusual}
-        noted |= {(at_ms, "queued") for at_ms in times}
-        if self.outcome is Ending.REFUSED:
-            noted.add((self.ended_ms, ending))
-        new = [one for one in usual if one.at_ms and (one.at_ms, one.step) not in noted]
-        # The sort keeps the order of what happened in the same ms: an end comes after all else.
-        return tuple(sorted((*new[:-2], *self.unusual, *new[-2:]), key=lambda one: one.at_ms))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as `--json` prints it."""
-        return {
-            **self.stored(),
-            "steps": [
-                {"at_ms": one.at_ms, "step": one.step, "detail": one.detail} for one in self.steps
-            ],
-            "queue_ms": self.queue_ms,
-            "run_ms": self.run_ms,
-            "publish_ms": self.publish_ms,
-        }
-
-    def stored(self) -> dict[str, Any]:
-        """Return what an entry in Redis is made of."""
-        return {
-            "event_id": self.event_id,
-            "name": self.name,
-            "resource": self.resource,
-            "summary": self.summary,
-            "host": self.host_uuid,
-            "lane": self.lane,
-            "outcome": self.outcome,
-            "code": self.code,
-            "message": self.message,
-            "result": self.result,
-            "attempts": self.attempts,
-            "deaths": self.deaths,
-            "worker": self.worker,
-            "received_ms": self.received_ms,
-            "queued_ms": self.queued_ms,
-            "first_claimed_ms": self.first_claimed_ms,
-            "claimed_ms": self.claimed_ms,
-            "ended_ms": self.ended_ms,
-            "published_ms": self.published_ms,
-            "unusual": [[one.at_ms, one.step, one.detail] for one in self.unusual],
-        }
 
 
 class Pointer(NamedTuple):
@@ -180,11 +37,6 @@ class Pointer(NamedTuple):
 
     host_uuid: str
     entry: str
-
-
-def _span_ms(begin_ms: int, end_ms: int) -> int:
-    # The server's clock may have been set back in between.
-    return max(end_ms - begin_ms, 0) if begin_ms and end_ms else 0
 
 
 def sealed_finished(sealer: Sealer, event: FinishedEvent) -> str:
@@ -220,7 +72,8 @@ def opened_finished(sealer: Sealer, text: str, *, host_uuid: str) -> FinishedEve
 
 
 _TEXTS = (
-    *("event_id", "name", "resource", "summary", "lane", "code", "message", "result", "worker"),
+    *("event_id", "name", "resource", "summary", "lane", "code", "message", "result", "answer"),
+    "worker",
 )
 _COUNTS = (
     *("attempts", "deaths", "received_ms", "queued_ms", "first_claimed_ms", "claimed_ms"),

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from cowpoke import keys
+from cowpoke.ledger.operator import Did, OperatorLedger
 from cowpoke.ledger.states import Accepted, Verdict
 from cowpoke.liveness import RENEW_EVERY_S
 from cowpoke.messages import event_id_of
@@ -32,6 +33,7 @@ WEIGHTS = {
     "report_progress": 4,
     "retry": 3,
     "put_back": 2,
+    "operate": 2,
     "read": 4,
     "post": 5,
     "progress_arrives": 3,
@@ -61,6 +63,7 @@ class LedgerLife(RuleBasedStateMachine):
         self.client.flushall()
         self.ledgers: Ledgers = make_ledgers(self.client)
         self.sweeper = MachineSweeper(self.client, self.ledgers.keyring, self.ledgers.clock)
+        self.operator = OperatorLedger(self.client, self.ledgers.keyring)
         self.book = Book()
         self.workers: list[Worker] = []
         #: Their leases are away, and they do not know.
@@ -255,6 +258,15 @@ class LedgerLife(RuleBasedStateMachine):
         else:
             process.ledger.reject(event_id, delay_ms=3_000)
         self._let_go(process, event_id)
+
+    def _operate(self, event_ids, pick, fine):  # noqa: ARG002
+        """A person has an event run now that waits for its next try, or drops one."""
+        event_id = event_ids[0]
+        host = EVENTS[event_id][0]
+        if fine:
+            self.operator.retry(host, event_id)
+        elif self.operator.drop(host, event_id) is Did.DROPPED:
+            self._make_stale(event_id)
 
     # -- bridges, outbound -----------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from cowpoke import keys
 from cowpoke.broker import BrokerSettings, connect
 from cowpoke.clock import Clock
 from cowpoke.events import Event
+from cowpoke.history import read_history
 from cowpoke.ledger.intake import Arrival, IntakeLedger
 from cowpoke.messages import task_message
 from cowpoke.routes import Lane, queue_for
@@ -19,6 +20,7 @@ from cowpoke.seal import ClusterKeyring
 from simulator import sample
 from simulator.rig.containers import remove_containers
 from simulator.rig.processes import wait_until
+from tests.faults.faulty_system import facts
 from tests.ledgers import everything
 
 
@@ -66,6 +68,27 @@ def test_a_container_lives_its_whole_life_through_events(system, docker_client, 
     assert removed.state == "success"
     assert removed.data == {}
     assert containers_of(docker_client, instance) == []
+    wait_until(lambda: len(history_of(system, instance)) == 3, 20, "the history of all three")
+    last, middle, first = history_of(system, instance)
+    assert first.result.startswith(f"running {running['Id'][:12]}")
+    assert (middle.result.split()[0], last.result.split()[0]) == ("exited", "removed")
+    for event in (first, middle, last):
+        assert (event.outcome, event.attempts) == ("success", 1)
+        assert 0 < event.received_ms <= event.claimed_ms <= event.ended_ms <= event.published_ms
+        (fact,) = (
+            one
+            for one in facts(system.bridge, "event.finished")
+            if one["event_id"] == event.event_id
+        )
+        assert (fact["run_ms"], fact["resource"]) == (event.run_ms, event.resource)
+
+
+def history_of(system, instance):
+    """The events about an instance that are over, the newest first."""
+    settings = BrokerSettings.model_validate({"REDIS_URL": system.redis.url})
+    with connect(settings) as client:
+        found = read_history(client, ClusterKeyring(system.queue_key), system.host_uuid)
+    return [one for one in found if one.summary.startswith(instance.name)]
 
 
 def test_the_same_activate_three_times_makes_one_container(system, docker_client, instance):

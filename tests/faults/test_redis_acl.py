@@ -144,6 +144,8 @@ def test_retry_and_dead_letter_need_no_more_rights(cluster, scripted):
     ("arguments", "part"),
     [
         (("status",), "bridge"),
+        (("workers",), "bridge"),
+        (("hosts", "list"), "bridge"),
         (("dead-letters",), "bridge"),
         (("health",), "worker"),
         (("janitor",), "worker"),
@@ -302,7 +304,7 @@ def is_own(key):
     """Whether a key belongs to the attacker's host: its name ends with the host, or goes on."""
     kinds = (
         *("event", "open", "fifo", "outbox", "lease", "workers", "started", "dead", "wake"),
-        *("joined", "container-events"),
+        *("joined", "container-events", "figures"),
     )
     names = [f"cowpoke:{kind}:{OWN}" for kind in kinds] + [f"host.{OWN}"]
     return any(key == name or key.startswith((f"{name}:", f"{name}.")) for name in names)

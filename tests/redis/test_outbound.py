@@ -1,101 +1,22 @@
 """Outcomes on their way from a host's outbox to cattle: real Redis, real POSTs."""
 
 import asyncio
-from collections import Counter
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 
 import pytest
 import redis
-from aiohttp import web
 
-from bridge.agents.registry import Agents
-from bridge.awake import AwakeClock
-from bridge.client import open_session
-from bridge.doorbell import Announcements
-from bridge.inbound.standing import Standing
 from bridge.outbound import collecting, reading
-from bridge.outbound.configcontent import ConfigContent
-from bridge.outbound.outbox import Outbox
-from bridge.outbound.publisher import Publisher
-from bridge.settings import AgentKeys
 from cowpoke import dead_letters, keys
 from cowpoke.broker import connect
-from cowpoke.clock import Clock
 from cowpoke.ledger.outcome_stream import GROUP, OutcomeStream
-from cowpoke.ledger.replies import ReplyLedger
 from cowpoke.outcomes import progress, success
 from cowpoke.seal import ClusterKeyring
 from cowpoke.settings import BrokerSettings
-from simulator.rig.processes import wait_until
-from tests.answering import NO_TLS, answering
 from tests.ledgers import HOST
+from tests.sending import bridge_out
 
-AGENT = AgentKeys(access_key="access", secret_key="secret")
-WITHIN_S = 30.0
 OTHER_KEY = ClusterKeyring("A" * 43 + "=")
-
-
-@dataclass
-class Bridge:
-    """One bridge's way out, and what cattle got."""
-
-    outbox: Outbox
-    announced: Announcements
-    #: The bodies of the POSTs, in their order.
-    posted: list = field(default_factory=list)
-
-    @property
-    def counts(self):
-        """Replies by what became of them."""
-        return self.outbox.counts
-
-    def answered(self):
-        """How often each event was answered."""
-        return Counter(body["previousIds"][0] for body in self.posted)
-
-    async def until(self, condition):
-        """Wait for a condition."""
-        await asyncio.to_thread(wait_until, condition, WITHIN_S, "the condition of the test")
-
-
-@asynccontextmanager
-async def _sending(client, keyring, bridge_id):
-    posted = []
-
-    async def handle(request):
-        posted.append(await request.json())
-        return web.Response(status=201)
-
-    async with (
-        answering(handle) as url,
-        AwakeClock() as clock,
-        open_session(NO_TLS) as session,
-    ):
-        announced = Announcements()
-        outbox = Outbox(
-            client=client,
-            ledger=ReplyLedger(client, bridge_id),
-            keyring=keyring,
-            clock=Clock(client),
-            publisher=Publisher(session, url, clock=clock, standing=Standing((AGENT,))),
-            config=ConfigContent(session, url, clock=clock),
-            agents=Agents((AGENT,)),
-            concurrency=4,
-            memory_bytes=1 << 24,
-            bridge_id=bridge_id,
-            announced=announced,
-        )
-        task = asyncio.create_task(outbox.run())
-        try:
-            yield Bridge(outbox, announced, posted)
-        finally:
-            await asyncio.wait_for(outbox.drain(), WITHIN_S)
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            # A blocking read goes on in its thread; the client must not be closed below it.
-            in_use = client.connection_pool._in_use_connections
-            await asyncio.to_thread(wait_until, lambda: not in_use, WITHIN_S, "the last calls")
 
 
 @pytest.fixture
@@ -106,7 +27,7 @@ def sending(redis_url):
     async def start(keyring, bridge_id="b1"):
         settings = BrokerSettings.model_validate({"REDIS_URL": redis_url})
         with connect(settings) as client:
-            async with _sending(client, keyring, bridge_id) as bridge:
+            async with bridge_out(client, keyring, bridge_id) as bridge:
                 yield bridge
 
     return start

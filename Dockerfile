@@ -48,7 +48,8 @@ RUN /opt/venv/bin/python -m compileall -q /opt/cowpoke \
     && mkdir /etc/cowpoke \
     && install -d -m 755 /etc/cowpoke/redis \
     && install -d -m 700 /etc/cowpoke/worker \
-    && install -d -m 700 -o cowpoke -g cowpoke /etc/cowpoke/bridge /etc/cowpoke/flower
+    && install -d -m 700 -o cowpoke -g cowpoke /etc/cowpoke/bridge /etc/cowpoke/flower \
+    && install -d -m 700 -o cowpoke -g cowpoke /var/lib/cowpoke/flower
 
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1
 WORKDIR /opt/cowpoke

@@ -46,7 +46,7 @@ class Page:
         #: Errors of scripts, errors on the console, and requests that failed, in order.
         self.problems: list[str] = []
         page.on("pageerror", lambda error: self.problems.append(f"script: {error}"))
-        page.on("requestfailed", lambda request: self.problems.append(f"request: {request.url}"))
+        page.on("requestfailed", self._hear_failure)
         page.on("console", self._hear)
 
     def goto(self, url: str) -> int:
@@ -117,6 +117,11 @@ class Page:
         path = self._screenshots / f"{name}.png"
         self.raw.screenshot(path=path, full_page=full)
         return path
+
+    def _hear_failure(self, request: Any) -> None:
+        # The next page was opened before the answer came.
+        if request.failure != "net::ERR_ABORTED":
+            self.problems.append(f"request: {request.url}: {request.failure}")
 
     def _hear(self, message: Any) -> None:
         if message.type == "error":

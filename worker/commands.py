@@ -1,7 +1,8 @@
 """The subcommands of `cowpoke` for a host, and all of `python -m worker`.
 
 `cowpoke worker` runs the lanes; `explain`, `health`, `host-uuid` and `janitor` are subcommands of
-both. The commands themselves import what they need: `cowpoke --help` loads this module.
+both. `cowpoke flower` shows the tasks of all hosts. The commands themselves import what they need:
+`cowpoke --help` loads this module.
 """
 
 import json
@@ -189,6 +190,23 @@ def janitor(*, dry_run: bool) -> None:
         click.echo(f"not checked: {area} ({reason})")
     click.echo(f"{len(found.orphans)} found" + (", nothing removed" if dry_run else ""))
     sys.exit(1 if found.not_checked else 0)
+
+
+@click.command(
+    short_help="Show the tasks and queues of all hosts in a browser.",
+    context_settings={"ignore_unknown_options": True},
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def flower(arguments: tuple[str, ...]) -> None:
+    """Run Flower until SIGTERM, on http://127.0.0.1:5555.
+
+    The arguments are Flower's, such as --port=5556 or --basic-auth=user:password; each is also a
+    variable, such as FLOWER_BASIC_AUTH. With --persistent=true --db=FILE it keeps its history over
+    a restart. Needs REDIS_URL.
+    """
+    from worker.flower import run_flower  # noqa: PLC0415
+
+    run_flower(arguments)
 
 
 def _need_engine(settings: "WorkerSettings") -> None:

@@ -246,7 +246,7 @@ def test_an_event_sent_to_the_stack_starts_a_container(stack, docker_client, ins
 
 
 def test_flower_shows_the_task_of_an_event(stack, docker_client, instance):
-    """The task has the event's name and id in Flower's API, and its success."""
+    """With the event's name and id, and what became of it; also after a restart of Flower."""
     answer = stack.send(sample.instance_activate(instance))
 
     def task():
@@ -254,7 +254,12 @@ def test_flower_shows_the_task_of_an_event(stack, docker_client, instance):
         found = tasks.get(answer["id"]) or {}
         return found if found.get("state") == "SUCCESS" else None
 
-    assert wait_until(task, 30, "the task in Flower")["name"] == "compute.instance.activate"
+    found = wait_until(task, 30, "the task in Flower")
+    assert found["name"] == "compute.instance.activate"
+    assert found["args"].startswith(instance.name)
+    assert found["result"].startswith("running ")
+    docker_client.restart(stack.containers("flower")[0]["Id"], timeout=20)
+    assert wait_until(task, 60, "the task in Flower after its restart") == found
 
 
 def test_flower_lists_the_three_workers_of_the_host(stack):

@@ -43,7 +43,8 @@ def test_a_checkout_has_the_commands_and_the_version_of_its_pyproject(cowpoke):
     """Nothing needs to be installed for them."""
     assert cowpoke("--version").output == f"cowpoke, version {PROJECT['version']}\n"
     assert set(distribution.commands()) == {
-        *("agent", "bridge", "explain", "health", "host-uuid", "janitor", "join", "leave", "worker")
+        *("agent", "bridge", "explain", "flower", "health", "host-uuid", "janitor", "join"),
+        *("leave", "worker"),
     }
     listed = cowpoke("--help").output
     # Only the entry of the image calls `agent`.

@@ -23,6 +23,7 @@ from cowpoke.messages import event_id_of
 from cowpoke.outcomes import Outcome, success
 from cowpoke.routes import LANES, Lane, queue_for
 from cowpoke.seal import SealBrokenError
+from cowpoke.version import VERSION
 from simulator.client import Cattle
 from simulator.rig.processes import Program, wait_until
 from simulator.rig.redis_server import RedisServer
@@ -93,7 +94,7 @@ class ScriptedWorker:
             fingerprints=self._sealer.fingerprints,
             hostname=self._host,
             lock_domain="d",
-            version="1",
+            version=VERSION,
         )
         written = False
         while not self._over.is_set():

@@ -48,7 +48,7 @@ class Metrics:
         return [web.get("/metrics", self._scrape)]
 
     async def _scrape(self, _: web.Request) -> web.Response:
-        seen, health = await self._watched.latest(), await self._readiness.health()
+        seen, health = await asyncio.gather(self._watched.latest(), self._readiness.health())
         # In a thread: with many hosts it takes a while.
         body = await asyncio.to_thread(self.text, seen, health)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 
 from bridge.metrics.labels import Bounded
-from cowpoke.history import FinishedEvent
+from cowpoke.history import Ending, FinishedEvent
 from cowpoke.routes import LANES
 
 #: Upper limits in seconds. cattle gives a ping 5 s, most events 15 min.
 BUCKETS_S = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0)
 #: A host makes up its codes, so that only so many have a series of their own.
 MOST_CODES = 60
-#: Steps that mean that an event began anew, by the label that counts them.
+#: Steps that mean that an event began anew; each is the label that counts it.
 _AGAIN = frozenset({"retry", "requeue", "reject", "resend", "died"})
 
 
@@ -42,7 +42,9 @@ class FinishedCounts:
     """What became of events, counted. Used in the event loop; read by the threads of scrapes."""
 
     def __init__(self) -> None:
-        self._ends: Counter[tuple[str, str, str]] = Counter()
+        #: From 0 on: of a series that begins with 1, Prometheus never sees the increase.
+        self._ends = Counter({(name, end): 0 for name in LANES for end in map(str, Ending)})
+        self._errors: Counter[tuple[str, str]] = Counter()
         self._again: Counter[tuple[str, str]] = Counter()
         self._durations: dict[tuple[str, str], _Histogram] = {}
         self._names = Bounded(len(LANES), known=LANES)
@@ -51,7 +53,9 @@ class FinishedCounts:
     def observe(self, event: FinishedEvent) -> None:
         """Count one event that is over."""
         name = self._names.label(event.name)
-        self._ends[name, event.outcome, self._codes.label(event.code) if event.code else ""] += 1
+        self._ends[name, str(event.outcome)] += 1
+        if event.code:
+            self._errors[name, self._codes.label(event.code)] += 1
         for step in event.unusual:
             if step.step in _AGAIN:
                 self._again[name, step.step] += 1
@@ -68,12 +72,20 @@ class FinishedCounts:
         """Return the families."""
         ends = CounterMetricFamily(
             "cowpoke_finished_events",
-            "Events that are over, by their end; the code is that of an error",
-            labels=["event", "outcome", "code"],
+            "Events that are over by their end; refused: cattle did not take the reply",
+            labels=["event", "outcome"],
         )
-        for labels, number in sorted(dict(self._ends).items()):
-            ends.add_metric(labels, number)
+        for pair, number in sorted(dict(self._ends).items()):
+            ends.add_metric(pair, number)
         yield ends
+        errors = CounterMetricFamily(
+            "cowpoke_event_errors",
+            "Those of them that did not end well, by the code of the error",
+            labels=["event", "code"],
+        )
+        for pair, number in sorted(dict(self._errors).items()):
+            errors.add_metric(pair, number)
+        yield errors
         again = CounterMetricFamily(
             "cowpoke_event_restarts",
             "Times that an event began anew: retry after a temporary error, requeue by a process "

@@ -15,6 +15,8 @@ from cowpoke.bridge_lease import SILENT_AFTER_S, WebsocketState
 from cowpoke.seal import ClusterKeyring
 from cowpoke.version import CONTRACT_VERSION, VERSION
 
+_HOST_UNKNOWN = frozenset({Wait.SEVERAL_HOSTS, Wait.OTHER_AGENTS_HOST})
+
 
 class OwnMetrics:
     """The figures of one bridge."""
@@ -80,9 +82,11 @@ class OwnMetrics:
         agents.add_metric(["joined"], self._agents_known.joined_count)
         yield agents
         states = Counter(dict.fromkeys(WebsocketState, 0))
-        now_s, silent, longest_s = monotonic(), 0, 0.0
+        now_s, silent, longest_s, hostless = monotonic(), 0, 0.0, 0
         for agent in self._standing.open_websockets():
-            states[state_of(self._standing.wait_of(agent))] += 1
+            wait = self._standing.wait_of(agent)
+            states[state_of(wait)] += 1
+            hostless += wait in _HOST_UNKNOWN
             silent_s = self._standing.silent_s(agent, now_s)
             if silent_s is not None:
                 longest_s = max(longest_s, silent_s)
@@ -95,6 +99,11 @@ class OwnMetrics:
         for name, number in states.items():
             websockets.add_metric([name], number)
         yield websockets
+        yield _gauge(
+            "cowpoke_agents_without_host",
+            "Agents that cannot have a host: several could be theirs, or all are other agents'",
+            hostless,
+        )
         yield _gauge(
             "cowpoke_silent_websockets",
             f"Open websockets on which cattle has sent no ping for {SILENT_AFTER_S:g} s",

@@ -1,6 +1,7 @@
 """The hosts of the status page: a page of those that the reader asked for."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from bridge.web.markup import Content, Html, element, joined
 from bridge.web.query import HOSTS_A_PAGE, Query
@@ -12,8 +13,19 @@ from cowpoke.overview.views import HostView, Overview
 _KINDS = {WebsocketState.OPEN: "good", WebsocketState.WAITING: "warn"}
 
 
-def hosts_part(overview: Overview, query: Query) -> Html:
-    """Return the table of hosts, those with problems first, and the way to the other pages."""
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A page of the hosts that a reader asked for."""
+
+    hosts: Sequence[HostView]
+    #: On all pages.
+    total: int
+    page: int
+    pages: int
+
+
+def chosen(overview: Overview, query: Query) -> Chosen:
+    """Return the hosts of a query, those with problems first."""
     urgent = {one.subject: one.needs_person for one in reversed(overview.problems)}
 
     def order(host: HostView) -> tuple[int, str, str]:
@@ -24,11 +36,18 @@ def hosts_part(overview: Overview, query: Query) -> Html:
     pages = max(-(-len(found) // HOSTS_A_PAGE), 1)
     page = min(query.page, pages)
     shown = found[(page - 1) * HOSTS_A_PAGE :][:HOSTS_A_PAGE]
+    return Chosen(shown, len(found), page, pages)
+
+
+def hosts_part(overview: Overview, query: Query) -> Html:
+    """Return the table of hosts, and the way to the other pages."""
+    found = chosen(overview, query)
+    shown, page, pages = found.hosts, found.page, found.pages
     if not shown:
         text = f"No host has “{query.search}” in its name." if query.search else "No host is known."
         return element("p", text, class_="quiet")
     columns = ("Host", "Websocket", "Lanes", "Engine", "Queues", "In flight", "Dead letters")
-    caption = f"{counted(len(found), 'host')}, those with problems first"
+    caption = f"{counted(found.total, 'host')}, those with problems first"
     if pages > 1:
         first = (page - 1) * HOSTS_A_PAGE + 1
         caption += f"; {first:,} to {first + len(shown) - 1:,}"

@@ -1,18 +1,21 @@
-"""The status page over HTTP: the page, its live parts by server-sent events, and all as JSON."""
+"""The status page over HTTP: the page, its live parts by server-sent events, the same as JSON."""
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
+from bridge.web.hosts_part import chosen
 from bridge.web.page import Parts, document, parts
 from bridge.web.query import Query
 from bridge.web.readiness import Health, Readiness
 from bridge.web.watched import Seen, Watched
+from cowpoke.overview.views import Overview
 
 #: Each viewer costs a connection and some work every few seconds.
 MOST_VIEWERS = 64
@@ -62,10 +65,10 @@ class StatusPage:
             raise web.HTTPNotFound
         return web.Response(body=self._files[name], content_type=_TYPES[name], charset="utf-8")
 
-    async def _json(self, _: web.Request) -> web.Response:
-        seen = await self._watched.latest()
-        health = await self._readiness.health()
-        body = await asyncio.to_thread(_json_bytes, seen, health)
+    async def _json(self, request: web.Request) -> web.Response:
+        query = Query.of(request.query)
+        seen, health = await self._look()
+        body = await asyncio.to_thread(_json_bytes, seen, health, query)
         return web.Response(body=body, content_type="application/json", charset="utf-8")
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
@@ -103,9 +106,11 @@ class StatusPage:
                 await write(_bytes(text))
             await self._watched.until_due()
 
+    async def _look(self) -> tuple[Seen, Health]:
+        return await asyncio.gather(self._watched.latest(), self._readiness.health())
+
     async def _parts(self, query: Query) -> Parts:
-        seen = await self._watched.latest()
-        health = await self._readiness.health()
+        seen, health = await self._look()
         if self._made_of != (seen, health):
             self._made_of, self._made = (seen, health), {}
         found = self._made.get(query)
@@ -121,13 +126,45 @@ def _bytes(text: str) -> bytes:
     return text.encode(errors="replace")
 
 
-def _json_bytes(seen: Seen, health: Health) -> bytes:
-    """Return everything, as ASCII; keys of Redis may hold bytes that are no UTF-8."""
+def _json_bytes(seen: Seen, health: Health, query: Query) -> bytes:
+    """Return what the page shows, as ASCII; keys of Redis may hold bytes that are no UTF-8.
+
+    Also of the hosts only one page: ten thousand would be 40 MB and seconds of this process.
+    """
     content = {
         "read_ms": seen.at_ms,
         "trouble": seen.trouble,
         "this_bridge": asdict(health),
-        "overview": None if seen.overview is None else asdict(seen.overview),
+        **({} if seen.overview is None else _overview(seen.overview, query)),
         "recent": [one.to_json() for one in seen.recent],
     }
     return json.dumps(content, indent=1).encode()
+
+
+def _overview(overview: Overview, query: Query) -> dict[str, Any]:
+    found = chosen(overview, query)
+    bridges = []
+    for bridge in overview.bridges:
+        states = Counter(str(one.state) for one in bridge.websockets)
+        bridges.append({**asdict(replace(bridge, websockets=())), "websockets": states})
+    kinds = Counter((one.code, one.needs_person) for one in overview.problems)
+    return {
+        "redis": asdict(overview.redis),
+        "bridges": bridges,
+        "problems": [
+            {"code": code, "needs_person": needs_person, "count": count}
+            for (code, needs_person), count in kinds.items()
+        ],
+        "hosts": [
+            {
+                **asdict(host),
+                "problems": [
+                    one.code for one in overview.problems if one.subject == host.host_uuid
+                ],
+            }
+            for host in found.hosts
+        ],
+        "hosts_total": found.total,
+        "page": found.page,
+        "pages": found.pages,
+    }

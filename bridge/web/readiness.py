@@ -21,6 +21,8 @@ from bridge.settings import AgentKeys
 REDIS_WITHIN_S = 2.0
 #: How long an answer of Redis counts, however many ask.
 REDIS_EVERY_S = 1.0
+#: In an outage one waits for Redis, and the others are told for so long what that one heard.
+TROUBLE_FOR_S = 5.0
 #: Agents that are named per reason; of the others their number is told.
 NAMED = 10
 
@@ -91,6 +93,8 @@ class Readiness:
         self._is_stopping = is_stopping
         self._asking: asyncio.Task[str] | None = None
         self._asked_s = float("-inf")
+        #: What Redis' silence was last, and when.
+        self._trouble = ("", float("-inf"))
         #: A thread that waits for a frozen Redis is not joined by a second one.
         self._stuck: asyncio.Future[None] | None = None
 
@@ -112,10 +116,18 @@ class Readiness:
         if self._asking is None or (self._asking.done() and now_s - self._asked_s > REDIS_EVERY_S):
             self._asked_s = now_s
             self._asking = asyncio.create_task(self._ask())
+        trouble, heard_s = self._trouble
+        if trouble and now_s - heard_s < TROUBLE_FOR_S and not self._asking.done():
+            return trouble
         # Shielded: a caller that goes away takes the answer from nobody else.
         return await asyncio.shield(self._asking)
 
     async def _ask(self) -> str:
+        found = await self._answer()
+        self._trouble = (found, asyncio.get_running_loop().time())
+        return found
+
+    async def _answer(self) -> str:
         if self._stuck is None or self._stuck.done():
             self._stuck = asyncio.ensure_future(asyncio.to_thread(self._probe))
             # Its failure is told here or, when it comes late, to nobody.

@@ -18,10 +18,12 @@ from cowpoke.overview.views import Overview
 _log = logger(__name__)
 
 EVERY_S = 2.0
-#: A reading that takes 1 s is made every 10 s at most.
+#: A reading that takes 1 s of the processor is made every 10 s at most.
 _REST = 9.0
 #: How long somebody waits for a reading; then the last one is shown, and that it is old.
-WITHIN_S = 5.0
+WITHIN_S = 3.0
+#: How long a failed reading is told without another one.
+FAILED_FOR_S = 10.0
 #: A reading that lasts longer than that is no answer of Redis.
 STALE_S = 60.0
 #: Finished events that are shown.
@@ -52,16 +54,23 @@ class Watched:
         self._read = read
         self._seen = Seen(trouble="Redis was not read yet")
         self._reading: asyncio.Task[None] | None = None
+        #: The reading that somebody has waited for in vain.
+        self._late: asyncio.Task[None] | None = None
+        #: When the last reading failed; long ago if it did not.
+        self._failed_s = float("-inf")
         self._next_s = float("-inf")
 
     async def latest(self) -> Seen:
         """Return what is known, read now if the last reading is old."""
         if self._reading is None and asyncio.get_running_loop().time() >= self._next_s:
             self._reading = asyncio.create_task(self._look())
-        if self._reading is not None:
+        # In an outage one waits, and the others are told.
+        has_failed = asyncio.get_running_loop().time() - self._failed_s < FAILED_FOR_S
+        if self._reading is not None and self._reading is not self._late and not has_failed:
             # A waiter that goes away cancels nothing for the others.
             await asyncio.wait([self._reading], timeout=WITHIN_S)
-        if self._reading is None or self._is_fresh():
+            self._late = self._reading
+        if self._reading is None or has_failed or self._is_fresh():
             return self._seen
         return replace(self._seen, trouble=f"Redis has not answered for {WITHIN_S:g} s")
 
@@ -72,20 +81,27 @@ class Watched:
         """Wait until `latest` would read again."""
         await asyncio.sleep(max(self._next_s - asyncio.get_running_loop().time(), 0.1))
 
+    def _timed(self) -> tuple[Overview, list[FinishedEvent], float]:
+        """Read, and measure what it cost; waiting for Redis costs nothing."""
+        began_s = time.thread_time()
+        overview, recent = self._read()
+        return overview, recent, time.thread_time() - began_s
+
     async def _look(self) -> None:
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         rest_s = 0.0
         try:
-            overview, recent = await asyncio.to_thread(self._read)
+            overview, recent, used_s = await asyncio.to_thread(self._timed)
         except redis.RedisError as problem:
             # The page keeps the last hosts: an outage is when people look at it.
             trouble = str(problem) or type(problem).__name__
-            self._seen = replace(self._seen, trouble=trouble)
+            self._seen, self._failed_s = replace(self._seen, trouble=trouble), loop.time()
             _log.debug("overview.not_read", reason=trouble)
         else:
             self._seen = Seen(overview, tuple(recent[:RECENT]), round(time.time() * 1000))
-            rest_s = (loop.time() - began_s) * _REST
+            self._failed_s = float("-inf")
+            rest_s = used_s * _REST
         finally:
             self._next_s = max(began_s + EVERY_S, loop.time() + rest_s)
             self._reading = None

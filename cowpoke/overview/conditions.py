@@ -113,6 +113,12 @@ _ROWS = (
         "start a bridge: `cowpoke bridge`",
     ),
     (
+        "bridge-not-ready",
+        False,
+        "a bridge cannot do its work; others may do it meanwhile",
+        "ask it why: `cowpoke bridge health` beside it, or `/readyz` at its address",
+    ),
+    (
         "cattle-unreachable",
         True,
         "cattle cannot be reached",
@@ -147,6 +153,12 @@ _ROWS = (
         True,
         "a host joined, and no bridge uses its keys",
         "start a bridge with the CATTLE_URL that the host joined; see `cowpoke_agent_waiting`",
+    ),
+    (
+        "host-unknown",
+        True,
+        "the agent of a bridge has no host: several could be its own, or all are other agents'",
+        "set `host_uuid` of the agent in BRIDGE_AGENTS_FILE",
     ),
     (
         "replies-stuck",
@@ -222,6 +234,12 @@ _ROWS = (
         True,
         "an event is open although its deadline is over",
         "check that a bridge runs; look for the id of the event in the logs",
+    ),
+    (
+        "many-errors",
+        False,
+        "most events of the last minutes failed or expired",
+        "`cowpoke events list --outcome error` shows the codes and sentences",
     ),
     (
         "queue-slow",

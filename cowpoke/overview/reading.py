@@ -51,12 +51,23 @@ def read_overview(client: "redis.Redis", keyring: ClusterKeyring) -> Overview:
 
 
 def known_hosts(client: "redis.Redis") -> list[str]:
-    """Return the hosts that a bridge knows or that joined; some may be no host uuid.
+    """Return the hosts that a bridge knows, that have a worker or that joined.
+
+    Some may be no host uuid.
 
     Errors: redis.RedisError.
     """
-    with_events, seen = ask(client, [("SMEMBERS", keys.HOSTS), ("ZRANGE", keys.SEEN, 0, -1)])
-    return sorted({*texts(with_events), *texts(seen), *JoinedNotes(client).hosts()})
+    with_events, seen, workers = ask(
+        client,
+        [
+            ("SMEMBERS", keys.HOSTS),
+            ("ZRANGE", keys.SEEN, 0, -1),
+            # Also workers whose lease no bridge can open: they are never seen.
+            ("ZRANGE", keys.ALIVE, 0, -1),
+        ],
+    )
+    alive = (name.partition(" ")[0] for name in texts(workers))
+    return sorted({*texts(with_events), *texts(seen), *alive, *JoinedNotes(client).hosts()})
 
 
 def _once(problems: Collection[Problem]) -> list[Problem]:

@@ -101,16 +101,24 @@ def test_no_other_file_is_served(site, path):
     assert site.run(question) == 404
 
 
-def test_everything_is_there_as_json(site):
-    """For programs, and for what the page has no room for."""
+def test_the_same_is_there_as_json(site):
+    """For programs; one page of hosts, as people see them."""
+    site.found = overview(
+        *(host(f"host-{number}") for number in range(1000)),
+        problems=[problem("dead-letters", "host-1", "2")],
+    )
 
     async def question(url, session):
         async with session.get(f"{url}/status.json") as answer:
             return await answer.json()
 
     found = site.run(question)
-    assert found["overview"]["hosts"][0]["host_uuid"] == "host-1"
-    assert found["overview"]["hosts"][0]["queues"]["compute"]["length"] == 3
+    assert (len(found["hosts"]), found["hosts_total"], found["pages"]) == (50, 1000, 20)
+    first = found["hosts"][0]
+    assert (first["host_uuid"], first["problems"]) == ("host-1", ["dead-letters"])
+    assert first["queues"]["compute"]["length"] == 3
+    assert found["bridges"][0]["websockets"] == {"open": 1}
+    assert found["problems"] == [{"code": "dead-letters", "needs_person": True, "count": 1}]
     assert found["recent"][0]["summary"] == "web-1 (1i37) nginx:1.25"
     assert found["this_bridge"]["ready"] is True
 

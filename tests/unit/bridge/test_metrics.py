@@ -78,9 +78,11 @@ def test_events_are_counted_by_name_end_and_stage(counts, metrics):
     counts.observe(finished(outcome=Ending.EXPIRED, first_claimed_ms=0, published_ms=0))
     found = scraped(metrics)
     name = "compute.instance.activate"
-    assert found["cowpoke_finished_events_total", name, "success", ""] == 1
-    assert found["cowpoke_finished_events_total", name, "error", "engine-busy"] == 1
-    assert found["cowpoke_finished_events_total", name, "expired", ""] == 1
+    assert found["cowpoke_finished_events_total", name, "success"] == 1
+    assert found["cowpoke_finished_events_total", name, "error"] == 1
+    assert found["cowpoke_finished_events_total", name, "expired"] == 1
+    assert found["cowpoke_finished_events_total", name, "refused"] == 0
+    assert found["cowpoke_event_errors_total", name, "engine-busy"] == 1
     assert found["cowpoke_event_restarts_total", name, "retry"] == 2
     assert found["cowpoke_event_restarts_total", name, "died"] == 1
     duration = "cowpoke_event_duration_seconds"
@@ -96,7 +98,7 @@ def test_made_up_names_and_codes_share_one_series(counts, metrics):
     for number in range(MOST_CODES + 10):
         counts.observe(finished(name=f"n{number}", outcome=Ending.ERROR, code=f"c{number}"))
     counts.observe(finished(outcome=Ending.ERROR, code="two words"))
-    found = [key for key in scraped(metrics) if key[0] == "cowpoke_finished_events_total"]
+    found = [key for key in scraped(metrics) if key[0] == "cowpoke_event_errors_total"]
     assert {key[1] for key in found} == {"other", "compute.instance.activate"}
     assert len(found) == MOST_CODES + 2
 

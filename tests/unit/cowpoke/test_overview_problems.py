@@ -25,6 +25,8 @@ NOW_MS = 10_000_000
 LONG_AGO_MS = NOW_MS - 300_000
 #: Codes that are found elsewhere: by reading, by a failure to read, or by `cowpoke doctor`.
 FOUND_ELSEWHERE = {"redis-down", "clock-differs", "state-folder", "entry-unreadable"}
+#: By the alert rules, from the metrics of each bridge.
+FOUND_ELSEWHERE |= {"bridge-not-ready", "host-unknown", "many-errors"}
 
 SERVER = RedisView(
     version="7.0.15",

@@ -56,17 +56,28 @@ class RedisServer(LoopbackServer):
         password: str | None = None,
         options: dict[str, str] | None = None,
         program: str | None = None,
+        certificates: CertificateFiles | None = None,
+        client_certificates: bool = False,
+        unix_socket: bool = False,
     ) -> None:
         super().__init__()
         self._program = program
         self.tls = tls
+        self._client_certificates = client_certificates
+        self._unix_socket = unix_socket
         self.password = password
         self._options = {
             "appendonly": "yes" if appendonly else "no",
             "appendfsync": appendfsync,
             **(options or {}),
         }
-        self._certificates: CertificateFiles | None = None
+        #: With TLS: given, or made at the start.
+        self.certificates = certificates
+
+    @property
+    def socket_path(self) -> Path:
+        """Return the path of its unix socket."""
+        return self.directory / "redis.sock"
 
     @property
     def url(self) -> str:
@@ -76,9 +87,12 @@ class RedisServer(LoopbackServer):
     def database_url(self, number: int) -> str:
         """Return the url of one of the server's 16 databases."""
         login = f":{self.password}@" if self.password else ""
-        if self._certificates is None:
+        files = self.certificates
+        if files is None:
             return f"redis://{login}127.0.0.1:{self.port}/{number}"
-        query = f"ssl_cert_reqs=required&ssl_ca_certs={self._certificates.authority}"
+        query = f"ssl_cert_reqs=required&ssl_ca_certs={files.authority}"
+        if self._client_certificates:
+            query += f"&ssl_certfile={files.certificate}&ssl_keyfile={files.key}"
         return f"rediss://{login}127.0.0.1:{self.port}/{number}?{query}"
 
     def client(self, number: int = 0) -> redis.Redis:
@@ -86,21 +100,40 @@ class RedisServer(LoopbackServer):
         return redis.Redis.from_url(self.database_url(number))
 
     def forget(self) -> None:
-        """Remove the append-only data of a server that was killed.
+        """Remove the data of a server that was killed.
 
         Redis 7 keeps it in a folder, older versions in one file.
         """
-        for path in self.directory.glob("appendonly*"):
+        for path in self._data():
             if path.is_dir():
                 shutil.rmtree(path)
             else:
                 path.unlink()
 
+    def back_up(self, folder: Path) -> None:
+        """Copy its data while it runs: the append-only file, or else a snapshot made now."""
+        if self._options["appendonly"] == "no":
+            with self.client() as client:
+                client.save()
+        for path in self._data():
+            if path.is_dir():
+                shutil.copytree(path, folder / path.name)
+            else:
+                shutil.copy(path, folder)
+
+    def put_back(self, folder: Path) -> None:
+        """Replace the data of a server that was killed with a copy."""
+        self.forget()
+        shutil.copytree(folder, self.directory, dirs_exist_ok=True)
+
+    def _data(self) -> list[Path]:
+        return [*self.directory.glob("appendonly*"), *self.directory.glob("dump.rdb")]
+
     def command(self) -> list[str]:
         """Return the command line; passwords are in a configuration file."""
         program = self._program or find_redis_server()
-        if self.tls and self._certificates is None:
-            self._certificates = make_certificate(self.directory)
+        if self.tls and self.certificates is None:
+            self.certificates = make_certificate(self.directory)
         configuration = self.directory / "redis.conf"
         configuration.touch(mode=0o600)
         configuration.write_text(self._configuration(), encoding="utf-8")
@@ -117,15 +150,18 @@ class RedisServer(LoopbackServer):
 
     def _configuration(self) -> str:
         ports = {"port": str(self.port)}
-        if self._certificates is not None:
+        files = self.certificates
+        if files is not None:
             ports = {
                 "port": "0",
                 "tls-port": str(self.port),
-                "tls-ca-cert-file": str(self._certificates.authority),
-                "tls-cert-file": str(self._certificates.certificate),
-                "tls-key-file": str(self._certificates.key),
-                "tls-auth-clients": "no",
+                "tls-ca-cert-file": str(files.authority),
+                "tls-cert-file": str(files.certificate),
+                "tls-key-file": str(files.key),
+                "tls-auth-clients": "yes" if self._client_certificates else "no",
             }
+        if self._unix_socket:
+            ports["unixsocket"] = str(self.socket_path)
         settings = {
             **ports,
             "bind": "127.0.0.1",

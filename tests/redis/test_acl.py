@@ -92,8 +92,15 @@ def refused(client, command):
     except redis.exceptions.NoPermissionError:
         return True
     except redis.ResponseError as error:
-        return "can't access at least one of the keys" in str(error)  # a script's command
+        # Of a script's command: as Redis 7.0 says it, and as later ones and Valkey do.
+        texts = "can't access at least one of the keys", "No permissions to access a key"
+        return any(text in str(error) for text in texts)
     return False
+
+
+def refusals(redis_client):
+    """What the server refused, but for what redis-py sends to later servers than the rules fit."""
+    return [one for one in redis_client.acl_log() if one["object"] != "client|setinfo"]
 
 
 def test_a_host_may_use_its_own_keys(host, redis_client):
@@ -290,7 +297,7 @@ def test_a_whole_event_needs_no_more_rights(as_user, redis_client):
     hand_over(host, sealer, joined)
     take_back(host, OWN)
     assert [one.host_uuid for one in read_overview(bridge, keyring).hosts] == [OWN]
-    assert redis_client.acl_log() == []
+    assert refusals(redis_client) == []
 
 
 def test_forgetting_a_host_needs_no_more_rights(as_user, redis_client):
@@ -304,7 +311,7 @@ def test_forgetting_a_host_needs_no_more_rights(as_user, redis_client):
         redis_client.lpush(f"host.{OWN}", "message")
         forget()
         assert redis_client.keys("*") == []
-    assert redis_client.acl_log() == []
+    assert refusals(redis_client) == []
 
 
 def test_container_events_need_no_more_rights(as_user, redis_client):
@@ -319,7 +326,7 @@ def test_container_events_need_no_more_rights(as_user, redis_client):
     assert list(streams.filled()) == [[OWN]]
     streams.release(OWN)
     assert streams.step(OWN, done=entry.entry_id) == []
-    assert redis_client.acl_log() == []
+    assert refusals(redis_client) == []
 
 
 def accept(client, keyring, event_id):

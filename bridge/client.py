@@ -7,6 +7,7 @@ redirect is followed, nothing is decompressed, no cookie is kept, and a body is 
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
@@ -43,6 +44,11 @@ UNREACHED = (
 
 class RedirectedError(aiohttp.ClientError):
     """Raised when a request is answered with a redirect; none is followed."""
+
+
+def trusted(bundle: Path | None) -> ssl.SSLContext:
+    """How cattle's certificate is checked: by the given bundle, else by the system's."""
+    return ssl.create_default_context(cafile=None if bundle is None else str(bundle))
 
 
 def open_session(

@@ -9,7 +9,7 @@ BridgeError
      +- KeysRefusedError      from these keys (401): another agent's may do
          +- KeysUnknownError      cattle took it as another account's: nobody may get it
  +- NoAgentError         a reply can be sent by nobody: no host has joined, or none any more
- +- MetricsPortError     the address of `/metrics` cannot be listened on
+ +- HttpAddressError     the address of the status page and of `/metrics` cannot be listened on
 """
 
 from bridge.inbound.reconnect import Ending
@@ -77,8 +77,8 @@ class NoAgentError(BridgeError):
         super().__init__("this bridge has no agent to send with")
 
 
-class MetricsPortError(BridgeError):
-    """Raised when the bridge cannot listen on the address of `/metrics`.
+class HttpAddressError(BridgeError):
+    """Raised when the bridge cannot listen on the address of its HTTP server.
 
     `advice` names the setting to change.
     """

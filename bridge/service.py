@@ -1,14 +1,12 @@
 """Wire the parts of the bridge, run them, and shut down gracefully."""
 
 import asyncio
-import os
 import signal
-import ssl
-import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from functools import partial
 
 import redis
 
@@ -17,11 +15,12 @@ from bridge.agents.registry import Agents
 from bridge.agents.removals import Removals
 from bridge.agents.streams import Streams
 from bridge.awake import AwakeClock
-from bridge.client import open_session
+from bridge.client import open_session, trusted
 from bridge.container_events.posting import Poster
 from bridge.container_events.reporting import ContainerEventReporting
 from bridge.container_events.streams import ContainerEventStreams
 from bridge.doorbell import Doorbell
+from bridge.ending import end_in
 from bridge.hosts.choice import Hosts
 from bridge.hosts.claims import Claims
 from bridge.hosts.forgetting import forget_forever
@@ -32,19 +31,24 @@ from bridge.inbound.intake import Intake
 from bridge.inbound.pace import Pace
 from bridge.inbound.standing import Standing
 from bridge.inbound.stream import AgentStream
-from bridge.metrics import BridgeCollector, serve
+from bridge.introduction import Introduction
+from bridge.metrics.own import OwnMetrics
 from bridge.outbound.configcontent import ConfigContent
 from bridge.outbound.outbox import Outbox
 from bridge.outbound.publisher import Publisher
 from bridge.resealing import reseal_forever
 from bridge.settings import BridgeSettings
+from bridge.web.readiness import Readiness
+from bridge.web.server import serving
+from bridge.web.wiring import web_routes
+from bridge.websockets import Websockets
 from cowpoke.broker import connect, probe
 from cowpoke.clock import Clock
 from cowpoke.ledger.due import BridgeSweeper
 from cowpoke.ledger.intake import IntakeLedger
 from cowpoke.ledger.replies import ReplyLedger
 from cowpoke.ledger.resealing import Resealing
-from cowpoke.log import flush, logger
+from cowpoke.log import logger
 from cowpoke.seal import ClusterKeyring
 
 _log = logger(__name__)
@@ -79,11 +83,15 @@ async def run(settings: BridgeSettings) -> None:
     agents = Agents(settings.agents, known=False)
     standing = Standing(settings.agents)
     removals = Removals(client, keyring, agents)
-    context = tls(settings)
+    context = trusted(settings.ca_bundle)
     doorbell = Doorbell(client)
     presence = Presence(client, keyring)
+    reports = Websockets(client, keyring, bridge_id, standing=standing, clock=redis_clock)
     sweeping = Sweeping(BridgeSweeper(client, keyring, redis_clock))
     async with AsyncExitStack() as stack:
+        introduction = stack.enter_context(
+            Introduction(bridge_id, keyring, redis_clock, server=settings.cattle_url)
+        )
         clock = await stack.enter_async_context(AwakeClock())
         session = await stack.enter_async_context(
             open_session(context, settings.proxy, tunnel=settings.cattle_url.startswith("https"))
@@ -116,7 +124,10 @@ async def run(settings: BridgeSettings) -> None:
             memory_bytes=settings.outbox_memory_mb * MEGABYTE,
             bridge_id=bridge_id,
             announced=doorbell.outboxes,
+            lease_text=introduction.text,
+            history_events=settings.history_events,
         )
+        sweeping.tell_over = outbox.tell_over
         reporting = ContainerEventReporting(
             ContainerEventStreams(client, bridge_id),
             keyring,
@@ -162,22 +173,33 @@ async def run(settings: BridgeSettings) -> None:
             joining=joining,
         )
         # Before any subscription: a bridge that cannot listen leaves without taking an event.
-        if settings.metrics_port is not None:
-            collector = BridgeCollector(
-                client,
-                intake=intake.counts,
-                outbox=outbox.counts,
-                swept=sweeping.counts,
-                container_events=reporting.counts,
-                container_events_refused=reporting.refused,
+        routes = web_routes(
+            settings,
+            keyring,
+            bridge_id,
+            readiness=Readiness(
+                partial(probe, settings),
+                standing=standing,
+                hosts_known=watching.has_looked,
+                is_stopping=stop.is_set,
+            ),
+            own=OwnMetrics(
+                {
+                    "events": intake.counts,
+                    "replies": outbox.counts,
+                    "swept": sweeping.counts,
+                    "container_events": reporting.counts,
+                    "container_events_refused": reporting.refused,
+                },
                 agents=agents,
                 unused=joining.unused,
                 standing=standing,
                 presence=presence,
                 keyring=keyring,
-            )
-            runner = await serve(collector, settings.metrics_host, settings.metrics_port)
-            stack.push_async_callback(runner.cleanup)
+            ),
+            finished=outbox.finished,
+        )
+        await stack.enter_async_context(serving(settings, routes))
         doorbell.start()
         stack.callback(doorbell.stop)
         for agent in settings.agents:
@@ -190,39 +212,22 @@ async def run(settings: BridgeSettings) -> None:
             asyncio.create_task(sweeping.run()),
             asyncio.create_task(reporting.run()),
             asyncio.create_task(removals.run()),
+            asyncio.create_task(reports.run()),
             asyncio.create_task(forget_forever(client, presence)),
             asyncio.create_task(reseal_forever(Resealing(client, keyring))),
         ]
         saying = asyncio.create_task(_say_ready(settings, agents, bridge_id, keyring))
         await _until(stop, [listening, *background])
         _log.info("bridge.stopping")
-        _end_in(settings.drain_timeout_s + LEAVE_S)
-        await _cancel([saying])
-        await _cancel([listening])
+        end_in(settings.drain_timeout_s + LEAVE_S)
+        await _cancel([saying, listening])
         await streams.close()
         await _finish(intake, outbox, settings.drain_timeout_s)
         # Before the lease is given up: it must not be renewed again.
         await _cancel(background)
-        await _leave(outbox)
+        await _leave(outbox, reports)
     _log.info("bridge.stopped", intake=dict(intake.counts), outbox=dict(outbox.counts))
-    _end_in(END_S)
-
-
-def _end_in(seconds: float) -> None:
-    """End this process by then, whatever its threads wait for.
-
-    Python joins the threads of executors before it exits, and a call to a frozen Redis lasts longer
-    than a bridge may take to stop. Nothing is lost: Redis holds the outcomes, cattle the events.
-    """
-
-    def end() -> None:
-        _log.warning("bridge.threads_abandoned", advice="Redis does not answer; no data is lost")
-        flush()
-        os._exit(0)
-
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
+    end_in(END_S)
 
 
 async def _say_ready(
@@ -262,12 +267,6 @@ async def _say_ready(
             return
 
 
-def tls(settings: BridgeSettings) -> ssl.SSLContext:
-    """How cattle's certificate is checked: by the given bundle, else by the system's."""
-    bundle = settings.ca_bundle
-    return ssl.create_default_context(cafile=None if bundle is None else str(bundle))
-
-
 async def _until(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
     """Wait for the signal; a part that ended by itself is a defect and ends the bridge loudly."""
     stopping = asyncio.create_task(stop.wait())
@@ -286,10 +285,11 @@ async def _finish(intake: Intake, outbox: Outbox, within_s: float) -> None:
         _log.warning("bridge.drain_timed_out", advice="another bridge sends the remaining outcomes")
 
 
-async def _leave(outbox: Outbox) -> None:
+async def _leave(outbox: Outbox, reports: Websockets) -> None:
     try:
         async with asyncio.timeout(LAST_WORD_S):
             await outbox.leave()
+            await reports.leave()
     except (redis.RedisError, TimeoutError) as problem:
         _log.warning("bridge.lease_release_failed", reason=str(problem) or "Redis does not answer")
 

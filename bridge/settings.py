@@ -25,8 +25,9 @@ from pydantic import (
 from pydantic_settings import NoDecode, SettingsConfigDict
 from requests.utils import should_bypass_proxies
 
+from bridge.web.settings import HttpSettings
+from cowpoke.history import HISTORY_EVENTS
 from cowpoke.joined import agent_hash
-from cowpoke.settings import BrokerSettings
 
 #: An id as cattle shows it, or the number in it.
 _AGENT_ID = r"^(1a)?[0-9]+$"
@@ -119,7 +120,7 @@ class AgentKeys(BaseModel):
         return {"Authorization": aiohttp.encode_basic_auth(self.access_key, secret, "utf-8")}
 
 
-class BridgeSettings(BrokerSettings):
+class BridgeSettings(HttpSettings):
     """All settings of a bridge."""
 
     # Proxies are given in lower and in upper case, and the lower case wins, as with curl.
@@ -217,23 +218,19 @@ class BridgeSettings(BrokerSettings):
         description="Hosts that are reached without a proxy: names, domains, addresses, networks "
         "(`10.0.0.0/8`), with commas between, or `*`.",
     )
+    history_events: int = Field(
+        default=HISTORY_EVENTS,
+        ge=0,
+        le=100_000,
+        validation_alias="BRIDGE_HISTORY_EVENTS",
+        description="Finished events kept of each host for `cowpoke events`, about 1 KB each; "
+        "0 keeps none.",
+    )
     drain_timeout_s: float = Field(
         default=10,
         ge=0,
         validation_alias="BRIDGE_DRAIN_TIMEOUT_S",
         description="How long a stopping bridge goes on publishing what is done.",
-    )
-    metrics_port: int | None = Field(
-        default=None,
-        ge=0,
-        le=65535,
-        validation_alias="BRIDGE_METRICS_PORT",
-        description="Port of `/metrics` for Prometheus, 0 takes a free one; none when not given.",
-    )
-    metrics_host: str = Field(
-        default="127.0.0.1",
-        validation_alias="BRIDGE_METRICS_HOST",
-        description="Address on which `/metrics` listens.",
     )
     debug: bool = Field(default=False, validation_alias="CATTLE_DEBUG", description="Log more.")
 

@@ -46,6 +46,8 @@ class Envelope:
     agent: str
     #: By the Redis server's clock; progress moves it, see `SealedOutcome.deadline_ms`.
     deadline_ms: int
+    #: What the event is about, for people; empty from an earlier release.
+    summary: str = ""
 
     @property
     def event_id(self) -> str:
@@ -83,6 +85,7 @@ def sealed_envelope(sealer: Sealer, envelope: Envelope) -> str:
             "host": envelope.host_uuid,
             "agent": envelope.agent,
             "deadline_ms": envelope.deadline_ms,
+            "summary": envelope.summary,
         }
     )
 
@@ -102,6 +105,7 @@ def opened_envelope(sealer: Sealer, text: str, *, host_uuid: str) -> Envelope:
             host_uuid=host_uuid,
             agent=str(content["agent"]),
             deadline_ms=bounded_int(content["deadline_ms"]),
+            summary=str(content.get("summary") or ""),
         )
     except (KeyError, TypeError, ValueError, ValidationError):
         raise SealBrokenError("the envelope is incomplete") from None

@@ -1,8 +1,8 @@
 """The Celery message that stands in a host's queue for an event.
 
-It names the event and nothing of its content: the payload, which may hold registry passwords and
-keys, lies sealed in the ledger and is handed out by *take*. So queues stay small and Flower shows
-no secret, and a message forged or repeated by anybody finds no entry to run.
+It names the event and says for people what it is about (`cowpoke.summary`). The payload, which may
+hold registry passwords and keys, is sealed in the ledger and handed out by *claim*. So queues stay
+small and Flower shows no secret, and a message forged or repeated by anybody finds no entry to run.
 """
 
 import base64
@@ -19,14 +19,15 @@ from cowpoke.version import CONTRACT_VERSION
 _AMQP = Celery("cowpoke-messages", set_as_current=False).amqp
 
 
-def task_message(*, event_id: str, task_name: str, queue: str, resource: str) -> str:
+def task_message(*, event_id: str, task_name: str, queue: str, summary: str) -> str:
     """The message as kombu's Redis transport stores it in the list `queue`.
 
+    Flower shows the summary as the arguments of the task.
     Built by hand so that the ledger can record and queue an event in one step (a send through
     kombu would leave a window between the two). A test holds it against a message of kombu's own.
     """
     return json.dumps(
-        task_fields(event_id=event_id, task_name=task_name, queue=queue, argsrepr=f"({resource},)")
+        task_fields(event_id=event_id, task_name=task_name, queue=queue, argsrepr=summary)
     )
 
 

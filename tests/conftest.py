@@ -42,6 +42,8 @@ CONTAINER_LABEL = "io.rancher.container.uuid"
 
 # Taken before any test runs: the tests themselves see none of our variables.
 GIVEN_ENVIRONMENT = dict(os.environ)  # noqa: TID251 -- the machine's Engine is found by DOCKER_HOST
+#: Where pictures of pages are kept. Default: in the folder of the test run, which goes with it.
+SCREENSHOTS_VARIABLE = "COWPOKE_SCREENSHOTS"
 PARTS_REQUIRED = any(GIVEN_ENVIRONMENT.get(name) for name in ("CI", "COWPOKE_REQUIRE_ENGINE"))
 
 
@@ -195,6 +197,22 @@ def test_image(engine):
         _missing(error)
     finally:
         client.close()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """A headless Chromium for the pages of a module, see `tests.browser`."""
+    from tests.browser import Browser, find_chromium  # noqa: PLC0415 -- most runs open no page
+
+    executable = find_chromium()
+    if executable is None:
+        reason = "no Chromium is on the PATH; install Debian's package chromium"
+        # A minimal system has an Engine and no browser.
+        pytest.fail(reason) if GIVEN_ENVIRONMENT.get("CI") else pytest.skip(reason)
+    kept = GIVEN_ENVIRONMENT.get(SCREENSHOTS_VARIABLE)
+    folder = Path(kept) if kept else tmp_path_factory.mktemp("screenshots")
+    with Browser(executable, folder) as running:
+        yield running
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ NAME = "compute.instance.activate"
 
 def ours(event_id: str = "e1", **headers: Any) -> dict[str, Any]:
     """A message as the ledger pushes it, with other headers."""
-    text = task_message(event_id=event_id, task_name=NAME, queue=QUEUE, resource="instance:1")
+    text = task_message(event_id=event_id, task_name=NAME, queue=QUEUE, summary="instance:1")
     message: dict[str, Any] = json.loads(text)
     message["headers"].update(headers)
     return message

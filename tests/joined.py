@@ -11,7 +11,7 @@ from simulator.rig.processes import Program, wait_until
 from tests.bridges import ACTIVATE, BridgeRig
 
 #: What a bridge gets that has no agent in its settings.
-NO_AGENTS = {"CATTLE_ACCESS_KEY": "", "CATTLE_SECRET_KEY": "", "BRIDGE_METRICS_PORT": "0"}
+NO_AGENTS = {"CATTLE_ACCESS_KEY": "", "CATTLE_SECRET_KEY": "", "BRIDGE_HTTP_PORT": "0"}
 
 
 def agent_of(host: str, *, number: str = "") -> dict[str, str]:
@@ -63,7 +63,7 @@ def ask(rig: BridgeRig, host: str, *, number: str = "", wait_s: float = 20) -> A
 
 def metrics(bridge: Program, *names: str) -> dict[str, str]:
     """What a bridge's `/metrics` shows under some names: line -> value."""
-    address = json.loads(bridge.wait_for_line("metrics.ready", 20))["address"]
+    address = json.loads(bridge.wait_for_line("http.ready", 20))["address"] + "/metrics"
     with urlopen(address, timeout=10) as answer:
         lines = answer.read().decode().splitlines()
     return dict(line.rsplit(" ", 1) for line in lines if line.startswith(names))

@@ -62,7 +62,7 @@ class WorkerError(Exception):
 class EventFailedError(Exception):
     """Raised to Celery instead of the error of an event; its text is only the code.
 
-    Celery writes the text, the representation and the traceback of an error to Redis in clear.
+    Celery writes the text and the representation of an error to Redis in clear.
     ``message`` is written to the sealed outcome.
     """
 
@@ -75,7 +75,7 @@ class EventFailedError(Exception):
         return self.code
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.code!r})"
+        return self.code
 
 
 class RetryableError(WorkerError):

@@ -92,6 +92,13 @@ class WorkerSettings(
         description="Maximum time an event blocks a slot while its resource is locked; then it "
         "is requeued.",
     )
+    flower_pings: int = Field(
+        default=0,
+        ge=0,
+        validation_alias="WORKER_FLOWER_PINGS",
+        description="Flower shows one ping in this many: 1 all, 100 one in a hundred, 0 only those "
+        "that fail.",
+    )
     debug: bool = Field(
         default=False, validation_alias="CATTLE_DEBUG", description="Log debug messages."
     )

@@ -7,12 +7,13 @@ host. Every bridge does it; the steps are compare-and-set, so several do no harm
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import redis
 
 from cowpoke.ledger.decisions import Step
 from cowpoke.ledger.due import BridgeSweeper
+from cowpoke.ledger.stories import OverEvent
 from cowpoke.liveness import LEASE_TTL_MS
 from cowpoke.log import logger
 
@@ -24,6 +25,9 @@ PATIENCE_S = LEASE_TTL_MS / 1000
 #: How often the index of next checks is compared with the open events: a part may be lost.
 CHECK_INDEX_EVERY_S = 60.0
 
+#: Tells of events that ended without a reply.
+TellOver = Callable[[Sequence[OverEvent]], Awaitable[None]]
+
 
 class Sweeping:
     """The task that sweeps, and counts the steps that took effect.
@@ -33,6 +37,8 @@ class Sweeping:
 
     def __init__(self, sweeper: BridgeSweeper) -> None:
         self._sweeper = sweeper
+        #: Hears of the events that were found over.
+        self.tell_over: TellOver | None = None
         self._hosts: set[str] = set()
         self._some = asyncio.Event()
         self._patient_until_s = 0.0
@@ -93,6 +99,9 @@ class Sweeping:
             steps, more = await asyncio.to_thread(sweeper.sweep_due)
             for host_uuid, counts in steps.items():
                 self._count(host_uuid, counts)
+            over = sweeper.take_over()
+            if over and self.tell_over is not None:
+                await self.tell_over(over)
 
     def _check_index(self) -> None:
         """Compare a part of the index: dead hosts do not wait for all of it."""

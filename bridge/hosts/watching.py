@@ -55,6 +55,11 @@ class Watching:
         self._noted_s = self._read_all_s = time.monotonic()
         #: What `hosts` has not heard of yet.
         self._changed: dict[str, Change] = {}
+        self._has_looked = False
+
+    def has_looked(self) -> bool:
+        """Whether all leases and notes were read once, and each agent's host was looked for."""
+        return self._has_looked
 
     async def run(self) -> None:
         """Look at what was announced, and at overdue leases, until cancelled."""
@@ -84,6 +89,7 @@ class Watching:
             joined, _ = self._doorbell.joined.take_now()
             await self._joining.look(self._changed, joined, everything=everything)
         await self._hosts.look(self._changed)
+        self._has_looked = True
         changed, self._changed = self._changed, {}
         while await asyncio.to_thread(self._presence.expire):
             pass

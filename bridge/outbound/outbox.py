@@ -6,12 +6,14 @@ all keys of this bridge, it gives back what it holds to the other bridges.
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import redis
 
 from bridge.agents.registry import Agents
 from bridge.doorbell import Announcements
+from bridge.finished import Finished
 from bridge.outbound.collecting import collect_forever
 from bridge.outbound.configcontent import ConfigContent
 from bridge.outbound.publisher import Publisher
@@ -20,10 +22,12 @@ from bridge.outbound.refused_keys import RefusedKeys
 from bridge.outbound.sending import Sender
 from cowpoke import keys
 from cowpoke.clock import Clock
-from cowpoke.host_keys import bridge_lease_text
+from cowpoke.history import HISTORY_EVENTS
+from cowpoke.ledger.keeping import HistoryWriter
 from cowpoke.ledger.outbox import Outboxes
 from cowpoke.ledger.outcome_stream import OutcomeStream
 from cowpoke.ledger.replies import ReplyLedger
+from cowpoke.ledger.stories import OverEvent
 from cowpoke.log import logger
 from cowpoke.seal import ClusterKeyring
 
@@ -47,7 +51,12 @@ class Outbox:
         memory_bytes: int,
         bridge_id: str,
         announced: Announcements,
+        lease_text: Callable[[], str] = str,
+        history_events: int = HISTORY_EVENTS,
     ) -> None:
+        #: Where one hears of each event that is over.
+        self.finished = Finished()
+        self.history = HistoryWriter(client, keyring, history_events)
         self._refused_keys = RefusedKeys(agents.__len__)
         self._sender = Sender(
             ledger=ledger,
@@ -58,12 +67,13 @@ class Outbox:
             agents=agents,
             concurrency=concurrency,
             refused_keys=self._refused_keys,
+            finished=self.finished,
         )
+        self._keyring = keyring
         self._outboxes = Outboxes(client)
         self._announced = announced
-        lease_text = bridge_lease_text(bridge_id, keyring)
         streams = [
-            OutcomeStream(client, bridge_id, key=key, lease_text=lease_text)
+            OutcomeStream(client, bridge_id, key=key, lease_text=lease_text, history=self.history)
             for key in keys.OUTCOME_STREAMS
         ]
         self._readers = [
@@ -83,6 +93,14 @@ class Outbox:
     def counts(self) -> Counter[str]:
         """Replies by what became of them."""
         return self._sender.counts
+
+    async def tell_over(self, found: Sequence[OverEvent]) -> None:
+        """Tell of events that ended without a reply, and keep them in the history."""
+        kept = self.finished.over(found, self._keyring)
+        try:
+            await asyncio.to_thread(self.history.add, kept)
+        except redis.RedisError as problem:
+            _log.warning("history.not_kept", events=len(kept), reason=str(problem))
 
     @property
     def memory_bytes(self) -> int:

@@ -19,6 +19,7 @@ from bridge.outbound.letters import UnreadableOutcomeError
 from bridge.outbound.rarely import Rarely
 from bridge.outbound.refused_keys import RefusedKeys
 from cowpoke.clock import Clock
+from cowpoke.history import FinishedEvent
 from cowpoke.ledger.outcome_stream import READ_BYTES, Delivery, OutcomeStream
 from cowpoke.liveness import LEASE_TTL_MS
 from cowpoke.log import logger
@@ -43,8 +44,8 @@ UNREADABLE_FOR_S = 60.0
 #: After this it is another bridge's for certain.
 UNREADABLE_FORGOTTEN_S = 3 * UNREADABLE_FOR_S
 
-#: Sends an outcome's reply; returns when it may leave the stream.
-Deliver = Callable[[Delivery], Awaitable[None]]
+#: Sends an outcome's reply; returns when it may leave the stream, with what the history keeps then.
+Deliver = Callable[[Delivery], Awaitable[FinishedEvent | None]]
 
 
 class OutcomeReader:
@@ -82,6 +83,8 @@ class OutcomeReader:
         #: Outcomes that this bridge could not read, and when it first tried.
         self._unreadable: dict[str, float] = {}
         self._done_ids: asyncio.Queue[str] = asyncio.Queue()
+        #: Events for the history, by the ids of outcomes that are done.
+        self._finished: dict[str, FinishedEvent] = {}
         self._forgetting = asyncio.Lock()
         # A blocking read must not wait behind other calls in the shared pool, nor they behind it.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="outcomes")
@@ -221,13 +224,15 @@ class OutcomeReader:
         if before is not None:
             await asyncio.wait([before])
         try:
-            await self._deliver(delivery)
+            finished = await self._deliver(delivery)
         except UnreadableOutcomeError as problem:
             await self._set_aside(delivery, problem)
         except NoAgentError:
             await asyncio.to_thread(self.stream.leave_to_others, delivery.outcome_id)
             self._ids.discard(delivery.outcome_id)
         else:
+            if finished is not None:
+                self._finished[delivery.outcome_id] = finished
             self._done_ids.put_nowait(delivery.outcome_id)
 
     async def _set_aside(self, delivery: Delivery, problem: UnreadableOutcomeError) -> None:
@@ -284,8 +289,10 @@ class OutcomeReader:
             if not ids:
                 return
             try:
-                await asyncio.to_thread(self.stream.done, ids)
+                await asyncio.to_thread(self.stream.done, ids, self._finished)
                 self._ids.difference_update(ids)
+                for outcome_id in ids:
+                    self._finished.pop(outcome_id, None)
             except redis.RedisError as problem:
                 _log.warning("outbox.blocked", reason=str(problem))
                 for outcome_id in ids:

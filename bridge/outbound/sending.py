@@ -17,6 +17,7 @@ import redis
 
 from bridge.agents.registry import Agents
 from bridge.errors import DoubtfulRefusalError, KeysRefusedError, NoAgentError, PublishError
+from bridge.finished import Finished
 from bridge.inbound.fairness import FairSlots
 from bridge.outbound import gate
 from bridge.outbound.configcontent import ConfigContent
@@ -28,6 +29,7 @@ from bridge.outbound.refused_keys import RefusedKeys
 from bridge.outbound.replies import reply, without_list
 from bridge.settings import AgentKeys
 from cowpoke.clock import Clock
+from cowpoke.history import FinishedEvent
 from cowpoke.ledger.outcome_stream import Delivery
 from cowpoke.ledger.replies import ReplyLedger
 from cowpoke.log import logger
@@ -61,6 +63,7 @@ class Sender:
         agents: Agents,
         concurrency: int,
         refused_keys: RefusedKeys,
+        finished: Finished,
     ) -> None:
         self._ledger = ledger
         self._letters = Letters(keyring, agents)
@@ -70,6 +73,7 @@ class Sender:
         self._agents = agents
         self._gate = Gate()
         self._refused_keys = refused_keys
+        self._finished = finished
         self._slots = FairSlots(concurrency)
         #: Outcomes that ask Redis about another bridge's progress.
         self._asking = FairSlots(MOST_ASKING)
@@ -77,21 +81,22 @@ class Sender:
         self._ping_thread = ThreadPoolExecutor(2, thread_name_prefix="pongs")
         self.counts: Counter[str] = Counter()
 
-    async def send(self, delivery: Delivery) -> None:
+    async def send(self, delivery: Delivery) -> FinishedEvent | None:
         """Send the reply of one outcome; returns when the outcome may leave its stream.
 
+        Returns the event that the history keeps then; None for progress, and for pings.
         Errors: UnreadableOutcomeError; NoAgentError when another bridge must send it, or this one
         after a host joined.
         """
         letter = self._letters.opened(delivery)
         if letter.agent is None:
-            self._check_age(letter)
-        elif delivery.kind == Kind.PROGRESS:
+            return self._without_agent(letter)
+        if delivery.kind == Kind.PROGRESS:
             await self._send_progress(letter, letter.agent)
-        else:
-            await self._send_final(letter, letter.agent)
+            return None
+        return await self._send_final(letter, letter.agent)
 
-    def _check_age(self, letter: Letter) -> None:
+    def _without_agent(self, letter: Letter) -> FinishedEvent | None:
         """Give up a reply that nobody waits for any more and nobody can send.
 
         Errors: NoAgentError.
@@ -100,6 +105,10 @@ class Sender:
             raise NoAgentError
         self.counts["no-agent"] += 1
         _log.warning("reply.dropped", event_id=letter.event_id, host=letter.envelope.host_uuid)
+        if letter.delivery.kind == Kind.PROGRESS:
+            return None
+        why = "no bridge has an agent that could send its reply"
+        return self._told(letter, letter.outcome(), refusal=("reply-without-agent", why))
 
     def _slot(self, letter: Letter) -> AbstractAsyncContextManager[None]:
         return self._slots.slot(letter.envelope.agent, urgent=letter.is_pong)
@@ -137,7 +146,13 @@ class Sender:
         finally:
             await asyncio.to_thread(self._ledger.end_progress, event_id)
 
-    async def _send_final(self, letter: Letter, agent: AgentKeys) -> None:
+    def _told(
+        self, letter: Letter, outcome: Outcome, refusal: tuple[str, str] = ("", "")
+    ) -> FinishedEvent | None:
+        now_ms = (self._clock.known_ms() or [0])[0]
+        return self._finished.replied(letter, outcome, now_ms=now_ms, refusal=refusal)
+
+    async def _send_final(self, letter: Letter, agent: AgentKeys) -> FinishedEvent | None:
         reported: Outcome | None = None
         # Before anything is sent: an outcome that cannot be opened is another bridge's.
         letter = letter.with_deadline_of_outcome()
@@ -169,7 +184,8 @@ class Sender:
                 if end is not None:
                     self.counts[end] += 1
                     _log.error(f"reply.{end}", event_id=event_id, reason=problem.message)
-                    return
+                    outcome = reported or letter.outcome()
+                    return self._told(letter, outcome, refusal=(f"reply-{end}", problem.message))
                 tries += 1
                 await self._pause(problem, event_id, tries)
             else:
@@ -178,8 +194,9 @@ class Sender:
                 self.counts["sent"] += 1
                 level = _log.debug if letter.is_pong else _log.info
                 level("reply.sent", event_id=event_id, outcome=letter.delivery.kind)
-                return
+                return self._told(letter, outcome)
         self.counts["late-ping"] += 1
+        return None
 
     async def _config_reported(self, letter: Letter, agent: AgentKeys) -> tuple[AgentKeys, Outcome]:
         """Report config items as the agent, or as the next one whose keys cattle knows."""

@@ -19,7 +19,8 @@
 --   cattle waits anew after progress), queued_ms, retry_at_ms, boot, token (of the call that claimed it),
 --   claimed_ms, attempts (claims), sends (pushes), deaths (processes that died with it), rejected_ms (the
 --   first time a worker could not read it), offline (how it ends without a worker: error or expire), kind
---   and final (the final outcome, sealed), answered_ms, expired_in (where it was when it expired).
+--   and final (the final outcome, sealed), answered_ms, expired_in (where it was when it expired), steps
+--   and story (what happened to it, for people: see `note` and `story_of`).
 -- A worker's Redis user may use the keys of its host only. So what it has for the bridges goes into the
 -- outbox of its host, and DUE and HOSTS are written by bridges alone.
 
@@ -77,6 +78,41 @@ local function alive(boot)
   local worker = string.match(boot, '^[^.]*')
   local lease = redis.pcall('GET', PREFIX .. 'lease:' .. host .. ':' .. worker)
   return type(lease) == 'string' and string.find(lease, '"' .. boot .. '"', 1, true) ~= nil
+end
+
+-- What happened besides the usual, for people: a line each, `<ms> <step> <detail>`. Kept are the first
+-- two lines and the last ones. No decision depends on it. `lines`: times, steps and details by turns.
+local STEPS_MOST_BYTES = 4000
+local function note(lines)
+  local f = redis.call('HMGET', key, 'lane', 'steps')
+  -- A ping has no story that anybody reads.
+  if f[1] == 'control' then return end
+  local steps = f[2] or ''
+  if #steps > STEPS_MOST_BYTES then steps = '' end
+  for i = 1, #lines, 3 do
+    local detail = string.gsub(string.sub(lines[i + 2] or '', 1, 100), '%c', ' ')
+    steps = steps .. string.format('%.0f %s %s\n', lines[i], lines[i + 1], detail)
+  end
+  while #steps > STEPS_MOST_BYTES do
+    local first, last = string.match(steps, '^([^\n]*\n[^\n]*\n)[^\n]*\n(.*)$')
+    steps = first and first .. last or ''
+  end
+  redis.call('HSET', key, 'steps', steps)
+end
+
+-- The process that claimed the event does not have it any more: when it claimed it, and why not.
+local function note_end_of_claim(a_step, detail)
+  note({count('claimed_ms'), 'claimed', field('boot') or '', now_ms, a_step, detail or ''})
+end
+
+-- The event in the words that the history needs: a line with its times (received, queued, claimed,
+-- over), attempts, deaths and last process, then the lines of its steps.
+local STORY_FIELDS = {'received_ms', 'queued_ms', 'claimed_ms', 'attempts', 'deaths', 'boot', 'steps'}
+local function story_of(f, first)
+  local words = {}
+  for i = first, first + 5 do words[#words + 1] = f[i] and f[i] ~= '' and f[i] or '-' end
+  table.insert(words, 4, string.format('%.0f', now_ms))
+  return table.concat(words, ' ') .. '\n' .. (f[first + 6] or '')
 end
 
 -- Push the message of an event to its queue. False when its hash names none: its deadline ends it.
@@ -140,12 +176,19 @@ local function leave(ttl_ms)
   advance(fifo)
 end
 
--- Hand an outcome to the bridges: into the outbox of the host, and ring.
-local function report(kind, content)
-  local f = redis.call('HMGET', key, 'reply', 'envelope', 'lane')
-  if f[1] ~= '1' then return end
+-- Hand an outcome to the bridges: into the outbox of the host, and ring. The story of an event is for
+-- the history: the bridge that sends the reply writes it there. Where nobody waits for a reply, the
+-- hash keeps it until a bridge finds that the event is over.
+local function report(kind, content, story)
+  local f = redis.call('HMGET', key, 'reply', 'envelope', 'lane', unpack(STORY_FIELDS))
+  if not story and kind ~= 'progress' then story = story_of(f, 4) end
+  if f[1] ~= '1' then
+    if story and field('name') ~= 'ping' then redis.call('HSET', key, 'story', story) end
+    return
+  end
   redis.call('XADD', typed(PREFIX .. 'outbox:' .. host, 'stream'), '*', 'id', id,
-    'lane', f[3] or '', 'kind', kind, 'envelope', f[2] or '', 'content', content)
+    'lane', f[3] or '', 'kind', kind, 'envelope', f[2] or '', 'content', content,
+    'story', story or '')
   redis.call('PUBLISH', DOORBELL, 'outbox')
 end
 
@@ -167,8 +210,8 @@ local function keep_times(ttl_ms)
 end
 
 local function answer(kind, content, ttl_ms)
-  redis.call('HSET', key, 'state', 'answered', 'answered_ms', now_ms, 'kind', kind, 'boot', '')
   report(kind, content)
+  redis.call('HSET', key, 'state', 'answered', 'answered_ms', now_ms, 'kind', kind, 'boot', '')
   if field('lane') == 'control' then
     leave(ttl_ms)
     keep_times(ttl_ms)
@@ -181,7 +224,9 @@ end
 -- `where`: where the event was: recorded (in its FIFO), queue, transit (neither queued nor claimed),
 -- worker (a worker got its message too late), claimed (by a process that died).
 local function expire(ttl_ms, where)
-  redis.call('HSET', key, 'state', 'expired', 'answered_ms', now_ms, 'boot', '', 'expired_in', where)
+  local story = story_of(redis.call('HMGET', key, unpack(STORY_FIELDS)), 1)
+  redis.call('HSET', key, 'state', 'expired', 'answered_ms', now_ms, 'boot', '', 'expired_in', where,
+    'story', story)
   leave(ttl_ms)
 end
 

@@ -56,6 +56,17 @@ local function hasten_next(host, id, soon_ms)
   end
 end
 
+-- Add an event that is over, unless its reply tells of it. A ping is nothing to tell of.
+local MOST_FINAL_BYTES = 64 * 1024
+local function tell(over, host, id)
+  local f = get('HMGET', event_key(host, id), 'reply', 'name', 'state', 'kind', 'lane', 'story',
+    'envelope', 'final', 'expired_in')
+  if not f or not f[6] or f[2] == 'ping' then return end
+  if f[3] ~= 'expired' and (f[3] ~= 'answered' or f[1] == '1') then return end
+  over[#over + 1] = id
+  for i = 3, 9 do over[#over + 1] = f[i] and #f[i] <= MOST_FINAL_BYTES and f[i] or '' end
+end
+
 typed(due, 'zset')
 typed(hosts, 'set')
 
@@ -163,9 +174,11 @@ end
 
 -- Plan the next checks of a host's events. ARGV: the host, then pairs of an event's id and the time
 -- of its next check, 0 for one that was over. An event may have ended or begun anew since it was
--- looked at, so its state decides.
+-- looked at, so its state decides. Answers the events that are over and whose end no reply tells: their
+-- id and some fields, each once.
 if step == 'plan' then
   local host, soon_ms = unpack(ARGV, 3, 4)
+  local over = {}
   local open = typed(open_key(host), 'zset')
   for i = 5, #ARGV, 2 do
     local id, check_ms = ARGV[i], tonumber(ARGV[i + 1])
@@ -178,11 +191,11 @@ if step == 'plan' then
       redis.call('ZADD', due, check_ms > 0 and check_ms or now_ms + soon_ms, host .. ' ' .. id)
     else
       redis.call('ZREM', open, id)
-      redis.call('ZREM', due, host .. ' ' .. id)
+      if redis.call('ZREM', due, host .. ' ' .. id) == 1 then tell(over, host, id) end
       hasten_next(host, id, soon_ms)
     end
   end
-  return 1
+  return over
 end
 
 -- Let all open events of some hosts be due now. ARGV: the hosts.

@@ -6,7 +6,7 @@ inside Redis. When the workers of a host changed, all its open events are due at
 not write to the index.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -26,6 +26,7 @@ from cowpoke.ledger.decisions import (
 )
 from cowpoke.ledger.recovery import Sweeper, chunks
 from cowpoke.ledger.script import text_of
+from cowpoke.ledger.stories import OVER_FIELDS, OverEvent
 from cowpoke.log import logger
 from cowpoke.seal import Keyring
 from cowpoke.version import CONTRACT_VERSION
@@ -38,6 +39,8 @@ DUE_AT_ONCE = 500
 HOSTS_AT_ONCE = 200
 #: A sweeper that dies after it took events from the index leaves them for another one after this.
 HELD_MS = 5_000
+#: Events that are over and wait for the history; more are not kept.
+MOST_OVER = 10_000
 
 _FIRST_QUEUE, *_OTHER_QUEUES = keys.queues("")
 #: What the names of a host's queues end with.
@@ -49,6 +52,8 @@ class BridgeSweeper(Sweeper):
 
     def __init__(self, client: "redis.Redis", keyring: Keyring, clock: Clock) -> None:
         super().__init__(client, keyring, clock)
+        #: Events that were found over and whose end no reply tells, until somebody takes them.
+        self._over: deque[OverEvent] = deque(maxlen=MOST_OVER)
         self._script = client.register_script(text_of("due"))
 
     def sweep_host(self, host_uuid: str, known_dead: Collection[str] = ()) -> Counter[Step]:
@@ -110,6 +115,13 @@ class BridgeSweeper(Sweeper):
                 _log.error("host.unreadable", host=host_uuid, reason=str(problem))
         return steps, int(number) == DUE_AT_ONCE
 
+    def take_over(self) -> list[OverEvent]:
+        """Return the events that were found over since the last call; each is found once."""
+        taken = []
+        while self._over:
+            taken.append(self._over.popleft())
+        return taken
+
     def _sweep_some(
         self, host_uuid: str, event_ids: Sequence[str], known_dead: Collection[str] = ()
     ) -> Counter[Step]:
@@ -128,7 +140,15 @@ class BridgeSweeper(Sweeper):
     ) -> None:
         for some in chunks(event_ids):
             pairs = [(event_id, str(checks_ms.get(event_id, 0))) for event_id in some]
-            self._step("plan", host_uuid, NEXT_CHECK_LEAST_MS, *chain.from_iterable(pairs))
+            over = self._step("plan", host_uuid, NEXT_CHECK_LEAST_MS, *chain.from_iterable(pairs))
+            for row in _rows(list(map(str, over)), 1 + len(OVER_FIELDS)):
+                fields = dict(zip(OVER_FIELDS, row[1:], strict=True))
+                self._over.append(OverEvent(host_uuid=host_uuid, event_id=row[0], **fields))
 
     def _step(self, step: str, *args: str | int) -> Any:  # noqa: ANN401 -- each step has its own answer
         return self._script(keys=[keys.DUE, keys.HOSTS], args=[step, keys.PREFIX, *args])
+
+
+def _rows(words: Sequence[str], length: int) -> list[Sequence[str]]:
+    """Return the rows that a script answers as one list."""
+    return [words[first : first + length] for first in range(0, len(words), length)]

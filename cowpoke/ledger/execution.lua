@@ -31,6 +31,7 @@ if step == 'claim' then
     if field('boot') == boot and field('token') == token then return claimed(left_ms(7)) end
     if alive(field('boot')) then return {'busy'} end
     redis.call('HINCRBY', key, 'deaths', 1)
+    note_end_of_claim('died')
   end
   local remaining_ms = left_ms(7)
   if remaining_ms <= 0 then
@@ -44,8 +45,9 @@ end
 
 -- By the process that claimed it: back into the queue, since Celery retries it there.
 if step == 'retry' then
-  local boot, delay_ms, lane, queue = unpack(ARGV, 4, 7)
+  local boot, delay_ms, lane, queue, code = unpack(ARGV, 4, 8)
   if state ~= 'claimed' or field('boot') ~= boot then return 0 end
+  note_end_of_claim('retry', code)
   redis.call('HSET', key, 'state', 'queued', 'boot', '', 'queued_ms', now_ms,
     'retry_at_ms', now_ms + delay_ms, 'lane', lane, 'queue', queue)
   redis.call('HDEL', key, 'rejected_ms')
@@ -56,6 +58,7 @@ end
 if step == 'requeue' then
   local boot = ARGV[4]
   if state ~= 'claimed' or field('boot') ~= boot then return 0 end
+  note_end_of_claim('requeue')
   push(key)
   redis.call('HDEL', key, 'rejected_ms')
   return 1
@@ -65,6 +68,7 @@ end
 if step == 'reject' then
   local boot, delay_ms = unpack(ARGV, 4, 5)
   if state ~= 'claimed' or field('boot') ~= boot then return 0 end
+  note_end_of_claim('reject')
   redis.call('HSET', key, 'state', 'queued', 'boot', '', 'queued_ms', now_ms,
     'retry_at_ms', now_ms + delay_ms)
   redis.call('HSETNX', key, 'rejected_ms', now_ms)

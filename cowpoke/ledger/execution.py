@@ -105,9 +105,14 @@ class WorkerLedger:
             now_ms=now_ms,
         )
 
-    def retry(self, event_id: str, *, delay_ms: int, lane: Lane, queue: str) -> bool:
-        """Put a claimed event back before Celery retries it; false when it is not ours any more."""
-        return self._let_go("retry", event_id, self._boot_id, delay_ms, lane, queue)
+    def retry(
+        self, event_id: str, *, delay_ms: int, lane: Lane, queue: str, code: str = ""
+    ) -> bool:
+        """Put a claimed event back before Celery retries it; false when it is not ours any more.
+
+        `code` says why, for people.
+        """
+        return self._let_go("retry", event_id, self._boot_id, delay_ms, lane, queue, code)
 
     def requeue(self, event_id: str) -> bool:
         """Queue a claimed event for another process, since this one stops."""

@@ -16,7 +16,8 @@ local function repeat_answer(envelope, timeout_ms)
   redis.call('HSET', key, 'received_ms', now_ms, 'deadline_ms', now_ms + timeout_ms,
     'envelope', envelope)
   if is_same_frame then return 'known' end
-  report(kind, final)
+  -- Its history has it already.
+  report(kind, final, 'again')
   return 'answered'
 end
 
@@ -40,6 +41,8 @@ if step == 'accept' then
   if is_open(state) then
     -- A call of several sends: cattle waits from the last one. What is in the hash may have been
     -- changed by others; this copy is cattle's.
+    local received_ms = count('received_ms')
+    if now_ms - received_ms >= SAME_FRAME_MS then note({received_ms, 'received', ''}) end
     redis.call('HSET', key, 'envelope', envelope, 'payload', payload, 'reply', reply)
     prolong(remaining_ms, ttl_ms, true)
     index(count('deadline_ms'), check_ms)

@@ -17,6 +17,7 @@ from cowpoke.offline import offline_end
 from cowpoke.outcomes import Outcome
 from cowpoke.routes import ONE_WAY_REPLY_TO, Lane, queue_for
 from cowpoke.seal import ClusterKeyring
+from cowpoke.summary import summary_of
 from cowpoke.version import CONTRACT_VERSION
 
 #: The first look whether a new event's message got lost on its way to a worker.
@@ -80,7 +81,7 @@ class IntakeLedger:
             self._keyring.host(host_uuid), event, host_uuid, self._clock.now_ms()
         )
         message = task_message(
-            event_id=event.id, task_name=event.base_name, queue=queue, resource=event.resource
+            event_id=event.id, task_name=event.base_name, queue=queue, summary=summary_of(event)
         )
         return "accept", [
             *(CONTRACT_VERSION, event.base_name, lane, queue, _fifo(event, host_uuid, lane)),
@@ -104,6 +105,7 @@ class IntakeLedger:
             host_uuid=arrival.host_uuid,
             agent=arrival.agent,
             deadline_ms=self._clock.now_ms() + remaining_ms,
+            summary="" if arrival.event.base_name == "ping" else summary_of(arrival.event),
         )
         return sealed_envelope(self._keyring.bridge, envelope)
 

@@ -15,6 +15,8 @@ OUTBOX_FILLED = "outbox"
 #: Outcomes and bytes that one call moves; Redis does nothing else meanwhile.
 COLLECT_MOST = 500
 COLLECT_BYTES = 4 * 1024 * 1024
+#: A longer story of an event is none of ours.
+STORY_BYTES = 6_000
 
 # KEYS: outbox, the two streams of outcomes, due. A key of another type is nothing of ours. An event
 # that is over leaves the index of next checks, unless it began anew meanwhile (a repeated ping).
@@ -22,7 +24,7 @@ COLLECT_BYTES = 4 * 1024 * 1024
 _COLLECT = """
 local outbox, outcomes, control, due = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local host, event_prefix, most, most_bytes = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local soon_ms = ARGV[5]
+local soon_ms, most_story = ARGV[5], tonumber(ARGV[6])
 
 local function typed(key, wanted)
   local found = redis.call('TYPE', key).ok
@@ -53,8 +55,11 @@ while moved < most and bytes < most_bytes do
     bytes = bytes + #entry[2][i + 1]
   end
   local id, lane, kind = fields.id or '', fields.lane or '', fields.kind or ''
+  local story = fields.story or ''
+  if #story > most_story then story = '' end
   redis.call('XADD', lane == 'control' and control or outcomes, '*', 'host', host, 'id', id,
-    'lane', lane, 'kind', kind, 'envelope', fields.envelope or '', 'content', fields.content or '')
+    'lane', lane, 'kind', kind, 'envelope', fields.envelope or '', 'content', fields.content or '',
+    'story', story)
   redis.call('XDEL', outbox, entry[1])
   if kind ~= 'progress' then
     local f = redis.pcall('HMGET', event_prefix .. id, 'state', 'fifo')
@@ -98,7 +103,7 @@ class Outboxes:
             keys=[keys.outbox(host_uuid), *keys.OUTCOME_STREAMS, keys.DUE],
             args=[
                 *(host_uuid, keys.event(host_uuid, ""), COLLECT_MOST, COLLECT_BYTES),
-                NEXT_CHECK_LEAST_MS,
+                *(NEXT_CHECK_LEAST_MS, STORY_BYTES),
             ],
         )
         return bool(left)

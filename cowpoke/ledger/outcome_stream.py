@@ -3,16 +3,20 @@
 What a dead bridge had read and not finished is claimed by a live one.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import redis
 
 from cowpoke import dead_letters, keys
+from cowpoke.history import FinishedEvent
+from cowpoke.ledger.keeping import FIRST_ARGUMENT, KEEP, HistoryWriter
 from cowpoke.liveness import Leases
 from cowpoke.log import logger
+from cowpoke.seal import ClusterKeyring
 
 _log = logger(__name__)
 
@@ -25,6 +29,7 @@ FORGET_AFTER_MS = 60_000
 MISSED_AFTER_MS = 10_000
 #: Bytes of outcomes that one call reads; more may come with the last one.
 READ_BYTES = 4 * 1024 * 1024
+_NOTHING: Mapping[str, FinishedEvent] = MappingProxyType({})
 
 # One by one until enough bytes are read: an outcome may have a few hundred bytes or many megabytes.
 _TAKE = """
@@ -58,6 +63,19 @@ end
 return taken
 """
 )
+# An event enters the history when its outcome leaves the stream: once, whichever bridge sent it.
+# Arguments after those of the history: the group, then of each outcome its id, and host, event and
+# sealed text of the entry.
+_DONE = (
+    KEEP
+    + f"""
+for i = {FIRST_ARGUMENT} + 1, #ARGV, 4 do
+  redis.call('XACK', KEYS[1], ARGV[{FIRST_ARGUMENT}], ARGV[i])
+  local was_there = redis.call('XDEL', KEYS[1], ARGV[i]) == 1
+  if was_there and ARGV[i + 1] ~= '' then keep(limits, ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]) end
+end
+"""
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,6 +95,8 @@ class Delivery:
     envelope: str
     #: Sealed by a worker of the host.
     content: str
+    #: What happened to the event, see `stories.py`; empty for progress.
+    story: str = ""
     #: A dead bridge had it: it may have been sent already.
     claimed: bool = False
 
@@ -89,29 +109,32 @@ class Delivery:
 class OutcomeStream:
     """One of the streams, for one bridge."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- wired in one place
         self,
         client: "redis.Redis",
         bridge_id: str,
         *,
         key: str = keys.OUTCOMES,
         missed_after_ms: int = MISSED_AFTER_MS,
-        lease_text: str = "",
+        lease_text: Callable[[], str] = str,
+        history: HistoryWriter | None = None,
     ) -> None:
         self._redis = client
         self._bridge_id = bridge_id
         self._key = key
         self._missed_after_ms = missed_after_ms
         self._leases = Leases(client)
-        #: What the bridge says of its keys, see `host_keys.py`.
+        #: What the bridge says of itself, see `bridge_lease.py`.
         self._lease_text = lease_text
         self._read_script = client.register_script(_READ)
         self._claim_script = client.register_script(_CLAIM)
+        self._done_script = client.register_script(_DONE)
+        self._history = history or HistoryWriter(client, ClusterKeyring(), 0)
 
     def set_up(self) -> None:
         """Make the group; it begins with the first outcome there is."""
         # A bridge that reads and has no lease would be taken for dead.
-        self._leases.renew_bridge(self._bridge_id, self._lease_text)
+        self._leases.renew_bridge(self._bridge_id, self._lease_text())
         with suppress(redis.ResponseError):  # BUSYGROUP: another bridge made it
             self._redis.xgroup_create(self._key, GROUP, id="0", mkstream=True)
 
@@ -207,16 +230,21 @@ class OutcomeStream:
         )
         self.done([outcome_id])
 
-    def done(self, outcome_ids: list[str]) -> None:
-        """These outcomes are over; they leave the stream."""
-        with self._redis.pipeline() as pipe:
-            pipe.xack(self._key, GROUP, *outcome_ids)
-            pipe.xdel(self._key, *outcome_ids)
-            pipe.execute()
+    def done(
+        self, outcome_ids: Sequence[str], finished: Mapping[str, FinishedEvent] = _NOTHING
+    ) -> None:
+        """These outcomes are over; they leave the stream, and their events enter the history.
+
+        `finished` has the events to be kept, by the ids of their outcomes.
+        """
+        words: list[str] = []
+        for outcome_id in outcome_ids:
+            words += (outcome_id, *self._history.entry(finished.get(outcome_id)))
+        self._done_script(keys=[self._key], args=[*self._history.arguments, GROUP, *words])
 
     def renew(self) -> None:
         """Say that this bridge lives."""
-        self._leases.renew_bridge(self._bridge_id, self._lease_text)
+        self._leases.renew_bridge(self._bridge_id, self._lease_text())
 
     def leave(self) -> None:
         """Say that this bridge is gone: what it has not finished is another's at once."""
@@ -237,5 +265,6 @@ def _delivery(entry_id: str, fields: dict[str, str], *, claimed: bool = False) -
         kind=fields["kind"],
         envelope=fields["envelope"],
         content=fields["content"],
+        story=fields.get("story", ""),
         claimed=claimed,
     )

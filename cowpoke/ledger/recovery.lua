@@ -17,6 +17,7 @@ if step == 'fail' then
   if not is_as_seen() then return 0 end
   -- Its message must not pile up in a queue nobody reads.
   if state ~= 'recorded' then unqueue() end
+  if state == 'claimed' then note_end_of_claim('died') end
   answer('error', content, field('lane') == 'control' and ping_ttl_ms or ttl_ms)
   return 1
 end
@@ -27,6 +28,7 @@ if step == 'expire' then
   if not is_as_seen(is_overdue == '1') then return 0 end
   if count('deadline_ms') ~= tonumber(seen_deadline_ms) then return 0 end
   local was_queued = state ~= 'recorded' and unqueue() > 0
+  if state == 'claimed' then note_end_of_claim('died') end
   expire(ttl_ms, was_queued and 'queue' or state == 'queued' and 'transit' or state)
   return 1
 end
@@ -47,8 +49,38 @@ if step == 'resend' then
   if state == 'claimed' then
     redis.call('HINCRBY', key, 'deaths', 1)
     redis.call('HDEL', key, 'rejected_ms')
+    note_end_of_claim('died')
   end
+  note({now_ms, 'resend', state})
   return push(key) and 1 or 0
+end
+
+-- By a person: queue an event now that waits for its next try. The message of that try finds it claimed
+-- or over. Answers `queued`, or what the event does instead; nil for one that is unknown.
+if step == 'hurry' then
+  if state ~= 'queued' then return state or nil end
+  local is_waiting = count('retry_at_ms') > now_ms
+  if not is_waiting then return 'waiting' end
+  if count('deadline_ms') <= now_ms then return 'late' end
+  redis.call('HSET', key, 'retry_at_ms', 0)
+  redis.call('HDEL', key, 'rejected_ms')
+  note({now_ms, 'hurry', ''})
+  return push(key) and 'queued' or 'waiting'
+end
+
+-- By a person: answer an event with an error, whoever has it. A process that works on it finds out when
+-- it reports progress or completes it.
+if step == 'dismiss' then
+  local content, ttl_ms, ping_ttl_ms = unpack(ARGV, 4, 6)
+  if not is_open(state) then return state or nil end
+  if state == 'claimed' then
+    note_end_of_claim('dismiss')
+  else
+    note({now_ms, 'dismiss', ''})
+  end
+  if state ~= 'recorded' then unqueue_all() end
+  answer('error', content, field('lane') == 'control' and ping_ttl_ms or ttl_ms)
+  return 'dropped'
 end
 
 -- By a sweeper: forget an event whose hash it cannot read, once its deadline has passed. Where the

@@ -112,7 +112,7 @@ def accept(client, key, arrival):
 def forged_message(task, event_id, *args, **embed):
     """A Celery message as somebody with the broker's password would write it."""
     message = json.loads(
-        task_message(event_id=event_id, task_name=task, queue="forged", resource="-")
+        task_message(event_id=event_id, task_name=task, queue="forged", summary="-")
     )
     body = [list(args), {}, {"callbacks": None, "errbacks": None, "chain": None, **embed}]
     message["body"] = base64.b64encode(json.dumps(body).encode()).decode()

@@ -20,7 +20,7 @@ def system(redis_server, engine, test_image, tmp_path_factory):
         redis=redis_server,
         state_dir=tmp_path_factory.mktemp("state"),
         engine_environment=engine.environment,
-        bridge={"BRIDGE_METRICS_PORT": "0"},
+        bridge={"BRIDGE_HTTP_PORT": "0"},
     ) as running:
         yield running
 
@@ -28,8 +28,8 @@ def system(redis_server, engine, test_image, tmp_path_factory):
 @pytest.fixture
 def metrics(system):
     """Scrape, as text."""
-    line = system.bridge.wait_for_line("metrics.ready", 20)
-    address = json.loads(line)["address"]
+    line = system.bridge.wait_for_line("http.ready", 20)
+    address = json.loads(line)["address"] + "/metrics"
 
     def scrape():
         with urlopen(address, timeout=10) as answer:

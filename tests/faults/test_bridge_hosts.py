@@ -23,12 +23,12 @@ def start_for(rig, agent, **environment):
         "CATTLE_ACCESS_KEY": agent["access_key"],
         "CATTLE_SECRET_KEY": agent["secret_key"],
     }
-    return rig.start_bridge(**keys, BRIDGE_METRICS_PORT="0", **environment)
+    return rig.start_bridge(**keys, BRIDGE_HTTP_PORT="0", **environment)
 
 
 def gauges(bridge):
     """Return what a bridge's `/metrics` has of agents: line -> value."""
-    address = json.loads(bridge.wait_for_line("metrics.ready", 20))["address"]
+    address = json.loads(bridge.wait_for_line("http.ready", 20))["address"] + "/metrics"
     with urlopen(address, timeout=10) as answer:
         lines = answer.read().decode().splitlines()
     wanted = ("cowpoke_websockets_open", "cowpoke_agent_waiting")
@@ -89,7 +89,7 @@ def test_bridge_between_two_unknown_hosts_says_what_it_waits_for(rig):
 def test_bridge_without_cattle_says_what_it_waits_for(rig, environment, reason):
     """W 29: a server that is absent, or refuses the keys, shows as an agent that waits."""
     rig.start_worker()
-    bridge = rig.start_bridge(BRIDGE_METRICS_PORT="0", **environment)
+    bridge = rig.start_bridge(BRIDGE_HTTP_PORT="0", **environment)
     waiting = f'cowpoke_agent_waiting{{agent="agent-key",reason="{reason}"}}'
     wait_gauges(bridge, {waiting: "1.0", 'cowpoke_websockets_open{agent="agent-key"}': "0.0"})
 

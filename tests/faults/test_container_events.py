@@ -39,7 +39,7 @@ def system(make_system, redis_server, ways):
     of_worker, of_bridge = ways
     running = make_system(
         worker={"REDIS_URL": of_worker.url(redis_server.url), "CATTLE_DEBUG": "true"},
-        bridge={"REDIS_URL": of_bridge.url(redis_server.url), "BRIDGE_METRICS_PORT": "0"},
+        bridge={"REDIS_URL": of_bridge.url(redis_server.url), "BRIDGE_HTTP_PORT": "0"},
     )
     running.worker.wait_for_line(FOLLOWED)
     # cattle takes no reports of a host that it does not know.

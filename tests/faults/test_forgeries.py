@@ -38,12 +38,12 @@ class Scene:
         self.rig = rig
         self.released = threading.Event()
         self.worker = rig.start_worker(script=self._run)
-        self.bridge = rig.start_bridge(BRIDGE_METRICS_PORT="0")
+        self.bridge = rig.start_bridge(BRIDGE_HTTP_PORT="0")
         rig.wait_subscribed()
         self.keyring = ClusterKeyring(rig.key)
         self.client = connect(BrokerSettings.model_validate({"REDIS_URL": rig.redis.url}))
-        line = self.bridge.wait_for_line("metrics.ready", 20)
-        self._metrics = json.loads(line)["address"]
+        line = self.bridge.wait_for_line("http.ready", 20)
+        self._metrics = json.loads(line)["address"] + "/metrics"
 
     def _run(self, event, _):
         if event.data.get("waits"):

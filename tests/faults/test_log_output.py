@@ -135,7 +135,7 @@ def test_a_worker_that_may_not_start_says_so_in_one_line(make_program, tmp_path,
 
 @pytest.mark.parametrize(
     ("host", "setting"),
-    [("127.0.0.1", "BRIDGE_METRICS_PORT"), ("192.0.2.1", "BRIDGE_METRICS_HOST")],
+    [("127.0.0.1", "BRIDGE_HTTP_PORT"), ("192.0.2.1", "BRIDGE_HTTP_HOST")],
 )
 def test_an_address_that_metrics_cannot_have_is_told_in_one_line(
     make_program, redis_url, host, setting
@@ -150,8 +150,8 @@ def test_an_address_that_metrics_cannot_have_is_told_in_one_line(
                 "CATTLE_ACCESS_KEY": "key",
                 "CATTLE_SECRET_KEY": "planted-secret",
                 "QUEUE_KEY": "W4pUW3GfDz2lDsOnmV1xC3iVw5WGZ6aVYyqkyXPo0rk=",
-                "BRIDGE_METRICS_HOST": host,
-                "BRIDGE_METRICS_PORT": str(taken.getsockname()[1]),
+                "BRIDGE_HTTP_HOST": host,
+                "BRIDGE_HTTP_PORT": str(taken.getsockname()[1]),
             },
         )
         assert program.wait() == 1

@@ -274,7 +274,7 @@ def test_a_quoted_secret_leaves_the_host_nowhere(system, heard, fields):
     system.scripted.script("POST", CREATE, Answer(400, quoted))
     call = system.ask(sample.instance_activate(new_instance(), **CREATE_DATA[fields]))
     published = heard("task-failed")
-    assert "EventFailedError('engine-refused')" in published
+    assert "engine-refused" in published
     assert_kept(system, call, published)
 
 
@@ -286,7 +286,7 @@ def test_a_retry_tells_the_code_only(system, heard):
     call = system.ask(event, timeout_ms=6000)
     published = heard("task-failed")
     assert "task-retried" in published
-    assert "EventFailedError('engine-unavailable')" in published
+    assert "engine-unavailable" in published
     assert_kept(system, call, published)
     assert "remove_pending_result" not in system.worker.output()
 
@@ -300,8 +300,8 @@ def test_a_move_to_the_images_lane_and_a_failed_pull_tell_the_code_only(system, 
     event.data["instanceHostMap"]["instance"]["image"].update(credential())
     call = system.ask(event)
     published = heard("task-failed")
-    assert "EventFailedError('image-needed')" in published
-    assert "EventFailedError('image-pull-failed')" in published
+    assert "image-needed" in published
+    assert "image-pull-failed" in published
     assert_kept(system, call, published)
 
 
@@ -311,7 +311,7 @@ def test_an_unforeseen_error_tells_the_code_only(system, heard):
     call = system.ask(sample.instance_activate(new_instance(), environment={"A": SECRET}))
     published = heard("task-failed")
     assert call.state == "error"
-    assert "EventFailedError('internal-error')" in published
+    assert "internal-error" in published
     for text in (json.dumps(call.reply), published, system.worker.output()):
         assert SECRET not in text
 
@@ -319,7 +319,7 @@ def test_an_unforeseen_error_tells_the_code_only(system, heard):
 def test_a_message_that_no_task_can_run_tells_nothing(system):
     """W 37: what is kept and logged of such a message quotes no payload."""
     queue = queue_for(system.host_uuid, Lane.CONTROL)
-    message = json.loads(task_message(event_id="e", task_name="ping", queue=queue, resource="-"))
+    message = json.loads(task_message(event_id="e", task_name="ping", queue=queue, summary="-"))
     body = [["e", SECRET], {"x": WORDS}, {}]
     message["body"] = base64.b64encode(json.dumps(body).encode()).decode()
     printed = len(system.worker.output())

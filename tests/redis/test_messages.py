@@ -35,7 +35,7 @@ def test_it_is_what_kombu_publishes(redis_url, client):
     app.send_task("ping", args=("e1",), task_id="e1", queue=QUEUE, ignore_result=False)
     app.close()
     theirs = json.loads(client.rpop(QUEUE))
-    ours = json.loads(task_message(event_id="e1", task_name="ping", queue=QUEUE, resource="r"))
+    ours = json.loads(task_message(event_id="e1", task_name="ping", queue=QUEUE, summary="r"))
     assert ours["headers"].pop("v") == CONTRACT_VERSION
     ours_shape, their_shape = shape(ours), shape(theirs)
     assert ours_shape == their_shape

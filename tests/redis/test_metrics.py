@@ -1,19 +1,24 @@
 """What `/metrics` of a bridge tells: its own counts, and what a real Redis knows."""
 
+import asyncio
 from collections import Counter
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from bridge.agents.registry import Agents
 from bridge.hosts.presence import Presence
 from bridge.inbound.reconnect import Ending
 from bridge.inbound.standing import Standing, Wait
-from bridge.metrics import BridgeCollector
+from bridge.metrics.collector import Metrics
+from bridge.metrics.finished import FinishedCounts
+from bridge.metrics.own import OwnMetrics
 from bridge.settings import AgentKeys
+from bridge.web.readiness import Readiness
+from bridge.web.watched import Watched
 from cowpoke import keys
 from cowpoke.broker import BrokerSettings, connect
 from cowpoke.outcomes import error
+from cowpoke.overview import read_overview
 from cowpoke.seal import ClusterKeyring
 from simulator.rig.redis_server import RedisServer
 from tests.ledgers import HOST, lease
@@ -32,15 +37,17 @@ def presence(client, keyring):
 
 @pytest.fixture
 def counts(presence, keyring):
-    """Counts as the bridge's parts keep them."""
+    """The parts of a bridge, and what they counted."""
     return {
-        "intake": Counter(queued=3),
-        "outbox": Counter(sent=2),
-        "swept": Counter(resend=1),
+        "counts": {
+            "events": Counter(queued=3),
+            "replies": Counter(sent=2),
+            "swept": Counter(resend=1),
+            "container_events": Counter(posted=4),
+            "container_events_refused": Counter({"422": 5}),
+        },
         "agents": Agents(AGENTS),
         "unused": {},
-        "container_events": Counter(posted=4),
-        "container_events_refused": Counter({"422": 5}),
         "standing": Standing(AGENTS),
         "presence": presence,
         "keyring": keyring,
@@ -48,13 +55,30 @@ def counts(presence, keyring):
 
 
 def scrape(client, counts):
-    """Everything that a scrape shows: `name{labels}` -> value."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(BridgeCollector(client, **counts))
+    """Everything that a scrape shows: `name, label values` -> value."""
+    watched = Watched(lambda: (read_overview(client, counts["keyring"]), []))
+    readiness = Readiness(
+        client.ping,
+        standing=counts["standing"],
+        hosts_known=lambda: True,
+        is_stopping=lambda: False,
+    )
+    metrics = Metrics(
+        OwnMetrics(**counts),
+        FinishedCounts(),
+        watched=watched,
+        readiness=readiness,
+        most_hosts=10,
+    )
+
+    async def both():
+        return await watched.latest(), await readiness.health()
+
+    families = metrics.families(*asyncio.run(both()))
     return {
         (sample.name, *sample.labels.values()): sample.value
-        for metric in registry.collect()
-        for sample in metric.samples
+        for family in families
+        for sample in family.samples
     }
 
 
@@ -72,7 +96,7 @@ def test_a_scrape_shows_counts_hosts_and_what_waits(client, ledgers, counts, pre
     worker.complete(done, error("a", "b"))
     ledgers.outboxes.collect(HOST)
     found = scrape(client, counts)
-    assert {key: found[key] for key in found if key[0] != "cowpoke_redis_up"} == {
+    wanted = {
         ("cowpoke_events_total", "queued"): 3,
         ("cowpoke_websockets_open", "a"): 0,
         ("cowpoke_websockets_open", "b/1a5"): 0,
@@ -94,7 +118,13 @@ def test_a_scrape_shows_counts_hosts_and_what_waits(client, ledgers, counts, pre
         ("cowpoke_keys", "bridge", "", "1", key): 1,
         ("cowpoke_keys", "bridge", HOST, "1", host_key): 1,
         ("cowpoke_keys", "worker", HOST, "1", host_key): 2,
+        ("cowpoke_queue_messages", "compute"): 2,
+        ("cowpoke_lane_processes", "compute"): 2,
+        ("cowpoke_redis_up",): 1,
+        ("cowpoke_problems", "no-bridge", "true"): 1,
     }
+    assert {key: found.get(key) for key in wanted} == wanted
+    assert found["cowpoke_redis_memory_bytes",] > 0
 
 
 def test_orphaned_volumes_are_counted_once_per_host(client, ledgers, counts, presence, keyring):

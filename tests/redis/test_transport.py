@@ -54,7 +54,7 @@ def consumer_of(broker, got):
 
 def push(client, event_id="e1"):
     """Queue an event's message as the ledger does."""
-    message = task_message(event_id=event_id, task_name=NAME, queue=QUEUE, resource="r")
+    message = task_message(event_id=event_id, task_name=NAME, queue=QUEUE, summary="r")
     client.lpush(QUEUE, message)
 
 

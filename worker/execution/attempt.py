@@ -6,7 +6,6 @@ in `cowpoke`. This module joins the two: it decides about retries, lanes and dea
 
 import random
 import time
-import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
@@ -23,18 +22,19 @@ from cowpoke.log import logger
 from cowpoke.outcomes import WARNINGS, progress
 from cowpoke.routes import Lane, queue_for
 from cowpoke.seal import SealBrokenError
+from cowpoke.summary import result_summary
 from worker import deadline
 from worker.deadline import Deadline
 from worker.errors import (
-    EventFailedError,
     HandleShortageError,
     ImageNeededError,
-    InternalError,
     NotYetError,
     RetryableError,
     UnknownEventError,
     WorkerError,
 )
+from worker.execution.failing import failed, log_unforeseen, unforeseen
+from worker.execution.reasons import retry_reason
 from worker.operations import operation_of
 from worker.operations.context import Host
 from worker.process.handles import is_shortage
@@ -166,8 +166,12 @@ class Attempt:
         if operation is None:
             self._reject(UnknownEventError(f"no operation is named {event.base_name}; update it"))
         if self._runtime.lane is Lane.CONTROL and event.base_name != "ping":
-            return self._operate_beside_pings(operation, event)
-        return operation(event, self._host())
+            data = self._operate_beside_pings(operation, event)
+        else:
+            data = operation(event, self._host())
+        took_s = time.monotonic() - self._claimed_s
+        self._runtime.show(self._event_id, result_summary(event, data, took_s))
+        return data
 
     def _reject(self, problem: Exception) -> NoReturn:
         """Leave an event that this process cannot read or run to one that can.
@@ -254,37 +258,29 @@ class Attempt:
                 delay_ms=round(delay_s * 1000),
                 lane=lane,
                 queue=queue,
+                code=error.code,
             )
         )
         if not put_back:
             raise Ignore
         try:
-            # A countdown of None would mean Celery's default delay of three minutes.
-            again = self._task.retry(exc=failed(error), countdown=delay_s, queue=queue, throw=False)
+            again = self._task.retry(
+                exc=failed(error),
+                # None would mean Celery's default delay of three minutes.
+                countdown=delay_s,
+                queue=queue,
+                throw=False,
+                # Celery would make new ones of the event's id; these say what the event is about.
+                argsrepr=self._task.request.get("argsrepr"),
+            )
         except Reject:
             # The sweeper sends the event again: the ledger has it as queued, without a message.
             _log.warning("retry.not_sent", code=error.code, advice="the sweeper sends it again")
             raise Ignore from None
+        moved_to = lane if lane is not self._runtime.lane else None
+        reason = retry_reason(error.code, delay_s=delay_s, moved_to=moved_to)
+        self._runtime.show(self._event_id, reason)
         raise again from None
-
-
-def failed(error: WorkerError) -> EventFailedError:
-    """Return the error as Celery may have it, without its causes: Celery would quote them."""
-    return EventFailedError(error.code, error.message)
-
-
-def unforeseen(error: Exception) -> InternalError:
-    """Return the error that cattle gets for an unforeseen exception."""
-    return InternalError(
-        f"an unforeseen {type(error).__name__}; the worker's log has it under this event"
-    )
-
-
-def log_unforeseen(error: Exception) -> None:
-    """What it was and where it happened, but not its text, which may hold anything."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
-    _log.error("event.crashed", error=type(error).__name__, where=where)
 
 
 def until_redis(step: Callable[[], T]) -> T:

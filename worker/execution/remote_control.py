@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from celery.worker import control
-from celery.worker.request import Request
 
 from cowpoke.log import logger
 
@@ -27,14 +26,6 @@ ALLOWED = frozenset(
         *("scheduled", "dump_schedule", "stats"),
     }
 )
-
-
-class EventRequest(Request):  # type: ignore[misc]  # celery has no types
-    """A received message that Celery never drops: the ledger decides what is run and answered."""
-
-    def revoked(self) -> bool:
-        """Ignore Celery's set of revoked ids and the message's `expires` header."""
-        return False
 
 
 class _Commands(dict[str, Command]):

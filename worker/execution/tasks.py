@@ -13,7 +13,9 @@ from cowpoke.ledger.states import Verdict
 from cowpoke.log import logger
 from cowpoke.routes import LANES
 from worker.errors import EventFailedError
-from worker.execution.attempt import Attempt, failed, log_unforeseen, unforeseen, until_redis
+from worker.execution.attempt import Attempt, until_redis
+from worker.execution.failing import failed, log_unforeseen, unforeseen
+from worker.execution.request import PING, shows
 from worker.process.received import UNKNOWN_EVENT
 from worker.process.runtime import Runtime, current
 
@@ -27,13 +29,13 @@ class EventTask(Task):  # type: ignore[misc]  # celery has no types
     """A task that runs one event; bound, so that it can retry itself."""
 
     #: Never dropped by Celery itself, see there.
-    Request = "worker.execution.remote_control:EventRequest"
+    Request = "worker.execution.request:EventRequest"
     typing = False
     ignore_result = False
     max_retries = None
     #: Their message is the answer, and stands in our log: no traceback is wanted.
     throws = (EventFailedError,)
-    #: Celery's events go through Redis in clear: they tell that a task succeeded, not with what.
+    #: Celery's events go through Redis in clear. `EventRequest` says what they tell of a result.
     resultrepr_maxsize = 0
 
     def run(self, event_id: str) -> dict[str, Any]:
@@ -61,7 +63,7 @@ class EventTask(Task):  # type: ignore[misc]  # celery has no types
     def _drop(self, verdict: Verdict) -> None:
         """End without an outcome: somebody else has or had it, or cattle waits no longer."""
         _log.info("event.dropped", verdict=verdict)
-        if verdict is Verdict.EXPIRED:
+        if verdict is Verdict.EXPIRED and shows(self.name, self.request.id):
             # Shown as REVOKED by Flower and counted, as Celery does for a task that expired.
             self.send_event("task-revoked", terminated=False, signum=None, expired=True)
         raise Ignore
@@ -79,4 +81,6 @@ def register(app: Celery, names: Iterable[str] = (*LANES, UNKNOWN_EVENT)) -> Non
     for name in list(app.tasks):
         app.tasks.unregister(name)
     for name in names:
-        app.register_task(type("EventTask", (EventTask,), {"name": name})())
+        # Celery would send its events about every ping; `EventRequest` sends those of some.
+        fields = {"name": name, "send_events": name != PING}
+        app.register_task(type("EventTask", (EventTask,), fields)())

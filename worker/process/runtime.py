@@ -26,7 +26,7 @@ from worker.settings import WorkerSettings
 
 #: Idle time of a connection before it is tested.
 WORKER_HEALTH_CHECK_S = 60
-_MOST_WARNED_EVENTS = 1000
+_MOST_EVENTS = 1000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,9 +55,20 @@ class Runtime:
     #: Warnings of events that wait for something, for their replies. Only this process has them.
     warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
+    #: What Celery's next event about an event says, until it is sent; public, see
+    #: `worker.execution.request`.
+    shown: dict[str, str] = field(default_factory=dict)
+
+    def show(self, event_id: str, text: str) -> None:
+        """Let Celery's next event about an event say this."""
+        if len(self.shown) >= _MOST_EVENTS:
+            # Events whose end Celery did not send while it had no connection.
+            self.shown.clear()
+        self.shown[event_id] = text
+
     def keep_warnings(self, event_id: str, warnings: Iterable[str]) -> None:
         """Remember the warnings of a try for the next try in this process."""
-        if len(self.warnings) >= _MOST_WARNED_EVENTS:
+        if len(self.warnings) >= _MOST_EVENTS:
             # Events that other processes finished.
             self.warnings.clear()
         self.warnings[event_id] = tuple(warnings)

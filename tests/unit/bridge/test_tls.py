@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from bridge.service import tls
+from bridge.client import trusted
 from bridge.settings import BridgeSettings
 from cowpoke.environment import BadEnvironmentError, read
 from simulator.rig.certificates import make_certificate
@@ -55,14 +55,14 @@ async def ask(context, certificate):
 def test_a_bundle_of_authorities_is_trusted(settings, tmp_path):
     """A.18 CURL_CA_BUNDLE: cattle's own authority may be named, under curl's variable."""
     certificate = make_certificate(tmp_path)
-    context = tls(settings(CURL_CA_BUNDLE=str(certificate.authority)))
+    context = trusted(settings(CURL_CA_BUNDLE=str(certificate.authority)).ca_bundle)
     assert asyncio.run(ask(context, certificate)) == "cattle"
 
 
 def test_an_unknown_authority_is_not_trusted(settings, tmp_path):
     """Without the bundle the connection is refused (A.18 CURL_CA_BUNDLE)."""
     with pytest.raises(aiohttp.ClientConnectorCertificateError):
-        asyncio.run(ask(tls(settings(CURL_CA_BUNDLE="")), make_certificate(tmp_path)))
+        asyncio.run(ask(trusted(settings(CURL_CA_BUNDLE="").ca_bundle), make_certificate(tmp_path)))
 
 
 def test_a_bundle_that_cannot_be_read_is_told_of_at_start(settings, tmp_path):

@@ -19,7 +19,10 @@ ROWS = [
     )
 ]
 #: Whose scripts these are; the others run in both programs.
-BRIDGE_SCRIPTS = {"due.lua", "intake.lua", "outbox.py", "outcome_stream.py", "resealing.py"}
+BRIDGE_SCRIPTS = {
+    *("due.lua", "intake.lua"),
+    *("keeping.py", "outbox.py", "outcome_stream.py", "resealing.py"),
+}
 
 
 def functions():

@@ -1,0 +1,1 @@
+"""What a bridge serves over HTTP: health, metrics, and the status page."""

@@ -1,0 +1,110 @@
+"""One reading of Redis for all who look."""
+
+import asyncio
+import threading
+
+import redis
+
+from bridge.web import watched as watched_module
+from bridge.web.watched import Watched
+from tests.page_views import finished, host, overview
+
+FOUND = (overview(host()), [finished()])
+
+
+def test_many_viewers_cost_one_reading():
+    """Also those that come a moment later."""
+    reads = []
+
+    async def scenario():
+        made = Watched(lambda: reads.append(1) or FOUND)
+        await asyncio.gather(*(made.latest() for _ in range(30)))
+        seen = await made.latest()
+        assert (seen.overview, seen.recent, seen.trouble) == (FOUND[0], tuple(FOUND[1]), "")
+
+    asyncio.run(scenario())
+    assert len(reads) == 1
+
+
+def test_nobody_looks_nothing_is_read():
+    """A page that is open nowhere costs nothing."""
+    reads = []
+
+    async def scenario():
+        Watched(lambda: reads.append(1) or FOUND)
+        await asyncio.sleep(0)
+
+    asyncio.run(scenario())
+    assert reads == []
+
+
+def test_outage_keeps_what_was_known(monkeypatch):
+    """And says since when; the next look tries again."""
+    monkeypatch.setattr(watched_module, "EVERY_S", 0.0)
+    monkeypatch.setattr(watched_module, "_REST", 0.0)
+    answers = [FOUND, redis.ConnectionError("refused"), FOUND]
+
+    def read():
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def scenario():
+        made = Watched(read)
+        return [await made.latest() for _ in range(3)]
+
+    first, second, third = asyncio.run(scenario())
+    assert (second.overview, second.trouble) == (first.overview, "refused")
+    assert third.trouble == ""
+
+
+def test_slow_reading_is_made_rarely(monkeypatch):
+    """With 10,000 hosts events have the first right to this process."""
+    monkeypatch.setattr(watched_module, "EVERY_S", 0.0)
+    entered = []
+
+    async def scenario():
+        loop = asyncio.get_running_loop()
+
+        def read():
+            entered.append(1)
+            began_s = loop.time()
+            while loop.time() - began_s < 0.05:
+                threading.Event().wait(0.01)
+            return FOUND
+
+        made = Watched(read)
+        await made.latest()
+        began_s = loop.time()
+        await made.until_due()
+        await made.latest()
+        return loop.time() - began_s
+
+    assert asyncio.run(scenario()) > 0.4
+    assert len(entered) == 2
+
+
+def test_frozen_redis_holds_one_thread_and_no_viewer(monkeypatch):
+    """Each is told in time."""
+    monkeypatch.setattr(watched_module, "WITHIN_S", 0.05)
+    freed, entered = threading.Event(), []
+
+    def read():
+        entered.append(1)
+        freed.wait(20)
+        return FOUND
+
+    async def scenario():
+        made = Watched(read)
+        try:
+            seen = [await made.latest() for _ in range(3)]
+        finally:
+            freed.set()
+        monkeypatch.setattr(watched_module, "WITHIN_S", 20)
+        return [*seen, await made.latest()]
+
+    *frozen, thawed = asyncio.run(scenario())
+    assert all("has not answered" in one.trouble for one in frozen)
+    assert thawed.trouble == ""
+    assert len(entered) == 1

@@ -193,18 +193,24 @@ def _print_rules(
 
 @click.command(short_help="Make the keys and Redis users of a machine.")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--host", "host_uuid", required=True, metavar="UUID", help="The host's uuid.")
+@click.option(
+    "--host",
+    "host_uuid",
+    metavar="UUID",
+    help="This machine's uuid, if it is a host.",
+)
 @click.option("--redis", "address", required=True, metavar="HOST:PORT", help="Where Redis is.")
 @_database
 @redis_version
 def credentials(
-    folder: Path, host_uuid: str, address: str, database: int, redis: tuple[int, int]
+    folder: Path, host_uuid: str | None, address: str, database: int, redis: tuple[int, int]
 ) -> None:
     """Make the keys, the logins and the Redis ACL file of an installation on one machine.
 
     Writes one file per setting into FOLDER/bridge, FOLDER/worker and FOLDER/flower, and the ACL
-    file into FOLDER/redis. What exists is kept. A QUEUE_KEY in the environment is used instead of
-    the one in the folder. A running Redis reads a changed ACL file at once.
+    file into FOLDER/redis. Without --host there is no FOLDER/worker: the machine is a hub alone,
+    and `cowpoke host add` adds its hosts. What exists is kept. A QUEUE_KEY in the environment is
+    used instead of the one in the folder. A running Redis reads a changed ACL file at once.
     """
     from cowpoke.cli.credentials import (  # noqa: PLC0415
         Installation,

@@ -1,4 +1,4 @@
-"""The keys, logins and Redis ACL file of an installation on one machine, as files.
+"""The keys, logins and Redis ACL file of an installation on one machine, or of a hub, as files.
 
 Each part of the installation has a folder of its own, with one file per setting, named like its
 variable; see COWPOKE_CREDENTIALS_DIR. What exists already is kept.
@@ -41,7 +41,8 @@ class Installation:
 
     #: With the folders `redis`, `bridge`, `worker` and `flower`.
     folder: Path
-    host_uuid: str
+    #: None for a hub, whose machine is no host itself.
+    host_uuid: str | None
     #: `host:port` of Redis, as the programs reach it.
     address: str
     database: int
@@ -74,9 +75,11 @@ def write_credentials(installation: Installation) -> list[Path]:
     version, database = installation.redis, installation.database
     parts = {
         "bridge": bridge_rules(redis=version),
-        "worker": host_rules(installation.host_uuid, redis=version, database=database),
         "flower": flower_rules(redis=version, database=database),
     }
+    if installation.host_uuid is not None:
+        rules_of_host = host_rules(installation.host_uuid, redis=version, database=database)
+        parts["worker"] = rules_of_host
     # Nobody logs in without a name.
     lines = ["user default off"]
     admin_password = _text(installation.admin_file) or _new_password()
@@ -91,8 +94,9 @@ def write_credentials(installation: Installation) -> list[Path]:
     key_file = folder / "bridge" / "QUEUE_KEY"
     queue_key = installation.queue_key or _text(key_file) or new_key()
     written.add(key_file, queue_key, _SECRET_MODE)
-    host_keys = (host_key(key, installation.host_uuid) for key in key_list(queue_key))
-    written.add(folder / "worker" / "HOST_KEY", ",".join(host_keys), _SECRET_MODE)
+    if installation.host_uuid is not None:
+        host_keys = (host_key(key, installation.host_uuid) for key in key_list(queue_key))
+        written.add(folder / "worker" / "HOST_KEY", ",".join(host_keys), _SECRET_MODE)
     # Last: when it exists, everything exists.
     written.add(installation.acl_file, "\n".join(lines) + "\n", _ACL_FILE_MODE)
     if old_acl and installation.acl_file in written.paths:

@@ -13,6 +13,7 @@ from cowpoke import distribution
 #: The subcommands of this package, as entry points name them.
 _SHARED = {
     "acl": "cowpoke.cli.commands:acl",
+    "certificates": "cowpoke.cli.certificates:certificates",
     "credentials": "cowpoke.cli.commands:credentials",
     "dead-letters": "cowpoke.cli.commands:dead_letters",
     "host": "cowpoke.cli.host_commands:host",

@@ -15,6 +15,7 @@ import json
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TextIO
@@ -85,14 +86,16 @@ def taken_networks() -> list[ipaddress.IPv4Network]:
     return networks
 
 
-def run_ip(*arguments: str) -> str:
-    """Run iproute2's `ip` and return what it prints.
+def run_ip(*arguments: str, enter: Sequence[str] = ()) -> str:
+    """Run iproute2's `ip` and return what it prints; `enter` runs it somewhere else.
 
     Errors:
         OSError: it failed, with its message.
     """
     program = find_program("ip") or "ip"
-    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*enter, program, *arguments], capture_output=True, text=True, check=False
+    )
     if done.returncode != 0:
         raise OSError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
     return done.stdout

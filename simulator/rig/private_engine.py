@@ -12,6 +12,7 @@ import random
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self, TextIO
 
@@ -33,13 +34,18 @@ class EngineStartError(RigError):
 
 
 class PrivateEngine(DockerEngine):
-    """A private dockerd; needs root. `options` are extra arguments of dockerd."""
+    """A private dockerd; needs root.
 
-    def __init__(self, *options: str) -> None:
+    `options` are extra arguments of dockerd. `enter` is a command that runs it and its network
+    somewhere else, see `simulator.rig.machine`.
+    """
+
+    def __init__(self, *options: str, enter: Sequence[str] = ()) -> None:
         root = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
         super().__init__({"DOCKER_HOST": f"unix://{root}/docker.sock"}, private=True)
         self.root = root
         self._options = options
+        self._enter = tuple(enter)
         # Letters and digits only, as containerd's namespaces want; a link's name has 15 of them.
         name = f"cp{root.name.removeprefix(FOLDER_PREFIX).replace('_', '0')}"[:15]
         self.subnet = _free_subnet()
@@ -111,10 +117,11 @@ class PrivateEngine(DockerEngine):
 
     def _make_bridge(self) -> None:
         name = self._traces.name
-        run_ip("link", "add", name, "type", "bridge")
+        enter = self._enter
+        run_ip("link", "add", name, "type", "bridge", enter=enter)
         first = ipaddress.IPv4Network(f"{self.subnet.network_address}/24")
-        run_ip("address", "add", f"{first.network_address + 1}/24", "dev", name)
-        run_ip("link", "set", name, "up")
+        run_ip("address", "add", f"{first.network_address + 1}/24", "dev", name, enter=enter)
+        run_ip("link", "set", name, "up", enter=enter)
 
     def _launch(self) -> None:
         with (self.root / "dockerd.log").open("ab") as log:
@@ -136,6 +143,7 @@ class PrivateEngine(DockerEngine):
     def _command(self) -> list[str]:
         name = self._traces.name
         return [
+            *self._enter,
             find_program("dockerd") or "dockerd",
             f"--host={self.host}",
             f"--config-file={self.root}/daemon.json",  # never the machine's own

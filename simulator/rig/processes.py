@@ -102,8 +102,11 @@ class Program:
         *arguments: str,
         environment: Mapping[str, str] | None = None,
         directory: Path | None = None,
+        enter: Sequence[str] = (),
     ) -> None:
         self.module = module
+        #: A command that runs the program somewhere else, see `simulator.rig.machine`.
+        self.enter = tuple(enter)
         self.arguments = arguments
         self.environment = dict(environment or {})
         self._directory = directory
@@ -134,7 +137,7 @@ class Program:
             self._output_path = Path(name)
         with self._output_path.open("ab") as output:
             self._process = subprocess.Popen(
-                dies_with_parent([sys.executable, "-m", self.module, *self.arguments]),
+                dies_with_parent([*self.enter, sys.executable, "-m", self.module, *self.arguments]),
                 env=clean_environment(self.environment),
                 cwd=self._directory or PROJECT_DIR,
                 stdin=subprocess.DEVNULL,

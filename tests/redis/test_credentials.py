@@ -35,7 +35,7 @@ def make(tmp_path, server):
     """Run the command for that Redis; the paths it wrote."""
 
     def run(*options, host=HOST, code=0, **environment):
-        arguments = ["credentials", str(tmp_path), "--host", host]
+        arguments = ["credentials", str(tmp_path), *([] if host is None else ["--host", host])]
         arguments += ["--redis", f"127.0.0.1:{server.port}", *options]
         result = CliRunner().invoke(main, arguments, env=environment)
         assert result.exit_code == code, result.output
@@ -169,3 +169,12 @@ def test_folder_of_credentials_that_is_missing_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv(CREDENTIALS_VARIABLE, str(tmp_path / "nowhere"))
     with pytest.raises(BadEnvironmentError, match=CREDENTIALS_VARIABLE):
         read(BrokerSettings)
+
+
+def test_a_hub_has_no_worker(make, tmp_path):
+    """Its machine is no host: nobody gets a user that nothing uses."""
+    assert not any(path.startswith("worker/") for path in make(host=None))
+    assert not (tmp_path / "worker").exists()
+    users = (tmp_path / "redis" / "users.acl").read_text()
+    assert "cowpoke-bridge" in users
+    assert "cowpoke-host-" not in users

@@ -40,6 +40,7 @@ def test_a_checkout_has_the_commands_and_the_version_of_its_pyproject(cowpoke):
     for name in (
         *(set(distribution.commands()) - {"agent"}),
         "acl",
+        "certificates",
         "credentials",
         "dead-letters",
         "key",

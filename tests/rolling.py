@@ -52,12 +52,12 @@ class Load:
         for event_id, instance in self._sent:
             self._system.assert_answered_once(cattle.wait(event_id, 60), instance)
 
-        def counted() -> dict[str, Any] | None:
+        def counted() -> dict[str, Any]:
             seen = cattle.stats()
             pings = seen["pings"]
             # The last one may have been sent just now.
             ended = pings["answered"] + max(pings["missed"], self._lost_pings)
-            return seen if pings["sent"] - ended <= 1 else None
+            return seen if pings["sent"] - ended <= 1 else {}
 
         seen = wait_until(counted, 30, "the pings to be answered")
         assert list(itertools.chain(*seen["websocket_gaps_s"].values())) == []

@@ -69,7 +69,7 @@ def test_cattle_does_not_notice_an_update_from_the_recorded_release(
 
 
 def test_the_only_worker_answers_pings_while_it_drains(system):
-    """Its control lane leaves last, so a long create stops no pings; then there is a short pause."""
+    """Its control lane leaves last, so a long create stops no pings; the pause is short."""
     held = Held()
     system.scripted.script("POST", CREATE, held)
     event_id = system.send(sample.instance_activate(new_instance()))

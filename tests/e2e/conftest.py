@@ -2,6 +2,8 @@
 
 import pytest
 
+from simulator.rig.base_image import BaseImageError
+from tests import compose_stack
 from tests.system import System
 
 
@@ -18,3 +20,28 @@ def system(redis_server, engine, test_image, tmp_path_factory):
         worker={"CATTLE_DEBUG": "true"},
     ) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def compose_v2(missing_part):
+    """The command of Compose 2."""
+    found = compose_stack.compose_v2()
+    return missing_part(found) if isinstance(found, str) else found
+
+
+@pytest.fixture(scope="session")
+def compose_image(engine, compose_v2, missing_part):
+    """The images of this checkout on the session's Engine."""
+    if not engine.host.startswith("unix://"):
+        missing_part(f"the stack mounts the Engine's socket, and this one is at {engine.host}")
+    client = engine.client(timeout_s=600)
+    image = compose_stack.Image(engine, client, compose_v2)
+    try:
+        try:
+            image.build()
+        except BaseImageError as error:
+            missing_part(str(error))
+        yield image
+    finally:
+        image.remove()
+        client.close()

@@ -1,209 +1,35 @@
 """The compose stack: on a base image made on the spot, against the session's Engine."""
 
 import json
-import secrets
-import shutil
-import subprocess
-import urllib.request
 import uuid
-from base64 import b64encode
 from collections import Counter
-from contextlib import suppress
-from dataclasses import asdict
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 import redis
-from docker.errors import NotFound
 
 from cowpoke.routes import Lane
 from cowpoke.seal import host_key
 from simulator import sample
-from simulator.rig.base_image import BaseImageError, make_base_image, remove_base_image
 from simulator.rig.containers import remove_containers
-from simulator.rig.loopback_server import free_port
-from simulator.rig.packages import can_install, install_packages
-from simulator.rig.processes import clean_environment, wait_until
+from simulator.rig.processes import wait_until
+from tests.compose_stack import HOSTS, TOKEN, WORKERS, Stack
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(1500)]
 
-PROJECT_DIR = Path(__file__).parents[2]
-LOGIN = "operator:only-in-this-test"
-WORKERS = 3
-# Runs inside the simulator's container: its control API answers loopback only.
-SEND = """\
-import json, sys
-from simulator.client import Cattle
-call = Cattle("http://127.0.0.1:8080/v1").call(wait_s=60, **json.loads(sys.argv[1]))
-print(json.dumps({"state": call.state, "id": call.id, "reply": call.reply}))
-"""
-
-# As the page for a new host shows it; the host is another container.
-TOKEN = """\
-import json
-from simulator.client import Cattle
-url = Cattle("http://127.0.0.1:8080/v1").registration_token()["registrationUrl"]
-print(json.dumps({"url": url.replace("127.0.0.1", "simulator")}))
-"""
-HOSTS = """\
-import json
-from simulator.client import Cattle
-hosts = Cattle("http://127.0.0.1:8080/v1").hosts()
-print(json.dumps({"uuids": [host["reportedUuid"] for host in hosts]}))
-"""
-
-
-class Stack:
-    """The stack under a project name of its own, and what the tests ask of it."""
-
-    def __init__(self, engine, docker_client, command: list[str], folder: Path) -> None:
-        self.project = f"cowpoke-test-{secrets.token_hex(4)}"
-        self.image = f"{self.project}:latest"
-        self.flower_port = free_port()
-        self.socket = engine.host.removeprefix("unix://")
-        self._client = docker_client
-        self._command = [*command, "--project-name", self.project, "--profile", "demo"]
-        self._environment = clean_environment(
-            {
-                **engine.environment,
-                "COMPOSE_DOCKER_CLI_BUILD": "0",
-                "DOCKER_BUILDKIT": "0",
-                "COWPOKE_IMAGE": self.image,
-                "BUILD_NETWORK": "host",
-                "CATTLE_URL": "http://simulator:8080/v1",
-                "CATTLE_ACCESS_KEY": "simulated-agent",
-                "CATTLE_SECRET_KEY": "only-on-loopback",
-                "FLOWER_BASIC_AUTH": LOGIN,
-                "RANCHER_HOME": str(folder / "rancher"),
-                "RANCHER_STORAGE": str(folder / "storage"),
-                "CATTLE_DETECT_CLOUD_PROVIDER": "false",
-                "WORKER_PREPARE_HOST": "false",
-                "FLOWER_PORT": str(self.flower_port),
-                "DOCKER_SOCKET": self.socket,
-                "CATTLE_HOME": str(folder),
-            }
-        )
-
-    def up(self, base_image: str) -> None:
-        """Build the image and start everything, with three workers."""
-        # Its Redis is Debian's.
-        self._environment |= {
-            "BASE_IMAGE": base_image,
-            "REDIS_IMAGE": base_image,
-            "REDIS_VERSION": "7.0",
-        }
-        self._compose("build")
-        self.start()
-
-    def start(self) -> None:
-        """Start what does not run, as an operator does after a change."""
-        self._compose("up", "--detach", "--no-build", "--scale", f"worker={WORKERS}")
-
-    def down(self) -> None:
-        """Take everything away that `up` made."""
-        self._compose("down", "--volumes", "--remove-orphans", "--timeout", "20")
-        with suppress(NotFound):  # when the build failed there is none
-            self._client.remove_image(self.image, force=True)
-
-    def log(self, service: str) -> str:
-        """What all containers of a service have printed."""
-        texts = [self._client.logs(c["Id"]).decode() for c in self.containers(service)]
-        return "\n".join(texts)
-
-    def in_simulator(self, script: str, *arguments: str):
-        """Run Python inside the simulator's container and read the JSON it prints."""
-        return json.loads(self.run_in("simulator", "python", "-c", script, *arguments))
-
-    def run_in(self, service: str, *command: str, user: str = "") -> str:
-        """Run a command inside the first container of a service; what it prints."""
-        container = self.containers(service)[0]
-        call = self._client.exec_create(container["Id"], list(command), user=user)
-        output = self._client.exec_start(call["Id"]).decode()
-        assert self._client.exec_inspect(call["Id"])["ExitCode"] == 0, output
-        return output
-
-    def redis_cli(self, *command: str) -> str:
-        """Run a Redis command as README says an operator does."""
-        script = 'REDISCLI_AUTH=$(cat /etc/cowpoke/redis/admin) redis-cli --user admin "$@"'
-        return self.run_in("redis", "sh", "-c", script, "sh", *command).strip()
-
-    def inspect(self, container: dict) -> dict:
-        """What `docker inspect` shows of a container."""
-        return self._client.inspect_container(container["Id"])
-
-    def send(self, event: sample.SampleEvent):
-        """Send an event as cattle does and wait for its end."""
-        return self.in_simulator(SEND, json.dumps(asdict(event)))
-
-    def flower(self, path: str):
-        """Ask Flower's API."""
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.flower_port}{path}",
-            headers={"Authorization": f"Basic {b64encode(LOGIN.encode()).decode()}"},
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
-                return json.load(answer)
-        except OSError:
-            return None
-
-    def containers(self, service: str) -> list[dict]:
-        """The containers of a service, as the Engine lists them."""
-        labels = [
-            f"com.docker.compose.project={self.project}",
-            f"com.docker.compose.service={service}",
-        ]
-        return self._client.containers(all=True, filters={"label": labels})
-
-    def _compose(self, *arguments: str) -> None:
-        done = subprocess.run(
-            [*self._command, *arguments],
-            env=self._environment,
-            cwd=PROJECT_DIR,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"compose {arguments[0]}:\n{done.stdout[-4000:]}"
-
 
 @pytest.fixture(scope="module")
-def compose_command(missing_part) -> list[str]:
-    """Compose as this machine has it: Docker's plugin, else docker-compose, installed by root."""
-    if shutil.which("docker"):
-        plugin = ["docker", "compose"]
-        if subprocess.run([*plugin, "version"], capture_output=True, check=False).returncode == 0:
-            return plugin
-    if not shutil.which("docker-compose"):
-        if not can_install():
-            missing_part("Compose is missing: install docker-compose or Docker's compose plugin")
-        install_packages("docker-compose")
-    return ["docker-compose"]
-
-
-@pytest.fixture(scope="module")
-def stack(engine, test_image, compose_command, missing_part, tmp_path_factory):
+def stack(engine, test_image, compose_v2, compose_image, tmp_path_factory):
     """The running stack: redis, bridge, three workers, Flower and the simulated server."""
-    if not engine.host.startswith("unix://"):
-        missing_part(f"the stack mounts the Engine's socket, and this one is at {engine.host}")
     client = engine.client(timeout_s=600)
-    stack = Stack(engine, client, compose_command, tmp_path_factory.mktemp("cattle"))
+    folder = tmp_path_factory.mktemp("cattle")
+    stack = Stack(engine, client, compose_v2, compose_image, folder)
     try:
-        try:
-            base_image = make_base_image(client)
-        except BaseImageError as error:
-            missing_part(str(error))
-        try:
-            stack.up(base_image)
-            _wait_until_ready(stack)
-            yield stack
-        finally:
-            stack.down()
-            remove_base_image(client)
+        stack.start()
+        _wait_until_ready(stack)
+        yield stack
     finally:
+        stack.down()
         client.close()
 
 
@@ -279,9 +105,9 @@ def test_celery_inspect_in_the_container_of_flower_sees_every_lane(stack):
 
 def test_the_image_has_the_command_for_operators(stack):
     """`cowpoke` is on the path, whatever the folder, and has the login of its container."""
-    stack._compose("exec", "-T", "--workdir", "/", "bridge", "cowpoke", "--version")
-    stack._compose("exec", "-T", "bridge", "cowpoke", "status")
-    stack._compose("exec", "-T", "worker", "cowpoke", "health")
+    stack.run("exec", "-T", "--workdir", "/", "bridge", "cowpoke", "--version")
+    stack.run("exec", "-T", "bridge", "cowpoke", "status")
+    stack.run("exec", "-T", "worker", "cowpoke", "health")
 
 
 def test_redis_lets_nobody_in_without_a_user(stack):
@@ -383,7 +209,7 @@ def test_a_second_start_keeps_the_credentials(stack):
 
 
 @pytest.fixture
-def run_image(stack, docker_client, tmp_path):
+def run_image(stack, compose_image, docker_client, tmp_path):
     """Run the image as Rancher's page says, in the stack's network; its exit code and output."""
     made = []
 
@@ -396,7 +222,9 @@ def run_image(stack, docker_client, tmp_path):
             network_mode=f"{stack.project}_default",
         )
         made.append(
-            docker_client.create_container(stack.image, list(arguments), host_config=host)["Id"]
+            docker_client.create_container(compose_image.agent, list(arguments), host_config=host)[
+                "Id"
+            ]
         )
         docker_client.start(made[-1])
         code = docker_client.wait(made[-1], timeout=300)["StatusCode"] if waits else None
@@ -430,12 +258,23 @@ def test_hosts_of_other_machines_are_kept_by_a_second_start(stack):
     """They are added as docs/migrate.md says; what the command stores is in a volume."""
     other = "3b1f0a52-6a0e-4f6e-8f0c-2f7a54c1d9aa"
     hub = ["--credentials", "/etc/cowpoke", "--redis", "redis://192.0.2.1:6379/0", "--host", other]
-    stack._compose("run", "--rm", "-T", "credentials", "cowpoke", "host", "add", *hub)
+    stack.run("run", "--rm", "-T", "credentials", "cowpoke", "host", "add", *hub)
     stack.start()
     assert f"user cowpoke-host-{other} on" in stack.redis_cli("ACL", "LIST")
-    stack._compose(
+    stack.run(
         *("run", "--rm", "-T", "credentials", "cowpoke", "host", "remove", other),
         *("--credentials", "/etc/cowpoke"),
     )
     stack.start()
     assert other not in stack.redis_cli("ACL", "LIST")
+
+
+def test_every_service_is_well_and_its_log_is_bounded(stack):
+    """Docker shows who is not; last, because the worker is asked once a minute."""
+    services = [*PARTS, "redis", "simulator"]
+    for service in services:
+        wait_until(lambda one=service: stack.health(one) == {"healthy"}, 90, service, interval_s=1)
+    for service in [*services, "credentials"]:
+        for container in stack.containers(service):
+            log = stack.inspect(container)["HostConfig"]["LogConfig"]
+            assert log == {"Type": "json-file", "Config": {"max-file": "5", "max-size": "10m"}}

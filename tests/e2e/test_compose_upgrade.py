@@ -1,7 +1,6 @@
 """A new image for the stack under load, as docs/upgrade.md says: cattle does not notice."""
 
 import io
-import json
 import secrets
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -48,8 +47,8 @@ class UpgradedStack(Stack):
         for _ in self._client.build(fileobj=io.BytesIO(lines.encode()), tag=self.image):
             pass
 
-    def upgrade(self) -> str:
-        """Run the script as an operator does; what it prints. cattle is not a part of it."""
+    def upgrade(self) -> None:
+        """Run the script as an operator does; cattle is not a part of it."""
         compose = [one for one in self._command if one not in {"--profile", "demo"}]
         done = subprocess.run(
             [PROJECT_DIR / "scripts" / "upgrade"],
@@ -62,7 +61,6 @@ class UpgradedStack(Stack):
             check=False,
         )
         assert done.returncode == 0, done.stdout[-4000:]
-        return done.stdout
 
     def images(self) -> dict[str, str]:
         """Container -> image, of the parts that have the image."""
@@ -94,7 +92,7 @@ def test_cattle_does_not_notice_a_new_image(stack):
         loading = threads.submit(stack.in_simulator, LOAD)
         try:
             stack.build_next()
-            said = stack.upgrade()
+            stack.upgrade()
         finally:
             stack.run_in("simulator", "touch", "/tmp/over")
         seen = loading.result(120)

@@ -87,7 +87,7 @@ def stack(engine, compose_v2, compose_image, tmp_path):
 
 def test_cattle_does_not_notice_a_new_image(stack):
     """Nothing times out or comes twice, there always is a websocket, and all parts are new."""
-    before = stack.images()
+    before, (database,) = stack.images(), stack.containers("redis")
     with ThreadPoolExecutor(1) as threads:
         loading = threads.submit(stack.in_simulator, LOAD)
         try:
@@ -100,6 +100,7 @@ def test_cattle_does_not_notice_a_new_image(stack):
     assert len(after) == len(before) == 4
     assert set(after).isdisjoint(before)
     assert set(after.values()).isdisjoint(before.values())
+    assert stack.containers("redis")[0]["Id"] == database["Id"]
     assert set(seen["states"]) == {"success"}
     assert list(seen["websocket_gaps_s"].values()) == [[]]
     assert (seen["timeouts"], seen["duplicates"], seen["late"]) == (0, 0, 0)

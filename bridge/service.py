@@ -55,8 +55,8 @@ _log = logger(__name__)
 
 REDIS_THREADS = 32
 MEGABYTE = 1024 * 1024
-#: Time after the drain to leave Redis and cattle.
-LEAVE_S = 2.5
+#: Time besides the drain to leave cattle and Redis.
+LEAVE_S = 4.0
 #: Time to tell Redis that this bridge leaves.
 LAST_WORD_S = 1.5
 #: Time to end after everything is done: a thread may still wait for a frozen Redis.
@@ -148,7 +148,7 @@ async def run(settings: BridgeSettings) -> None:
                 clock=clock,
                 pace=pace,
                 handle=intake.take_frame,
-            ).run()
+            )
         )
         joining = Joining(
             client,

@@ -147,8 +147,11 @@ class Control:
         )
 
     async def show_stats(self, _: web.Request) -> web.Response:
-        """Counters, and the sockets open per agent."""
-        sockets = {"open_sockets": self._subscriptions.open_per_agent()}
+        """Counters, the sockets open per agent, and the times in s in which there was none."""
+        sockets = {
+            "open_sockets": self._subscriptions.open_per_agent(),
+            "websocket_gaps_s": self._subscriptions.gaps.snapshot(),
+        }
         return web.json_response({**self._stats.snapshot(), **sockets})
 
     async def show_faults(self, _: web.Request) -> web.Response:

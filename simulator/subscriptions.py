@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from aiohttp import WSMsgType, web
 
 from simulator.schemas import types_of
+from simulator.websocket_gaps import WebsocketGaps
 from simulator.wire import (
     CattleRefusalError,
     Event,
@@ -103,6 +104,7 @@ class Subscriptions:
         self._agents = agents
         self._faults = faults
         self._stats = stats
+        self.gaps = WebsocketGaps()
         self._topics: dict[str, set[Subscription]] = {}
         self._sockets: set[Subscription] = set()
         self._deliveries: asyncio.Queue[tuple[Subscription, str]] = asyncio.Queue()
@@ -207,12 +209,14 @@ class Subscriptions:
     @contextlib.contextmanager
     def _listening(self, socket: Subscription) -> Iterator[None]:
         self._sockets.add(socket)
+        self.gaps.opened(socket.agent_ids)
         for name in socket.topics:
             self._topics.setdefault(name, set()).add(socket)
         try:
             yield
         finally:
             self._sockets.discard(socket)
+            self.gaps.closed(socket.agent_ids)
             for name in socket.topics:
                 self._topics[name].discard(socket)
                 if not self._topics[name]:

@@ -1,20 +1,31 @@
 """The subscriptions of all agents: one task for each, begun and ended as agents come and go."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
+from typing import Protocol
 
 from bridge.settings import AgentKeys
 
-#: Runs the subscription of an agent until cancelled.
-RunStream = Callable[[AgentKeys], Coroutine[None, None, None]]
+#: Time for cattle to confirm that websockets are closed; until then their frames are taken over.
+LEAVE_S = 1.5
+
+
+class Stream(Protocol):
+    """The subscription of one agent."""
+
+    async def run(self) -> None:
+        """Serve the agent until cancelled, or until cattle has confirmed a `leave`."""
+
+    async def leave(self) -> bool:
+        """Begin to close the websocket; return False if none is open."""
 
 
 class Streams:
     """The tasks; one that ends by itself is a defect and ends the bridge loudly."""
 
-    def __init__(self, run_stream: RunStream) -> None:
-        self._run_stream = run_stream
-        self._tasks: dict[AgentKeys, asyncio.Task[None]] = {}
+    def __init__(self, open_stream: Callable[[AgentKeys], Stream]) -> None:
+        self._open_stream = open_stream
+        self._running: dict[AgentKeys, tuple[Stream, asyncio.Task[None]]] = {}
         #: Those that were told to end and close their websockets.
         self._ending: set[asyncio.Task[None]] = set()
         self._is_closed = False
@@ -24,16 +35,19 @@ class Streams:
         """Begin the subscription of an agent; not any more once the bridge leaves."""
         if self._is_closed:
             return
-        task = asyncio.create_task(self._run_stream(agent))
-        self._tasks[agent] = task
+        stream = self._open_stream(agent)
+        task = asyncio.create_task(stream.run())
+        self._running[agent] = stream, task
         task.add_done_callback(self._over)
 
     def end(self, agent: AgentKeys) -> None:
         """Close the subscription of an agent; events that it brought are worked on all the same."""
-        task = self._tasks.pop(agent, None)
-        if task is not None:
+        stream, task = self._running.pop(agent, (None, None))
+        if stream is not None and task is not None:
             self._ending.add(task)
-            task.cancel()
+            leaving = asyncio.create_task(_leave(stream, task))
+            self._ending.add(leaving)
+            leaving.add_done_callback(self._over)
 
     def _over(self, task: asyncio.Task[None]) -> None:
         if task in self._ending:
@@ -50,6 +64,13 @@ class Streams:
     async def close(self) -> None:
         """End all of them for good."""
         self._is_closed = True
-        for agent in tuple(self._tasks):
+        for agent in tuple(self._running):
             self.end(agent)
         await asyncio.gather(*self._ending, return_exceptions=True)
+
+
+async def _leave(stream: Stream, task: asyncio.Task[None]) -> None:
+    """End a subscription without dropping a frame that cattle sent to it."""
+    if await stream.leave():
+        await asyncio.wait({task}, timeout=LEAVE_S)
+    task.cancel()

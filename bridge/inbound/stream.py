@@ -43,6 +43,8 @@ _ADVICE = {
 
 #: When a renewed subscription stands, the old one is read for this long still.
 _OVERLAP_S = 0.5
+#: The content of a close frame: the code 1000.
+_NORMAL_CLOSURE = aiohttp.WSCloseCode.OK.to_bytes(2, "big")
 
 #: Takes a frame for an agent and a host, and says whether cattle asked something; it waits only
 #: while the intake is full.
@@ -78,12 +80,25 @@ class AgentStream:
         self._pace = pace
         self._handle = handle
         self._socket: aiohttp.ClientWebSocketResponse
+        self._is_open = False
+        self._is_leaving = False
         self._log = _log.bind(agent=agent.access_key)
 
+    async def leave(self) -> bool:
+        """Ask cattle to close the websocket; return whether there is one.
+
+        `run` takes over the frames that were sent before cattle confirms the close, and returns
+        then. The caller bounds the time.
+        """
+        self._is_leaving = True
+        if self._is_open:
+            await _say_goodbye(self._socket)
+        return self._is_open
+
     async def run(self) -> None:
-        """Keep the subscription as long as the bridge runs and the host lives."""
+        """Keep the subscription as long as the host lives, until `leave`."""
         failures = 0
-        while True:
+        while not self._is_leaving:
             host_uuid = await self._hosts.wait_alive(self._agent)
             self._standing.serves(self._agent, host_uuid)
             await self._pace.turn()
@@ -93,6 +108,8 @@ class AgentStream:
                 ended = StreamClosedError("the server closed the websocket", Ending.CLOSED)
             except StreamClosedError as error:
                 ended = error
+            if self._is_leaving:
+                return
             jitter = random.random()  # noqa: S311 -- spreads load, guards nothing
             delay = next_delay(
                 ended.ending,
@@ -125,6 +142,7 @@ class AgentStream:
 
     async def _listen(self, host_uuid: str) -> None:
         self._socket = await self._connect()
+        self._is_open = True
         self._standing.opened(self._agent)
         self._refusing.known()
         self._removals.clear(host_uuid)
@@ -142,10 +160,11 @@ class AgentStream:
         finally:
             pinging.cancel()
             away.cancel()
+            self._is_open = False
             await _close(self._socket)
 
     async def _read(self, host_uuid: str) -> None:
-        """Pass on all frames; returns when the server closed in order."""
+        """Pass on all frames; returns when the websocket was closed in order."""
         asked_s = self._clock.now_s()
         # Spread, so that agents given up together do not all come back together.
         patience_s = self._settings.unasked_timeout_s * random.uniform(1, 1.5)  # noqa: S311
@@ -191,6 +210,8 @@ class AgentStream:
         finally:
             old, self._socket = self._socket, fresh
             await _close(old)
+        if self._is_leaving:
+            await _say_goodbye(fresh)
 
     async def _ping_forever(self) -> None:
         """Keep the connection alive in proxies that count only what the client sends.
@@ -261,6 +282,12 @@ def _wrong_account(kind: str) -> str:
         f"cattle took these keys for an account of kind {kind!r}; use the keys of the host's agent "
         "or of a service account"
     )
+
+
+async def _say_goodbye(socket: aiohttp.ClientWebSocketResponse) -> None:
+    """Send the close frame only: aiohttp's own close drops the frames that come before cattle's."""
+    with suppress(aiohttp.ClientError, OSError):
+        await socket.send_frame(_NORMAL_CLOSURE, aiohttp.WSMsgType.CLOSE)
 
 
 async def _close(socket: aiohttp.ClientWebSocketResponse) -> None:

@@ -50,7 +50,7 @@ end
 -- workers cannot write to the index.
 local function hasten_next(host, id, soon_ms)
   local fifo = get('HGET', event_key(host, id), 'fifo')
-  local first = fifo and get('LINDEX', fifo, 0)
+  local first = fifo and fifo ~= '' and get('LINDEX', fifo, 0)
   if first and is_open(get('HGET', event_key(host, first), 'state')) then
     redis.call('ZADD', due, 'LT', now_ms + soon_ms, host .. ' ' .. first)
   end

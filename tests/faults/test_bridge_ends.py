@@ -1,5 +1,6 @@
 """A bridge that ends, by a signal or a kill, and bridges side by side: nothing lost or doubled."""
 
+import signal
 import threading
 import time
 
@@ -58,6 +59,22 @@ def test_a_bridge_that_stops_amid_traffic_stops_soon_and_doubles_nothing(rig):
     finally:
         over.set()
         sender.join()
+    assert states(rig, ids) == {"success"}
+    assert rig.counted("duplicates") == 0
+
+
+def test_events_in_the_socket_of_a_leaving_bridge_are_accepted(rig):
+    """The only bridge: what cattle sent before it confirmed the close is answered."""
+    rig.start_worker()
+    bridge = rig.start_bridge()
+    rig.wait_subscribed()
+    bridge.send_signal(signal.SIGSTOP)
+    ids = send_many(rig, 60)
+    wait_until(lambda: rig.counted("frames_sent") == 60, 10, "all frames in the socket")
+    bridge.send_signal(signal.SIGTERM)
+    bridge.send_signal(signal.SIGCONT)
+    assert bridge.wait() == 0
+    rig.start_bridge()
     assert states(rig, ids) == {"success"}
     assert rig.counted("duplicates") == 0
 

@@ -10,6 +10,7 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from types import FrameType
 
@@ -29,6 +30,8 @@ STEADY_AFTER_S = 30.0
 #: Time for a lane to leave the broker after its work. With a frozen Redis a lane cannot leave; the
 #: whole worker must still be gone 5 s after the drain time.
 LEAVE_S = 2.0
+#: Time for the control lane to finish pings and to leave, after the other lanes are gone.
+PONGS_S = 2.0
 _POLL_S = 0.1
 
 
@@ -190,26 +193,42 @@ class Supervisor:
         _log.info("worker.stopping", signal=signal.Signals(number).name)
 
     def _drain(self) -> int:
-        """Let the lanes finish, and kill what does not; its events are sent again."""
-        self._signal(signal.SIGTERM)
-        deadline_s = time.monotonic() + self._drain_timeout_s + LEAVE_S
-        while self._pids and time.monotonic() < deadline_s:
+        """Let the lanes finish, and kill what does not; its events are sent again.
+
+        The control lane goes on until the others are gone: cattle's pings are answered meanwhile.
+        """
+        others, control = set(self._lanes) - {Lane.CONTROL}, {Lane.CONTROL}
+        within_s = self._drain_timeout_s + LEAVE_S
+        overdue = self._end(others, within_s)
+        overdue += self._end(control, PONGS_S if others else within_s)
+        self._keeper.give_up()
+        _log.info("worker.stopped", killed_lanes=[str(lane) for lane in overdue])
+        return 0
+
+    def _end(self, lanes: AbstractSet[Lane], within_s: float) -> list[Lane]:
+        """Stop some lanes, and kill those that are not gone in time; return these."""
+        self._signal(lanes, signal.SIGTERM)
+        deadline_s = time.monotonic() + within_s
+        while self._has(lanes) and time.monotonic() < deadline_s:
             self._reap()
             if not self._keeper.is_away:
                 # What still runs must not look dead. A Redis that is away is not waited for.
                 self._keeper.tick()
             time.sleep(_POLL_S)
-        overdue = sorted(self._pids.values())
-        self._signal(signal.SIGKILL)
-        while self._pids:
+        overdue = sorted(lanes & set(self._pids.values()))
+        self._signal(lanes, signal.SIGKILL)
+        while self._has(lanes):
             self._reap()
             time.sleep(0.01)
-        self._keeper.give_up()
-        _log.info("worker.stopped", killed_lanes=[str(lane) for lane in overdue])
-        return 0
+        return overdue
 
-    def _signal(self, number: signal.Signals) -> None:
-        for pid in self._pids:
+    def _has(self, lanes: AbstractSet[Lane]) -> bool:
+        return not lanes.isdisjoint(self._pids.values())
+
+    def _signal(self, lanes: AbstractSet[Lane], number: signal.Signals) -> None:
+        for pid, lane in self._pids.items():
+            if lane not in lanes:
+                continue
             try:
                 os.kill(pid, number)
             except ProcessLookupError:

@@ -102,17 +102,32 @@ def seen():
 @pytest.fixture
 def streams(seen):
     """Subscriptions that last until they are ended; that of `bad` fails in closing."""
+    return Streams(lambda agent: FakeStream(agent, seen))
 
-    async def run_stream(agent):
-        seen.append(("begins", agent.access_key))
+
+class FakeStream:
+    """A subscription; `bad` fails in closing, that of `open` takes over a frame when it leaves."""
+
+    def __init__(self, agent, seen):
+        self._key, self._seen = agent.access_key, seen
+        self._confirmed = asyncio.Event()
+
+    async def run(self):
+        """Last until cattle confirms the close, or for ever."""
+        self._seen.append(("begins", self._key))
         try:
-            await asyncio.Event().wait()
+            await self._confirmed.wait()
+            self._seen.append(("frame", self._key))
         finally:
-            seen.append(("ends", agent.access_key))
-            if agent.access_key == "bad":
+            self._seen.append(("ends", self._key))
+            if self._key == "bad":
                 raise OSError("cannot close")
 
-    return Streams(run_stream)
+    async def leave(self):
+        """Let cattle confirm, if the websocket is open."""
+        if self._key == "open":
+            self._confirmed.set()
+        return self._key == "open"
 
 
 def test_subscriptions_end_one_by_one_and_all(streams, seen):
@@ -138,14 +153,27 @@ def test_subscriptions_end_one_by_one_and_all(streams, seen):
     assert ("begins", "late") not in seen
 
 
-def test_subscription_that_ends_by_itself_is_a_defect():
-    """The bridge ends loudly, instead of serving a host no more."""
-
-    async def run_stream(_):
-        raise RuntimeError("a defect")
+def test_frames_of_an_open_websocket_are_taken_over_before_it_ends(streams, seen):
+    """They were sent to this bridge, perhaps to no other one."""
 
     async def scenario():
-        streams = Streams(run_stream)
+        streams.start(joined("h-1", "open"))
+        await asyncio.sleep(0)
+        await streams.close()
+
+    asyncio.run(scenario())
+    assert seen[1:] == [("frame", "open"), ("ends", "open")]
+
+
+def test_subscription_that_ends_by_itself_is_a_defect(seen):
+    """The bridge ends loudly, instead of serving a host no more."""
+
+    class Defective(FakeStream):
+        async def run(self):
+            raise RuntimeError("a defect")
+
+    async def scenario():
+        streams = Streams(lambda agent: Defective(agent, seen))
         streams.start(joined("h-1"))
         await asyncio.wait_for(streams.run(), 10)
 

@@ -186,7 +186,7 @@ class Supervisor:
         while self._asked:
             number = self._asked.pop(0)
             self._levels.change(number)
-            self._signal(signal.Signals(number))
+            self._signal(set(self._lanes), signal.Signals(number))
 
     def _on_stop(self, number: int, _: FrameType | None) -> None:
         self._stopping = True

@@ -226,6 +226,21 @@ def browser(tmp_path_factory):
         yield running
 
 
+@pytest.fixture(scope="session")
+def debian_program():
+    """Find a program, `debian_program("promtool", package="prometheus")`, or skip; fail in CI."""
+
+    def find(name: str, *, package: str) -> str:
+        path = shutil.which(name)
+        if path is None:
+            reason = f"no {name} is on the PATH; install Debian's package {package}"
+            # As for Chromium.
+            pytest.fail(reason) if GIVEN_ENVIRONMENT.get("CI") else pytest.skip(reason)
+        return path
+
+    return find
+
+
 @pytest.fixture
 def make_driver():
     """Start storage drivers: `make_driver("rancher-nfs", scope="local")`, all in one folder."""

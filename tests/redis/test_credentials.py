@@ -13,6 +13,7 @@ from cowpoke.cli.main import main
 from cowpoke.environment import CREDENTIALS_VARIABLE, BadEnvironmentError, read
 from cowpoke.seal import host_key
 from simulator.rig.redis_server import RedisServer
+from tests.redis_users import skip_without_selectors
 from worker.settings import WorkerSettings
 
 HOST = "host-1"
@@ -48,9 +49,8 @@ def make(tmp_path, server):
 @pytest.fixture
 def running(server, make):
     """The Redis after it read the file that the command made."""
+    skip_without_selectors(server)
     with server.client() as client:
-        if int(client.info("server")["redis_version"].partition(".")[0]) < 7:
-            pytest.skip("a Redis before 7.0 has no selectors")
         make()
         client.execute_command("ACL", "LOAD")
     return server

@@ -69,7 +69,7 @@ def _sums(overview: Overview) -> Iterator[Metric]:
     yield _gauge("bridges", "Live bridges of this Redis", live)
     engines = Counter({"reachable": 0, "unreachable": 0, "unknown": 0})
     engines.update(map(_engine, hosts))
-    text = "Docker Engines of hosts with a worker by whether they answer"
+    text = "Docker Engines by whether they answer; unknown: no worker tells"
     yield _by("engines", text, "state", dict(engines))
     letters = sum(host.dead_letters or 0 for host in hosts)
     yield _gauge("hosts_dead_letters", "Messages of the queues of all hosts, put aside", letters)

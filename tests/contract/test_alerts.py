@@ -7,21 +7,11 @@ a real bridge.
 import json
 import re
 import subprocess
-from collections import Counter
 
 import pytest
 
-from bridge.agents.registry import Agents
-from bridge.inbound.standing import Standing
-from bridge.metrics.collector import Metrics
-from bridge.metrics.finished import FinishedCounts
-from bridge.metrics.own import OwnMetrics
-from bridge.web.readiness import Health, Reason
-from bridge.web.watched import Seen
-from cowpoke.history import Ending, EventStep
 from cowpoke.overview.conditions import CONDITIONS
-from cowpoke.seal import ClusterKeyring
-from tests.page_views import NOW_MS, finished, host, overview
+from tests import metrics_table
 from tests.prometheus import DASHBOARD, RULES, alerts
 
 #: What only `cowpoke doctor` looks at, or a start of a program says.
@@ -74,45 +64,17 @@ OTHERS = [
 ]
 
 
-class NoPresence:
-    """No worker lives."""
-
-    def by_host(self):
-        """Return no host."""
-        return []
-
-
-@pytest.fixture(scope="module")
-def metrics_told():
-    """The names of all series that a bridge has."""
-    counts = FinishedCounts()
-    step = EventStep(at_ms=1, step="retry")
-    counts.observe(finished(outcome=Ending.ERROR, code="x", unusual=(step,)))
-    names = ("events", "replies", "swept", "container_events", "container_events_refused")
-    own = OwnMetrics(
-        {name: Counter(x=1) for name in names},
-        agents=Agents(),
-        unused={},
-        standing=Standing(()),
-        presence=NoPresence(),
-        keyring=ClusterKeyring(),
-    )
-    metrics = Metrics(own, counts, watched=None, readiness=None, most_hosts=10)
-    seen = Seen(overview(host()), at_ms=NOW_MS)
-    health = Health(ready=True, reasons=(), notes=(Reason("x", "y"),))
-    told = set()
-    for family in metrics.families(seen, health):
-        ends = {"histogram": ("_bucket", "_sum", "_count"), "counter": ("_total",)}
-        told |= {family.name + end for end in ends.get(family.type, ("",))}
-    return told
-
-
 @pytest.mark.parametrize("path", [RULES, DASHBOARD], ids=lambda path: path.name)
-def test_every_metric_that_is_asked_for_exists(path, metrics_told):
+def test_every_metric_that_is_asked_for_exists(path):
     """A renamed metric is a silent alert, and an empty panel."""
     asked = set(re.findall(r"\bcowpoke_[a-z_]+", path.read_text(encoding="utf-8")))
     assert len(asked) > 3
-    assert asked - metrics_told == set()
+    assert asked - metrics_table.series() == set()
+
+
+def test_the_page_of_metrics_is_the_codes():
+    """Run `python -m tests.metrics_table` after a change."""
+    assert metrics_table.written() == metrics_table.table()
 
 
 def test_dashboard_has_what_grafana_needs():

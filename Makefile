@@ -3,7 +3,7 @@
 PYTHON_RUN := .venv/bin/python -m simulator.rig.reaper .venv/bin/python
 SOURCES := cowpoke bridge worker simulator tests celeryconfig.py
 
-.PHONY: demo demo-host test lint format bench scale chaos setup lock clean
+.PHONY: demo demo-host test coverage lint format bench scale chaos setup lock clean
 
 demo: setup  ## run the main job once on this machine and show it
 	@$(PYTHON_RUN) -m simulator.demo
@@ -11,8 +11,15 @@ demo: setup  ## run the main job once on this machine and show it
 demo-host: setup  ## show a host that joins, runs a stack, is taken over and leaves; needs root
 	@$(PYTHON_RUN) -m simulator.demo_host
 
-test: setup  ## run the whole test suite with coverage; TESTS=tests/unit runs a part without it
-	@$(PYTHON_RUN) -m pytest $(if $(strip $(TESTS)),$(TESTS),--cov --cov-report=term)
+# Tests mostly wait: one process per core; JOBS=0 runs them in one.
+JOBS ?= auto
+PYTEST = $(PYTHON_RUN) -m pytest --numprocesses=$(JOBS) --dist=loadfile --no-loadscope-reorder
+
+test: setup  ## run the whole test suite; TESTS=tests/unit runs a part
+	@$(PYTEST) $(TESTS)
+
+coverage: setup  ## the same, and measure which lines and branches it runs; slower
+	@$(PYTEST) --cov --cov-report=term $(TESTS)
 
 lint: setup  ## style, types and the direction of imports
 	.venv/bin/ruff check $(SOURCES)

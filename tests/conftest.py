@@ -44,6 +44,8 @@ CONTAINER_LABEL = "io.rancher.container.uuid"
 GIVEN_ENVIRONMENT = dict(os.environ)  # noqa: TID251 -- the machine's Engine is found by DOCKER_HOST
 #: Where pictures of pages are kept. Default: in the folder of the test run, which goes with it.
 SCREENSHOTS_VARIABLE = "COWPOKE_SCREENSHOTS"
+#: The command lines of processes that the workers of a parallel run found at their ends.
+LEFT = pytest.StashKey[list[str]]()
 PARTS_REQUIRED = any(GIVEN_ENVIRONMENT.get(name) for name in ("CI", "COWPOKE_REQUIRE_ENGINE"))
 
 
@@ -55,19 +57,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(folder)
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, trylast=True)  # before xdist sends what a worker has to say
 def pytest_sessionfinish(session: pytest.Session):
     """A process that outlives the run is a failure of the run."""
     yield  # session fixtures end in here
-    left = [child for child in psutil.Process().children(recursive=True) if is_alive(child)]
-    if left:
-        names = []
-        for child in left:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                names.append(" ".join(child.cmdline()))
+    left = session.config.stash.get(LEFT, [])
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if is_alive(child):
+                left.append(" ".join(child.cmdline()))
                 child.kill()
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left"] = left
+    elif left:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        print("\nprocesses that the tests left running:", *names, sep="\n  ")  # noqa: T201
+        print("\nprocesses that the tests left running:", *left, sep="\n  ")  # noqa: T201
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Hear what a worker of a parallel run found."""
+    left = getattr(node, "workeroutput", {}).get("left", [])
+    node.config.stash.setdefault(LEFT, []).extend(left)
 
 
 def _missing(reason: object) -> NoReturn:

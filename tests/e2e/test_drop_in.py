@@ -9,6 +9,7 @@ from simulator.rig.containers import remove_containers
 from simulator.rig.loopback_server import free_port
 from simulator.rig.processes import wait_until
 from simulator.rig.redis_server import find_redis_server
+from tests.redis_users import skip_without_selectors
 
 NAME = "cowpoke-agent"
 
@@ -49,6 +50,7 @@ def test_command_prepares_the_host_and_starts_the_long_lived_container(
     rig, image, path, docker_client
 ):
     """Nothing secret is in its environment or its arguments."""
+    skip_without_selectors(rig.redis)
     variables = {"CATTLE_STATE_DIR": str(rig.state_dir), "RANCHER_AGENT_IMAGE": image}
     given = {"REDIS_URL": "", "QUEUE_KEY": "", "PATH": path, "CATTLE_AGENT_IP": "192.0.2.4"}
     url = rig.registration_url()
@@ -98,6 +100,7 @@ def test_command_prepares_the_host_and_starts_the_long_lived_container(
 @pytest.mark.parametrize("in_file", [True, False], ids=["file", "variable"])
 def test_host_with_a_bundle_gets_no_redis_of_its_own(rig, image, docker_client, in_file):
     """The bundle is in a file of the mounted folder, or in a variable; it reaches no container."""
+    skip_without_selectors(rig.redis)
     hub = {"REDIS_URL": rig.redis.url, "QUEUE_KEY": rig.queue_key}
     added = rig.run("host", "add", "--redis", rig.redis.url, "--cattle-url", rig.cattle_url, **hub)
     uuid = added.stderr.rpartition("added host ")[2].split()[0]

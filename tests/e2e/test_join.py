@@ -8,6 +8,7 @@ import pytest
 from cowpoke import keys
 from simulator.join_rig import JoinRig
 from simulator.rig.processes import wait_until
+from tests.redis_users import skip_without_selectors
 
 
 @pytest.fixture
@@ -202,6 +203,7 @@ def test_two_joins_at_once_make_one_agent(ready):
 
 def test_new_host_needs_only_its_bundle_and_the_url(rig, tmp_path):
     """The worker waits for nothing else; a bundle of another host is refused."""
+    skip_without_selectors(rig.redis)
     hub = {"REDIS_URL": rig.redis.url, "QUEUE_KEY": rig.queue_key}
     arguments = ["host", "add", "--redis", rig.redis.url, "--cattle-url", rig.cattle_url]
     added = rig.run(*arguments, **hub)

@@ -15,6 +15,7 @@ from simulator.rig.processes import Program, wait_until
 from tests.faults.acl_cluster import AGENTS, OTHER, OWN, AclCluster
 from tests.faults.faulty_system import facts, new_instance, wait_lane
 from tests.faults.scripted_engine import Drop, Held, Pull
+from tests.redis_users import skip_without_selectors
 
 CREATE = ("POST", "/containers/create")
 PULL = ("POST", "/images/create")
@@ -34,9 +35,7 @@ def server():
 @pytest.fixture(scope="module")
 def cluster(scripted, server, tmp_path_factory):
     """The running cluster; each test leaves its programs running."""
-    with server.client() as client:
-        if int(client.info("server")["redis_version"].partition(".")[0]) < 7:
-            pytest.skip("a Redis before 7.0 has no selectors")
+    skip_without_selectors(server)
     with AclCluster(scripted, server, tmp_path_factory.mktemp("cluster")) as running:
         assert running.users.refused() == []
         yield running

@@ -24,6 +24,7 @@ from cowpoke.liveness import Leases
 from cowpoke.outcomes import progress, success
 from cowpoke.routes import Lane, queue_for
 from cowpoke.seal import ClusterKeyring
+from tests.redis_users import skip_without_selectors
 from worker.container_events.writing import ContainerEventWriter
 
 OWN, OTHER = "h.1", "h.10"
@@ -59,8 +60,7 @@ BRIDGE_KEYS = [
 @pytest.fixture
 def as_user(redis_server, redis_client):
     """Clients of users with the rules of each part: `as_user(rules)`; ACL LOG begins empty."""
-    if int(redis_client.info("server")["redis_version"].partition(".")[0]) < 7:
-        pytest.skip("a Redis before 7.0 has no selectors")
+    skip_without_selectors(redis_server)
     redis_client.execute_command("ACL", "LOG", "RESET")
     clients = {}
 

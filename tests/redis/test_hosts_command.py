@@ -13,6 +13,7 @@ from cowpoke.environment import CREDENTIALS_VARIABLE, read
 from cowpoke.joined import JoinedAgent, hand_over
 from cowpoke.seal import Sealer, host_key, new_key
 from simulator.rig.redis_server import RedisServer
+from tests.redis_users import skip_without_selectors
 from worker.settings import WorkerSettings
 
 OWN, NEW = "own-host", "new-host"
@@ -34,9 +35,8 @@ def server(tmp_path):
 def hub(tmp_path, server):
     """The folder of a hub whose Redis runs with its users."""
     folder = tmp_path / "hub"
+    skip_without_selectors(server)
     with server.client() as client:
-        if int(client.info("server")["redis_version"].partition(".")[0]) < 7:
-            pytest.skip("a Redis before 7.0 has no selectors")
         run("credentials", folder, "--host", OWN, "--redis", f"127.0.0.1:{server.port}")
         client.execute_command("ACL", "LOAD")
     return folder

@@ -19,9 +19,7 @@ def note_report(state_dir: Path) -> None:
     try:
         (state_dir / FILE).touch()
     except OSError as error:
-        _log.warning(
-            "record.not_written", store="state folder", record=FILE, reason=error.strerror
-        )
+        _log.warning("record.not_written", store="state folder", record=FILE, reason=error.strerror)
 
 
 def last_report_s(state_dir: Path) -> float:

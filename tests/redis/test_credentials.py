@@ -122,8 +122,7 @@ def test_restarted_redis_has_what_scripts_and_transactions_wrote(tmp_path):
     acl_file = tmp_path / "redis" / "users.acl"
     arguments = ["credentials", str(tmp_path), "--host", HOST, "--redis"]
     with AppendOnlyServer(appendonly=True, appendfsync="always") as server:
-        if int(server.client().info("server")["redis_version"].partition(".")[0]) < 7:
-            pytest.skip("a Redis before 7.0 has no selectors")
+        skip_without_selectors(server)
         made = CliRunner().invoke(main, [*arguments, f"127.0.0.1:{server.port}"])
         assert made.exit_code == 0, made.output
         server._options["aclfile"] = str(acl_file)

@@ -6,12 +6,14 @@ ledger (`cowpoke/ledger/`) knows what was claimed by whom. See docs/design.md.
 
 import sys
 
+from cowpoke.broker import sentinels_for
 from cowpoke.environment import BadEnvironmentError, kept
 from cowpoke.redis_url import check_redis_url
 from cowpoke.settings import BrokerSettings
 
 try:
-    _broker = check_redis_url(kept(BrokerSettings).redis_url.get_secret_value())
+    _settings = kept(BrokerSettings)
+    _broker = check_redis_url(_settings.redis_url.get_secret_value())
 except BadEnvironmentError as error:
     # A `celery` command reads this file first; a worker has checked its settings before.
     sys.exit(f"celery: the environment is not complete\n{error}\nREADME has the table.")
@@ -55,9 +57,17 @@ broker_transport_options = {
     # A ping on a subscription that is silent so long, and before a command after such a pause. Only
     # remote control subscribes; idle hosts must not be a load for Redis.
     "health_check_interval": 60,
+    # An answer that is later will not come. A frozen Redis would hold up everything else for ever.
+    "socket_timeout": 5.0,
     # Options in the query of REDIS_URL, which kombu does not read by itself.
     **_broker.transport_options,
 }
+_sentinels = sentinels_for(_settings, _broker)
+if _sentinels is not None:
+    broker_transport_options |= {
+        "master_name": _sentinels.access.master,
+        "sentinel_kwargs": _sentinels.access.options(),
+    }
 # Running work goes on over a lost connection: its outcome is stored when Redis is back.
 worker_cancel_long_running_tasks_on_connection_loss = False
 

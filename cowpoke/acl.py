@@ -48,7 +48,7 @@ _SUBSCRIBE = ("psubscribe", "punsubscribe", "subscribe", "unsubscribe")
 
 #: What the ledger's scripts and `cowpoke` itself call, for bridges and workers alike.
 _LEDGER = (
-    *("info", "time", "publish", "multi", "exec"),
+    *("info", "time", "publish", "multi", "exec", "wait"),
     *("del", "exists", "get", "getex", "mget", "pexpire", "set", "type"),
     *("hdel", "hget", "hincrby", "hmget", "hset", "hsetnx"),
     *("lindex", "lpop", "lpos", "lpush", "lrem", "ltrim", "rpush"),

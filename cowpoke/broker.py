@@ -7,6 +7,10 @@ from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.connection import HiredisRespSerializer
 from redis.retry import Retry
 
+from cowpoke.master_connection import MasterConnection, MasterSSLConnection, refuses_writes
+from cowpoke.redis_url import RedisUrl, read_redis_url
+from cowpoke.replication import Replication
+from cowpoke.sentinels import SentinelAccess, Sentinels, sentinels_of
 from cowpoke.settings import BrokerSettings
 
 #: Longer than any blocking read of ours, shorter than anybody's patience with a dead connection.
@@ -36,6 +40,13 @@ def _bytes_if_text(value: Any) -> Any:  # noqa: ANN401 -- as redis-py takes it
         return value.encode(errors="surrogatepass")
 
 
+class Client(redis.Redis):
+    """A client for Redis, and how many replicas must have what it writes."""
+
+    #: None when nothing waits for replicas.
+    replication: Replication | None = None
+
+
 def connect(
     settings: BrokerSettings,
     *,
@@ -43,26 +54,58 @@ def connect(
     socket_timeout_s: float = SOCKET_TIMEOUT_S,
     retries: int = 3,
     health_check_s: int = HEALTH_CHECK_S,
-) -> redis.Redis:
+) -> Client:
     """A pooled client for Redis; it repeats a call over a short hiccup and raises in an outage.
 
     Bytes that are no UTF-8 come as surrogates, and are written back as the bytes they were:
     somebody else may have written them, and one such value must not end a read of many.
     """
-    return redis.Redis.from_url(
-        settings.redis_url.get_secret_value(),
+    url = read_redis_url(settings.redis_url.get_secret_value())
+    sentinels = sentinels_for(settings, url)
+    client: Any = Client.from_url(
+        url.client_url,
+        **_way(url, sentinels),
         decode_responses=True,
         encoding_errors="surrogateescape",
         command_packer=_BytesAsTheyWere(),
         max_connections=most_connections,
         socket_timeout=socket_timeout_s,
         socket_connect_timeout=min(CONNECT_TIMEOUT_S, socket_timeout_s),
-        socket_keepalive=True,
         health_check_interval=health_check_s,
         # Every step of the ledger may be repeated: the second time finds it done.
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), retries),
         retry_on_error=[redis.ConnectionError, redis.TimeoutError],
     )
+    if replicas := settings.replicas_to_wait_for:
+        client.replication = Replication(replicas, sentinels)
+    made: Client = client
+    return made
+
+
+def sentinels_for(settings: BrokerSettings, url: RedisUrl) -> Sentinels | None:
+    """Return the Sentinels that REDIS_URL names; None when it names Redis itself."""
+    if not url.sentinels:
+        return None
+    password = settings.sentinel_password
+    return sentinels_of(
+        SentinelAccess(
+            addresses=url.sentinels,
+            master=settings.sentinel_master or "",
+            username=settings.sentinel_username,
+            password=None if password is None else password.get_secret_value(),
+            tls=url.ssl_options,
+        )
+    )
+
+
+def _way(url: RedisUrl, sentinels: Sentinels | None) -> dict[str, Any]:
+    """Return how redis-py reaches Redis, beside the url."""
+    if url.socket_path is not None:
+        return {}
+    if sentinels is None:
+        return {"socket_keepalive": True}
+    kind = MasterConnection if url.ssl_options is None else MasterSSLConnection
+    return {"socket_keepalive": True, "connection_class": kind, "sentinels": sentinels}
 
 
 def probe(settings: BrokerSettings) -> None:
@@ -70,8 +113,10 @@ def probe(settings: BrokerSettings) -> None:
 
     Errors: redis.RedisError after `PROBE_TIMEOUT_S` at most per step of the connection.
     """
+    url = read_redis_url(settings.redis_url.get_secret_value())
     client = redis.Redis.from_url(
-        settings.redis_url.get_secret_value(),
+        url.client_url,
+        **_way(url, sentinels_for(settings, url)),
         socket_timeout=PROBE_TIMEOUT_S,
         socket_connect_timeout=PROBE_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
@@ -86,17 +131,19 @@ def concerns_one_key(problem: Exception) -> bool:
     Redis answers errors too when it is out of memory, read-only or busy: those are an outage.
     """
     text = str(problem)
+    if refuses_writes(problem):
+        return False
     return isinstance(problem, redis.ResponseError) and (
         text.startswith("WRONGTYPE") or (text.startswith("ERR") and "user_script" in text)
     )
 
 
-def answers(pipe: "redis.client.Pipeline") -> list[Any]:
+def answers(pipe: "redis.client.Pipeline", replication: Replication | None = None) -> list[Any]:
     """Run a pipeline; an answer that is about one key is the error itself.
 
-    Errors: redis.RedisError for all others.
+    With `replication`, replicas have what it wrote. Errors: redis.RedisError for all others.
     """
-    found = pipe.execute(raise_on_error=False)
+    found = replication.execute(pipe) if replication else pipe.execute(raise_on_error=False)
     for answer in found:
         if isinstance(answer, Exception) and not concerns_one_key(answer):
             raise answer

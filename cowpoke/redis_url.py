@@ -2,6 +2,13 @@
 
 redis-py takes options in the query of the url. kombu takes them in its transport options, and TLS
 options in a mapping of their own. An option is accepted when both libraries know it.
+
+| url | way to Redis |
+|---|---|
+| `redis://[user:password@]host:port/db` | TCP |
+| `rediss://...` | TCP with TLS |
+| `unix://[user:password@]/path?db=0`, `redis+socket:///path?virtual_host=0` | a unix socket |
+| `sentinel://[user:password@]h1:26379;sentinel://h2:26379/db` | the master that Sentinels name |
 """
 
 import math
@@ -10,11 +17,13 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import SplitResult, parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote
 
 import redis
 from kombu.connection import Connection
 from kombu.transport.redis import Channel
+
+from cowpoke.redis_places import DIRECT, SENTINEL, SOCKETS, Place, read_place
 
 #: Shorter than a blocking read of ours, and every read would time out.
 SHORTEST_TIMEOUT_S = 1.0
@@ -26,18 +35,27 @@ _COUNTS = {"max_connections": 10, "health_check_interval": 0}
 #: Not refused by redis-py, although it can do nothing with them as text.
 _NO_TEXT = re.compile("socket_keepalive_options|.*_ocsp.*")
 _ENCODE = "percent-encode special characters in the password (`[` is %5B, `@` is %40, `/` is %2F)"
-_FORM = "it must be redis://[user:password@]host:port/db (or rediss://)"
+_LANES_HOST = "redis"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RedisUrl:
-    """The parts of a checked url as kombu takes them."""
+    """The parts of a checked url as redis-py and kombu take them."""
 
-    #: Without options.
-    broker_url: str
+    #: For redis-py. Behind Sentinels, host and port are those of the first one.
+    client_url: str = field(repr=False)
+    #: For kombu's own transports, without options; with all Sentinels.
+    broker_url: str = field(repr=False)
+    #: For the transport of the lanes: login and database alone count when `sentinels` or
+    #: `socket_path` says where Redis is.
+    lane_url: str = field(repr=False)
     transport_options: Mapping[str, Any] = field(repr=False)
     #: None without TLS.
     ssl_options: Mapping[str, Any] | None = field(repr=False)
+    #: Host and port of each Sentinel; empty without.
+    sentinels: tuple[tuple[str, int], ...] = ()
+    #: None when Redis is reached by TCP.
+    socket_path: str | None = None
 
 
 def check_redis_url(url: str) -> RedisUrl:
@@ -45,12 +63,30 @@ def check_redis_url(url: str) -> RedisUrl:
 
     Errors: ValueError with one line that contains no value of the url.
     """
-    parts = _split(url)
-    names = _option_names(parts)
+    read = read_redis_url(url)
+    _construct(redis.ConnectionPool.from_url(read.client_url))
+    connection: Any = Connection(  # type: ignore[no-untyped-call]
+        read.broker_url,
+        ssl=read.ssl_options or False,
+        transport_options=dict(read.transport_options),
+    )
+    connection.release()
+    return read
+
+
+def read_redis_url(url: str) -> RedisUrl:
+    """Split a url, without reading the files that it names.
+
+    Errors: ValueError with one line that contains no value of the url.
+    """
+    place = read_place(url)
+    names = _option_names(place.query)
     for name in names:
-        _check_name(name, parts.scheme)
+        _check_name(name, place)
+    uses_tls = place.scheme == "rediss" or any(name.startswith("ssl_") for name in names)
+    client_url = _client_url(place, uses_tls=uses_tls)
     try:
-        pool = redis.ConnectionPool.from_url(url)
+        pool = redis.ConnectionPool.from_url(client_url)
     except ValueError as error:
         # redis-py names the option, and not its value.
         raise ValueError(str(error).rstrip(".").lower()) from None
@@ -58,44 +94,44 @@ def check_redis_url(url: str) -> RedisUrl:
     typed = {name: options[name] for name in names}
     _check_numbers(typed)
     tls = {name: value for name, value in typed.items() if name.startswith("ssl_")}
-    _construct(pool)
-    checked = RedisUrl(
-        broker_url=url.partition("?")[0],
+    return RedisUrl(
+        client_url=client_url,
+        broker_url=_broker_url(place),
+        lane_url=f"redis://{place.login}{_LANES_HOST}/{place.database}"
+        if place.scheme not in DIRECT
+        else _broker_url(place),
         transport_options={name: typed[name] for name in typed if name not in tls},
         # kombu uses TLS only when this mapping is not empty.
-        ssl_options={"ssl_cert_reqs": "required", **tls} if parts.scheme == "rediss" else None,
+        ssl_options={"ssl_cert_reqs": "required", **tls} if uses_tls else None,
+        sentinels=place.addresses if place.scheme == SENTINEL else (),
+        socket_path=place.path,
     )
-    connection: Any = Connection(  # type: ignore[no-untyped-call]
-        checked.broker_url,
-        ssl=checked.ssl_options or False,
-        transport_options=dict(checked.transport_options),
+
+
+def _client_url(place: Place, *, uses_tls: bool) -> str:
+    if place.path is not None:
+        options = f"&{place.query}" if place.query else ""
+        return f"unix://{place.login}{quote(place.path)}?db={place.database}{options}"
+    scheme = "rediss" if uses_tls else "redis"
+    query = f"?{place.query}" if place.query else ""
+    return f"{scheme}://{place.login}{place.hosts[0]}/{place.database}{query}"
+
+
+def _broker_url(place: Place) -> str:
+    if place.path is not None:
+        # kombu would take the first letter of the path for a host.
+        return f"redis+socket://{place.login}{quote(place.path)}?virtual_host={place.database}"
+    # kombu goes through the list when a connection fails, and takes login and database of each.
+    return ";".join(
+        f"{place.scheme}://{place.login}{host}/{place.database}" for host in place.hosts
     )
-    connection.release()
-    return checked
 
 
-def _split(url: str) -> SplitResult:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise ValueError(f"host or port cannot be read; {_FORM}; {_ENCODE}") from None
-    if parts.scheme not in {"redis", "rediss"} or port == 0:
-        raise ValueError(f"{_FORM}; unix sockets are not supported")
-    if parts.fragment or "#" in url or "@" in parts.path + parts.query:
-        raise ValueError(f"`#`, or an `@` behind the host, is not allowed; {_ENCODE}")
-    if not re.fullmatch(r"/?|/[0-9]{1,9}", parts.path, re.ASCII):
-        raise ValueError(f"the database must be a number, as in redis://host:6379/0; {_ENCODE}")
-    if any(character.isspace() or not character.isprintable() for character in url):
-        raise ValueError(f"blanks are not allowed; {_ENCODE}")
-    return parts
-
-
-def _option_names(parts: SplitResult) -> list[str]:
-    if not parts.query:
+def _option_names(query: str) -> list[str]:
+    if not query:
         return []
     try:
-        given = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True)
+        given = parse_qsl(query, keep_blank_values=True, strict_parsing=True)
     except ValueError:
         given = []
     names = [name for name, value in given if value]
@@ -106,16 +142,18 @@ def _option_names(parts: SplitResult) -> list[str]:
     return names
 
 
-def _check_name(name: str, scheme: str) -> None:
+def _check_name(name: str, place: Place) -> None:
     # What is no plain word may be a part of a password.
     shown = f"option {name}" if re.fullmatch(r"[a-z_]{1,40}", name) else "one of the options"
     if _NO_TEXT.fullmatch(name):
         raise ValueError(f"{shown} cannot be given as text")
     if name.startswith("ssl_"):
-        if scheme != "rediss":
-            raise ValueError(f"{shown} needs rediss://")
+        if place.scheme not in {"rediss", SENTINEL}:
+            raise ValueError(f"{shown} needs rediss:// or sentinel://")
     elif name not in Channel.from_transport_options:
         raise ValueError(f"{shown} is not known to both redis-py and kombu; remove it")
+    elif place.scheme in SOCKETS and name.startswith("socket_keepalive"):
+        raise ValueError(f"{shown} is of no use for a unix socket; remove it")
 
 
 def _check_numbers(options: Mapping[str, Any]) -> None:

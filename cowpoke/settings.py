@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from cryptography.fernet import Fernet
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cowpoke.environment import CREDENTIALS_VARIABLE
@@ -21,8 +21,36 @@ class BrokerSettings(BaseSettings):
         default=SecretStr("redis://127.0.0.1:6379/0"),
         validate_default=False,
         validation_alias="REDIS_URL",
-        description="The broker; `rediss://` speaks TLS. Options that redis-py and kombu both know "
+        description="The broker; `rediss://` speaks TLS, `unix:///path?db=0` uses a socket, and "
+        "`sentinel://h1:26379;sentinel://h2:26379/0` asks Sentinels for the master "
+        "([docs/redis.md](docs/redis.md)). Options that redis-py and kombu both know "
         "(`?socket_timeout=5`) work. A password in it is never printed.",
+    )
+    sentinel_master: str | None = Field(
+        default=None,
+        validate_default=True,
+        validation_alias="REDIS_SENTINEL_MASTER",
+        description="With `sentinel://`: the name of the master in the Sentinels' configuration, "
+        "such as `mymaster`.",
+    )
+    sentinel_username: str | None = Field(
+        default=None,
+        validation_alias="REDIS_SENTINEL_USERNAME",
+        description="With `sentinel://`: the user with which Sentinels are asked. The login in "
+        "REDIS_URL is for the master.",
+    )
+    sentinel_password: SecretStr | None = Field(
+        default=None,
+        validation_alias="REDIS_SENTINEL_PASSWORD",
+        description="With `sentinel://`: the password with which Sentinels are asked.",
+    )
+    wait_replicas: int | None = Field(
+        default=None,
+        ge=0,
+        le=10,
+        validation_alias="REDIS_WAIT_REPLICAS",
+        description="Number of replicas that must have an event or its outcome before it counts as "
+        "stored. Default: 1 with `sentinel://`, else 0: nothing waits.",
     )
     queue_key: SecretStr | None = Field(
         default=None,
@@ -57,6 +85,24 @@ class BrokerSettings(BaseSettings):
         check_redis_url(url.get_secret_value())
         return url
 
+    @field_validator("sentinel_master")
+    @classmethod
+    def _is_given_with_sentinels(cls, name: str | None, info: ValidationInfo) -> str | None:
+        url = info.data.get("redis_url")
+        if url is not None and _names_sentinels(url) and not name:
+            raise ValueError(
+                "it must be set with sentinel:// in REDIS_URL: the name behind `sentinel monitor` "
+                "in the configuration of the Sentinels"
+            )
+        return name
+
+    @property
+    def replicas_to_wait_for(self) -> int:
+        """Return how many replicas must have an event before it counts as stored."""
+        if self.wait_replicas is None:
+            return int(_names_sentinels(self.redis_url))
+        return self.wait_replicas
+
     @field_validator("queue_key")
     @classmethod
     def _is_made_of_fernet_keys(cls, key: SecretStr | None) -> SecretStr | None:
@@ -66,6 +112,10 @@ class BrokerSettings(BaseSettings):
         """Return the keys made from QUEUE_KEY; without it nothing is sealed."""
         key = self.queue_key
         return ClusterKeyring(*(key_list(key.get_secret_value()) if key else ()))
+
+
+def _names_sentinels(url: SecretStr) -> bool:
+    return url.get_secret_value().startswith("sentinel://")
 
 
 def checked_keys(key: SecretStr | None, *, make_one_with: str) -> SecretStr | None:

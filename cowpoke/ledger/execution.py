@@ -48,6 +48,8 @@ class WorkerLedger:
         boot_id: str,
     ) -> None:
         self._redis = client
+        #: Whether replicas must have the end of an event; pings are worth nothing after seconds.
+        self.confirms = True
         self._host_uuid = host_uuid
         self._boot_id = boot_id
         #: Seals outcomes and opens payloads; replaced while keys are changed.
@@ -152,10 +154,13 @@ class WorkerLedger:
         )
 
     def _let_go(self, step: str, event_id: str, *args: str | int) -> bool:
-        """Take a step after which this process does not work on the event any more."""
-        took_effect = bool(self._step(step, event_id, *args))
+        """Take a step after which this process does not work on the event any more.
+
+        Replicas have it then: another master would take the event for one that this process has.
+        """
+        took_effect = bool(self._step(step, event_id, *args, confirm=self.confirms))
         self._claimed_ms.pop(event_id, None)
         return took_effect
 
-    def _step(self, step: str, event_id: str, *args: str | int) -> Any:  # noqa: ANN401
-        return self._script(step, self._host_uuid, event_id, *args)
+    def _step(self, step: str, event_id: str, *args: str | int, confirm: bool = False) -> Any:  # noqa: ANN401
+        return self._script(step, self._host_uuid, event_id, *args, confirm=confirm)

@@ -15,6 +15,7 @@ from cowpoke.ledger.states import Accepted
 from cowpoke.messages import task_message
 from cowpoke.offline import offline_end
 from cowpoke.outcomes import Outcome
+from cowpoke.replication import replication_of
 from cowpoke.routes import ONE_WAY_REPLY_TO, Lane, queue_for
 from cowpoke.seal import ClusterKeyring
 from cowpoke.version import CONTRACT_VERSION
@@ -46,17 +47,21 @@ class IntakeLedger:
         self._keyring = keyring
         self._clock = clock
         self._script = Script(client, "intake")
+        self._replication = replication_of(client)
 
     def accept(self, arrivals: Sequence[Arrival]) -> list[Accepted | Exception]:
         """Record and queue events, or refuse them: all in one round trip, each in one step.
 
         The result of an event that Redis refuses is the `redis.ResponseError`; it concerns that
-        event alone. Errors: redis.RedisError when nothing is known of any of them.
+        event alone. Errors: redis.RedisError when nothing is known of any of them, or when
+        replicas may not have them: accept them again.
         """
+        # A ping is worth nothing after some seconds, and there are many.
+        confirm = any(arrival.lane is not Lane.CONTROL for arrival in arrivals)
         if len(arrivals) == 1:
             # A pipeline first asks Redis whether it knows the script: one more round trip.
             try:
-                return [Accepted(str(self._offer(arrivals[0])))]
+                return [Accepted(str(self._offer(arrivals[0], confirm=confirm)))]
             except redis.ResponseError as problem:
                 if not concerns_one_key(problem):
                     raise
@@ -64,13 +69,19 @@ class IntakeLedger:
         with self._redis.pipeline(transaction=False) as pipe:
             for arrival in arrivals:
                 self._offer(arrival, pipe)
-            found = answers(pipe)
+            found = answers(pipe, self._replication if confirm else None)
         return [one if isinstance(one, Exception) else Accepted(one) for one in found]
 
-    def _offer(self, arrival: Arrival, pipe: "redis.client.Pipeline | None" = None) -> object:
+    def _offer(
+        self,
+        arrival: Arrival,
+        pipe: "redis.client.Pipeline | None" = None,
+        *,
+        confirm: bool = False,
+    ) -> object:
         event, host_uuid = arrival.event, arrival.host_uuid
         step, args = self._accept(arrival) if arrival.refusal is None else self._refuse(arrival)
-        return self._script(step, host_uuid, event.id, *args, pipe=pipe)
+        return self._script(step, host_uuid, event.id, *args, pipe=pipe, confirm=confirm)
 
     def _accept(self, arrival: Arrival) -> tuple[str, list[str | int]]:
         event, host_uuid, lane = arrival.event, arrival.host_uuid, arrival.lane

@@ -6,6 +6,7 @@ from typing import Any
 import redis
 
 from cowpoke import keys
+from cowpoke.replication import replication_of
 
 _FOLDER = Path(__file__).parent
 
@@ -24,6 +25,8 @@ class Script:
     """One script of one Redis. Thread-safe."""
 
     def __init__(self, client: "redis.Redis", name: str) -> None:
+        self._client = client
+        self._replication = replication_of(client)
         self._script = client.register_script(source(name))
 
     def __call__(
@@ -33,13 +36,13 @@ class Script:
         event_id: str,
         *args: str | int,
         pipe: "redis.client.Pipeline | None" = None,
+        confirm: bool = False,
     ) -> Any:  # noqa: ANN401 -- each step has its own answer
-        """Take a step with one event.
+        """Take a step with one event; with `confirm`, replicas have it then.
 
         Errors: redis.RedisError; `redis.ResponseError` concerns this event alone.
         """
-        return self._script(
-            keys=[keys.event(host_uuid, event_id)],
-            args=[step, host_uuid, event_id, *args],
-            client=pipe,
-        )
+        names, values = [keys.event(host_uuid, event_id)], [step, host_uuid, event_id, *args]
+        if confirm and self._replication is not None:
+            return self._replication.run_script(self._client, self._script, names, values)
+        return self._script(keys=names, args=values, client=pipe)

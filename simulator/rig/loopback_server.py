@@ -67,6 +67,11 @@ class LoopbackServer(abc.ABC):
             raise self.start_error(f"the {self.name} has not been started")
         return self._process.pid
 
+    @property
+    def runs(self) -> bool:
+        """Whether its process lives."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> Self:
         """Start on a free port in a new folder and wait until it answers."""
         self.directory = Path(tempfile.mkdtemp(prefix=f"cowpoke-{self.name}-"))

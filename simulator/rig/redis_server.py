@@ -56,17 +56,28 @@ class RedisServer(LoopbackServer):
         password: str | None = None,
         options: dict[str, str] | None = None,
         program: str | None = None,
+        certificates: CertificateFiles | None = None,
+        client_certificates: bool = False,
+        unix_socket: bool = False,
     ) -> None:
         super().__init__()
         self._program = program
         self.tls = tls
+        self._client_certificates = client_certificates
+        self._unix_socket = unix_socket
         self.password = password
         self._options = {
             "appendonly": "yes" if appendonly else "no",
             "appendfsync": appendfsync,
             **(options or {}),
         }
-        self._certificates: CertificateFiles | None = None
+        #: With TLS: given, or made at the start.
+        self.certificates = certificates
+
+    @property
+    def socket_path(self) -> Path:
+        """Return the path of its unix socket."""
+        return self.directory / "redis.sock"
 
     @property
     def url(self) -> str:
@@ -76,9 +87,12 @@ class RedisServer(LoopbackServer):
     def database_url(self, number: int) -> str:
         """Return the url of one of the server's 16 databases."""
         login = f":{self.password}@" if self.password else ""
-        if self._certificates is None:
+        files = self.certificates
+        if files is None:
             return f"redis://{login}127.0.0.1:{self.port}/{number}"
-        query = f"ssl_cert_reqs=required&ssl_ca_certs={self._certificates.authority}"
+        query = f"ssl_cert_reqs=required&ssl_ca_certs={files.authority}"
+        if self._client_certificates:
+            query += f"&ssl_certfile={files.certificate}&ssl_keyfile={files.key}"
         return f"rediss://{login}127.0.0.1:{self.port}/{number}?{query}"
 
     def client(self, number: int = 0) -> redis.Redis:
@@ -99,8 +113,8 @@ class RedisServer(LoopbackServer):
     def command(self) -> list[str]:
         """Return the command line; passwords are in a configuration file."""
         program = self._program or find_redis_server()
-        if self.tls and self._certificates is None:
-            self._certificates = make_certificate(self.directory)
+        if self.tls and self.certificates is None:
+            self.certificates = make_certificate(self.directory)
         configuration = self.directory / "redis.conf"
         configuration.touch(mode=0o600)
         configuration.write_text(self._configuration(), encoding="utf-8")
@@ -117,15 +131,18 @@ class RedisServer(LoopbackServer):
 
     def _configuration(self) -> str:
         ports = {"port": str(self.port)}
-        if self._certificates is not None:
+        files = self.certificates
+        if files is not None:
             ports = {
                 "port": "0",
                 "tls-port": str(self.port),
-                "tls-ca-cert-file": str(self._certificates.authority),
-                "tls-cert-file": str(self._certificates.certificate),
-                "tls-key-file": str(self._certificates.key),
-                "tls-auth-clients": "no",
+                "tls-ca-cert-file": str(files.authority),
+                "tls-cert-file": str(files.certificate),
+                "tls-key-file": str(files.key),
+                "tls-auth-clients": "yes" if self._client_certificates else "no",
             }
+        if self._unix_socket:
+            ports["unixsocket"] = str(self.socket_path)
         settings = {
             **ports,
             "bind": "127.0.0.1",

@@ -101,7 +101,7 @@ def _run(runtime: Runtime, launch: LaneStart, node: str, *, follows_engine: bool
         Drain(runtime).start()
 
     restrict_remote_control()
-    use_transport(app, runtime.identity.host_uuid)
+    use_transport(app, runtime.identity.host_uuid, runtime.settings)
     # Celery would look it up with the first outcome, by reading a file of each installed package:
     # there may be no free file handle then.
     _ = app.backend

@@ -92,6 +92,7 @@ def start(settings: WorkerSettings, lane: Lane, *, worker_id: str = "", starts: 
     ledger = WorkerLedger(
         client, sealer, Clock(client), host_uuid=identity.host_uuid, boot_id=boot_id
     )
+    ledger.confirms = lane is not Lane.CONTROL
     _Current.runtime = Runtime(
         settings=settings,
         identity=identity,

@@ -29,8 +29,13 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from cowpoke import dead_letters, keys
+from cowpoke.broker import sentinels_for
 from cowpoke.log import logger
+from cowpoke.master_connection import MasterConnection, MasterSSLConnection
+from cowpoke.redis_url import read_redis_url
 from cowpoke.routes import LANES
+from cowpoke.sentinels import Sentinels
+from cowpoke.settings import BrokerSettings
 from worker.process.mailbox import MailboxChannel
 from worker.process.received import UnreadableMessageError, task_message
 
@@ -68,7 +73,13 @@ class Channel(MailboxChannel):
     ack_emulation = False
     #: Of the lane's host; empty in a process that takes from no host's queue.
     host_uuid = ""
-    from_transport_options = (*kombu_redis.Channel.from_transport_options, "host_uuid")
+    #: Where Redis is, when it is not at host and port of the url.
+    sentinels: Sentinels | None = None
+    socket_path: str | None = None
+    from_transport_options = (
+        *kombu_redis.Channel.from_transport_options,
+        *("host_uuid", "sentinels", "socket_path"),
+    )
     #: Items of the queues that this process could not read.
     dead_lettered = 0
     #: When Redis last ended a wait of this process, by the monotonic clock.
@@ -78,6 +89,21 @@ class Channel(MailboxChannel):
         super().__init__(*args, **kwargs)
         self.QoS = QoS
         self._wake_key = keys.wake(self.host_uuid, uuid.uuid4().hex)
+
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002
+        self.connection_class: Any = self.connection_class
+        if self.sentinels is not None:
+            self.connection_class, self.connection_class_ssl = MasterConnection, MasterSSLConnection
+        elif self.socket_path is not None:
+            self.connection_class = redis.UnixDomainSocketConnection
+        options: dict[str, Any] = super()._connparams(asynchronous)
+        if self.sentinels is not None:
+            options["sentinels"] = self.sentinels
+        elif self.socket_path is not None:
+            for name in ("host", "port", "socket_keepalive", "socket_keepalive_options"):
+                options.pop(name, None)
+            options["path"] = self.socket_path
+        return options
 
     def _brpop_start(self, timeout: float | None = None) -> None:
         queues = self._queue_cycle.consume(len(self.active_queues))
@@ -246,11 +272,19 @@ class Transport(_Transport):  # type: ignore[misc]  # see above
             channel.drop_overdue_brpop()
 
 
-def use_transport(app: Celery, host_uuid: str) -> None:
+def use_transport(app: Celery, host_uuid: str, settings: BrokerSettings) -> None:
     """Let this process speak to Redis by this transport; call it before the worker is made."""
+    url = read_redis_url(settings.redis_url.get_secret_value())
+    # kombu takes the transport from an url of another scheme, and after a failure from the next
+    # one of several: the lanes would lose theirs.
+    app.conf.broker_url = url.lane_url
     app.conf.broker_transport = f"{__name__}:Transport"
-    options = {**app.conf.broker_transport_options, "host_uuid": host_uuid}
-    app.conf.broker_transport_options = options
+    app.conf.broker_transport_options = {
+        **app.conf.broker_transport_options,
+        "host_uuid": host_uuid,
+        "sentinels": sentinels_for(settings, url),
+        "socket_path": url.socket_path,
+    }
 
 
 def takes_messages() -> bool:

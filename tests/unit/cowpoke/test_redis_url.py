@@ -3,6 +3,7 @@
 import pytest
 import redis
 from kombu import Connection
+from kombu.utils.url import url_to_parts
 
 from cowpoke.broker import BrokerSettings
 from cowpoke.environment import BadEnvironmentError, read
@@ -29,7 +30,19 @@ SECRET = "pa55word"
         (f"redis://:{SECRET}@h:x/0", "port"),
         (f"redis://:{SECRET}@h:65536/0", "port"),
         (f"redis://:{SECRET}@h:0/0", "redis://"),
-        (f"unix://:{SECRET}@/run/redis.sock", "unix sockets"),
+        (f"unix://:{SECRET}@h/run/redis.sock", "absolute path"),
+        (f"unix://:{SECRET}@/run/redis.sock?db=x", "database"),
+        (f"unix://:{SECRET}@/run/redis.sock?db=1&virtual_host=1", "database"),
+        (f"unix://:{SECRET}@/run/redis.sock?ssl_cert_reqs=none", "rediss://"),
+        (f"unix://:{SECRET}@/run/redis.sock?socket_keepalive=true", "unix socket"),
+        (f"redis+socket://:{SECRET}@/", "absolute path"),
+        (f"sentinel://:{SECRET}@h;h2:26379/0", "between the semicolons"),
+        (f"sentinel://:{SECRET}@h;redis://h2/0", "between the semicolons"),
+        (f"sentinel://:{SECRET};x@h/0", "between the semicolons"),
+        (f"sentinel://:{SECRET}@h/0;sentinel://h2/1", "write them once"),
+        (f"sentinel://:{SECRET}@h;sentinel://:{SECRET}x@h2/0", "write them once"),
+        (f"sentinel://:{SECRET}@h?client_name=x;sentinel://h2/0", "last Sentinel"),
+        (f"sentinel://:{SECRET}@h/0?ssl_ca_certs=/nowhere.pem", "No such file"),
         (f"redis-sentinel://:{SECRET}@h/0", "redis://"),
         (f"redis://:{SECRET}@h/0?foo=bar", "option foo"),
         (f"redis://:{SECRET}@h/0?socket_timeot=5", "option socket_timeot"),
@@ -114,3 +127,60 @@ def test_encoded_password_is_the_same_for_both_libraries(password):
     with Connection(check_redis_url(url).broker_url) as connection:
         assert options["password"] == connection.password == password
         assert options["host"] == connection.hostname == "::1"
+
+
+@pytest.mark.parametrize("scheme", ["unix", "redis+socket"])
+def test_unix_socket_is_the_same_for_both_libraries(scheme):
+    """Each library has its own form; both forms are taken."""
+    database = {"unix": "db", "redis+socket": "virtual_host"}[scheme]
+    checked = check_redis_url(f"{scheme}://us%40er:p%3Aw@/run/re%20dis.sock?{database}=4")
+    options = redis.ConnectionPool.from_url(checked.client_url).connection_kwargs
+    wanted = {"path": "/run/re dis.sock", "db": 4, "username": "us@er", "password": "p:w"}
+    assert wanted.items() <= options.items()
+    # As a channel of kombu's reads it when it connects.
+    parts = url_to_parts(checked.broker_url.removeprefix("redis+"))
+    assert (parts.username, parts.password) == ("us@er", "p:w")
+    assert (f"/{parts.path}", parts.query) == ("/run/re dis.sock", {"virtual_host": "4"})
+    assert checked.socket_path == "/run/re dis.sock"
+
+
+def test_sentinels_are_the_same_for_both_libraries():
+    """Login and database are those of the master, and written once."""
+    hosts = "sentinel://us%40er:p%3Bw@h1;sentinel://h2:5;sentinel://[::1]"
+    checked = check_redis_url(f"{hosts}/2?socket_timeout=4&ssl_cert_reqs=none")
+    assert checked.sentinels == (("h1", 26379), ("h2", 5), ("::1", 26379))
+    options = redis.ConnectionPool.from_url(checked.client_url).connection_kwargs
+    wanted = {"db": 2, "username": "us@er", "password": "p;w"}
+    assert wanted.items() <= options.items()
+    assert checked.ssl_options == {"ssl_cert_reqs": "none"}
+    for url in checked.broker_url.split(";"):
+        with Connection(url) as connection:
+            found = connection.userid, connection.password, connection.virtual_host
+            assert found == ("us@er", "p;w", "2")
+
+
+def test_sentinels_need_the_name_of_the_master(monkeypatch):
+    """The line says where it is written."""
+    monkeypatch.setenv("REDIS_URL", "sentinel://h1;sentinel://h2/0")
+    with pytest.raises(BadEnvironmentError, match=r"^REDIS_SENTINEL_MASTER: .*sentinel monitor"):
+        read(BrokerSettings)
+    monkeypatch.setenv("REDIS_SENTINEL_MASTER", "mymaster")
+    assert read(BrokerSettings).replicas_to_wait_for == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "given", "wanted"),
+    [
+        ("redis://h/0", "", 0),
+        ("redis://h/0", "1", 1),
+        ("sentinel://h/0", "", 1),
+        ("sentinel://h/0", "0", 0),
+        ("sentinel://h/0", "2", 2),
+    ],
+)
+def test_nothing_waits_for_replicas_unless_there_are_sentinels(monkeypatch, url, given, wanted):
+    """Without Sentinels it costs nothing; the setting decides otherwise."""
+    monkeypatch.setenv("REDIS_URL", url)
+    monkeypatch.setenv("REDIS_SENTINEL_MASTER", "mymaster")
+    monkeypatch.setenv("REDIS_WAIT_REPLICAS", given)
+    assert read(BrokerSettings).replicas_to_wait_for == wanted

@@ -27,12 +27,13 @@ class _ToMaster(_Connection):  # type: ignore[misc]  # see above
         super().__init__(**options)
 
     @property
-    def _is_left_behind(self) -> bool:
+    def is_left_behind(self) -> bool:
+        """Whether another server is the master since this connection was made."""
         return self._sock is not None and self._generation != self._sentinels.generation
 
     def connect(self) -> None:
         """Connect; an idle connection to a former master is replaced."""
-        if self._is_left_behind:
+        if self.is_left_behind:
             self.disconnect()
         super().connect()
 
@@ -57,7 +58,7 @@ class _ToMaster(_Connection):  # type: ignore[misc]  # see above
 
     def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: ANN401, FBT001, FBT002
         """Send nothing to a server that was replaced."""
-        if self._is_left_behind:
+        if self.is_left_behind:
             self.disconnect()
             raise redis.ConnectionError(f"{self.host}:{self.port} is not the master any more")
         super().send_packed_command(command, check_health)

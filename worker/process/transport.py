@@ -45,6 +45,8 @@ _log = logger(__name__)
 BRPOP_S = 5
 #: An answer that is so late will not come: the connection is dead.
 OVERDUE_S = 4.0
+#: An answer that is so late makes a lane ask the Sentinels.
+LATE_S = 1.0
 _OVERDUE_CHECK_S = 1.0
 #: How long a lane that stops, or lost a connection, tries to give back what it took.
 GIVE_BACK_S = 1.0
@@ -185,10 +187,23 @@ class Channel(MailboxChannel):
         if not connection or sent_s is None:
             return
         waited_s = time.monotonic() - sent_s
-        if waited_s < self.brpop_timeout + OVERDUE_S or _has_answer(connection):
+        if self.sentinels is not None and waited_s > self.brpop_timeout + LATE_S:
+            with contextlib.suppress(redis.ConnectionError):
+                self.sentinels.master()
+        if not _is_left_behind(connection) and (
+            waited_s < self.brpop_timeout + OVERDUE_S or _has_answer(connection)
+        ):
             return
         _log.warning("queue.disconnected", waited_s=round(waited_s, 1))
         connection.disconnect()
+
+    def leave_former_master(self) -> None:
+        """Subscribe to remote control at the server that is the master now."""
+        subclient = self.__dict__.get("subclient")  # kombu makes it when it is asked for
+        connection = getattr(subclient, "connection", None)
+        if connection is not None and _is_left_behind(connection):
+            self._in_listen = None
+            connection.disconnect()
 
     def _basic_cancel(self, consumer_tag: str) -> None:
         super()._basic_cancel(consumer_tag)
@@ -269,6 +284,7 @@ class Transport(_Transport):  # type: ignore[misc]  # see above
 
     def _drop_overdue(self) -> None:
         for channel in self.cycle._channels:  # noqa: SLF001 -- there is no other list
+            channel.leave_former_master()
             channel.drop_overdue_brpop()
 
 
@@ -291,6 +307,11 @@ def takes_messages() -> bool:
     """Whether this process has read an answer of Redis's about its queue in the time of a wait."""
     answered_s = Channel.answered_s
     return answered_s is not None and time.monotonic() - answered_s < BRPOP_S + OVERDUE_S
+
+
+def _is_left_behind(connection: Any) -> bool:  # noqa: ANN401 -- redis-py's
+    """Whether a connection is to a server that is not the master any more."""
+    return bool(getattr(connection, "is_left_behind", False))
 
 
 def _has_answer(connection: Any) -> bool:  # noqa: ANN401 -- redis-py's

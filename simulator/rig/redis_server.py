@@ -100,15 +100,34 @@ class RedisServer(LoopbackServer):
         return redis.Redis.from_url(self.database_url(number))
 
     def forget(self) -> None:
-        """Remove the append-only data of a server that was killed.
+        """Remove the data of a server that was killed.
 
         Redis 7 keeps it in a folder, older versions in one file.
         """
-        for path in self.directory.glob("appendonly*"):
+        for path in self._data():
             if path.is_dir():
                 shutil.rmtree(path)
             else:
                 path.unlink()
+
+    def back_up(self, folder: Path) -> None:
+        """Copy its data while it runs: the append-only file, or else a snapshot made now."""
+        if self._options["appendonly"] == "no":
+            with self.client() as client:
+                client.save()
+        for path in self._data():
+            if path.is_dir():
+                shutil.copytree(path, folder / path.name)
+            else:
+                shutil.copy(path, folder)
+
+    def put_back(self, folder: Path) -> None:
+        """Replace the data of a server that was killed with a copy."""
+        self.forget()
+        shutil.copytree(folder, self.directory, dirs_exist_ok=True)
+
+    def _data(self) -> list[Path]:
+        return [*self.directory.glob("appendonly*"), *self.directory.glob("dump.rdb")]
 
     def command(self) -> list[str]:
         """Return the command line; passwords are in a configuration file."""

@@ -1,5 +1,7 @@
 """The client for Redis that bridge and worker share."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import redis
@@ -10,7 +12,7 @@ from redis.retry import Retry
 from cowpoke.master_connection import MasterConnection, MasterSSLConnection, refuses_writes
 from cowpoke.redis_url import RedisUrl, read_redis_url
 from cowpoke.replication import Replication
-from cowpoke.sentinels import SentinelAccess, Sentinels, sentinels_of
+from cowpoke.sentinels import Address, SentinelAccess, Sentinels, sentinels_of
 from cowpoke.settings import BrokerSettings
 
 #: Longer than any blocking read of ours, shorter than anybody's patience with a dead connection.
@@ -80,6 +82,34 @@ def connect(
         client.replication = Replication(replicas, sentinels)
     made: Client = client
     return made
+
+
+@contextmanager
+def every_server(settings: BrokerSettings, *, timeout_s: float) -> Iterator[list["redis.Redis"]]:
+    """Yield a client for each server: the master, then its replicas. Nothing is repeated.
+
+    What Redis does not copy to replicas, such as users, must be told to each. Errors:
+    redis.RedisError when Sentinels are asked.
+    """
+    url = read_redis_url(settings.redis_url.get_secret_value())
+    sentinels = sentinels_for(settings, url)
+    addresses: list[Address | None] = [None]
+    if sentinels is not None:
+        addresses = [sentinels.master(), *sentinels.replicas()]
+    options: dict[str, Any] = {
+        "decode_responses": True,
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": timeout_s,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    with ExitStack() as stack:
+        clients = []
+        for address in addresses:
+            pool = redis.ConnectionPool.from_url(url.client_url, **options)
+            if address is not None:
+                pool.connection_kwargs["host"], pool.connection_kwargs["port"] = address
+            clients.append(stack.enter_context(redis.Redis.from_pool(pool)))
+        yield clients
 
 
 def sentinels_for(settings: BrokerSettings, url: RedisUrl) -> Sentinels | None:

@@ -7,6 +7,7 @@ whoever has it can be this host, and no other one.
 import base64
 import binascii
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
@@ -22,6 +23,9 @@ _VERSION = 1
 _MOST_CHARACTERS = 256 * 1024
 _MODE = 0o600
 CA_FILE = "redis-ca.crt"
+SENTINEL_MASTER = "REDIS_SENTINEL_MASTER"
+#: What a host needs besides, when Sentinels know where Redis is.
+SENTINEL_VARIABLES = (SENTINEL_MASTER, "REDIS_SENTINEL_USERNAME", "REDIS_SENTINEL_PASSWORD")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +41,8 @@ class Bundle:
     redis_ca: str | None = None
     #: cattle's API, for which the bridges of this Redis work; None if the hub did not say.
     cattle_url: str | None = None
+    #: How the host asks Sentinels, when redis_url names them: variable -> value.
+    sentinels: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def bundle_text(bundle: Bundle) -> str:
@@ -44,7 +50,7 @@ def bundle_text(bundle: Bundle) -> str:
 
     Errors: ValueError as for `read_bundle`.
     """
-    _check(bundle)
+    check_bundle(bundle)
     content = {
         "v": _VERSION,
         "kind": _KIND,
@@ -53,6 +59,7 @@ def bundle_text(bundle: Bundle) -> str:
         "redis_ca": bundle.redis_ca,
         "host_key": bundle.host_key,
         "cattle_url": bundle.cattle_url,
+        "sentinels": dict(bundle.sentinels),
     }
     return base64.urlsafe_b64encode(json.dumps(content).encode()).decode()
 
@@ -78,10 +85,22 @@ def read_bundle(text: str) -> Bundle:
             host_key=str(content["host_key"]),
             redis_ca=content.get("redis_ca"),
             cattle_url=content.get("cattle_url"),
+            sentinels={
+                name: str(content["sentinels"][name])
+                for name in SENTINEL_VARIABLES
+                if name in content.get("sentinels", ())
+            },
         )
-    except (binascii.Error, UnicodeError, json.JSONDecodeError, KeyError, TypeError):
+    except (
+        binascii.Error,
+        UnicodeError,
+        json.JSONDecodeError,
+        KeyError,
+        TypeError,
+        AttributeError,
+    ):
         raise ValueError(problem) from None
-    _check(bundle)
+    check_bundle(bundle)
     return bundle
 
 
@@ -100,6 +119,7 @@ def store_bundle(bundle: Bundle, folder: Path) -> list[Path]:
     files["REDIS_URL"] = redis_url
     if bundle.cattle_url is not None:
         files["CATTLE_URL"] = bundle.cattle_url
+    files |= bundle.sentinels
     written = []
     for name, text in files.items():
         path = folder / name
@@ -109,10 +129,15 @@ def store_bundle(bundle: Bundle, folder: Path) -> list[Path]:
     return written
 
 
-def _check(bundle: Bundle) -> None:
+def check_bundle(bundle: Bundle) -> None:
+    """Make sure that a host can use a bundle.
+
+    Errors: ValueError; the message contains nothing secret.
+    """
     if not is_host_uuid(bundle.host_uuid):
         raise ValueError("the bundle has no usable host uuid")
-    check_redis_url(bundle.redis_url)
+    if check_redis_url(bundle.redis_url).sentinels and not bundle.sentinels.get(SENTINEL_MASTER):
+        raise ValueError(f"the bundle names Sentinels, and no master: set {SENTINEL_MASTER}")
     Sealer(*key_list(bundle.host_key))
     if bundle.cattle_url is not None:
         api_url(bundle.cattle_url)

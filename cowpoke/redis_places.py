@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
-from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 DIRECT = frozenset({"redis", "rediss"})
 #: redis-py's name, and kombu's.
@@ -53,6 +53,17 @@ def read_place(url: str) -> Place:
     if parts.scheme not in DIRECT or parts.port == 0:
         raise ValueError(_FORM)
     return _place([parts], REDIS_PORT, query=parts.query)
+
+
+def with_login(url: str, user: str, password: str) -> str:
+    """Return a url that has no login with one.
+
+    Errors: ValueError as `read_place`, or when it has a login.
+    """
+    if read_place(url).login:
+        raise ValueError("the url must be without a login: redis://hub:6379/0")
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{quote(user, safe='')}:{quote(password, safe='')}@{rest}"
 
 
 def _sentinels(url: str) -> Place:

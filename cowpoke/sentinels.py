@@ -106,6 +106,21 @@ class Sentinels:
             ]
         return len(agreeing) * 2 > len(self.access.addresses)
 
+    def replicas(self) -> list[Address]:
+        """Ask where the replicas of the master are, also those that are down.
+
+        Errors: redis.ConnectionError.
+        """
+        self.master()
+        for host, port in self.access.addresses:
+            try:
+                with self._client(host, port) as client:
+                    found: Any = client.sentinel_slaves(self.access.master)
+            except (redis.RedisError, OSError):
+                continue
+            return [(str(one["ip"]), int(one["port"])) for one in found]
+        raise redis.ConnectionError("no Sentinel answers")
+
     def _find(self) -> None:
         now_s = time.monotonic()
         silent = [
@@ -153,18 +168,7 @@ class Sentinels:
         return answers, problems
 
     def _ask(self, address: Address) -> _Answer:
-        host, port = address
-        # No connection is kept: 10,000 hosts ask, and hardly ever.
-        with (
-            redis.Redis(
-                host=host,
-                port=port,
-                decode_responses=True,
-                retry=Retry(NoBackoff(), 0),
-                **self.access.options(),
-            ) as client,
-            client.pipeline(transaction=False) as pipe,
-        ):
+        with self._client(*address) as client, client.pipeline(transaction=False) as pipe:
             # The first is right sooner: `SENTINEL MASTER` names the old one until all is done.
             pipe.sentinel_get_master_addr_by_name(self.access.master)
             pipe.sentinel_master(self.access.master)
@@ -180,6 +184,11 @@ class Sentinels:
             misses_master=is_meant and bool(state["is_sdown"]),
             master_is_down=is_meant and bool(state["is_odown"]),
         )
+
+    def _client(self, host: str, port: int) -> "redis.Redis":
+        # No connection is kept: 10,000 hosts ask, and hardly ever.
+        options = {**self.access.options(), "retry": Retry(NoBackoff(), 0)}
+        return redis.Redis(host=host, port=port, decode_responses=True, **options)
 
     def begin_anew_after_fork(self) -> None:
         """Replace the lock, which another thread of the parent may have held."""

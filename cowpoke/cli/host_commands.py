@@ -120,7 +120,7 @@ def _hub(folder: Path | None, version: tuple[int, int], command: str) -> "Hub":
     if settings.queue_key is None:
         raise HostError("QUEUE_KEY is not set: give it, or a folder with --credentials")
     return Hub(
-        admin_url=settings.redis_url.get_secret_value(),
+        settings=settings,
         queue_key=settings.queue_key.get_secret_value(),
         redis=version,
     )

@@ -17,13 +17,16 @@ from urllib.parse import urlsplit, urlunsplit
 import redis
 
 from cowpoke.acl import Rules, host_rules, password_words
-from cowpoke.bundle import Bundle
+from cowpoke.broker import every_server
+from cowpoke.bundle import Bundle, check_bundle
 from cowpoke.cli.credentials import ADMIN, HOSTS_FOLDER
 from cowpoke.files import replace_file
 from cowpoke.joined import take_back
 from cowpoke.keys import is_host_uuid
+from cowpoke.redis_places import SENTINEL, read_place, with_login
 from cowpoke.redis_url import check_redis_url
 from cowpoke.seal import host_key, key_list
+from cowpoke.settings import BrokerSettings
 
 _PASSWORD_BYTES = 32
 _TIMEOUT_S = 5.0
@@ -41,7 +44,7 @@ class Hub:
     """The Redis of the bridges, and the cluster's key."""
 
     #: With the login of a user who may administrate users.
-    admin_url: str
+    settings: BrokerSettings
     queue_key: str
     #: The server's version: major, minor.
     redis: tuple[int, int]
@@ -75,7 +78,8 @@ def hub_of_folder(folder: Path, *, version: tuple[int, int]) -> Hub:
     parts = urlsplit(bridge_url)
     place = parts.netloc.rpartition("@")[2]
     admin_url = urlunsplit(parts._replace(netloc=f"{ADMIN}:{password}@{place}"))
-    return Hub(admin_url=admin_url, queue_key=queue_key, redis=version, folder=folder)
+    settings = BrokerSettings.model_validate({"REDIS_URL": admin_url})
+    return Hub(settings=settings, queue_key=queue_key, redis=version, folder=folder)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,24 +102,23 @@ def add_host(hub: Hub, new: NewHost, say: Say) -> Bundle:
     Errors: HostError; ValueError for an url or a uuid that cannot be used; redis.RedisError.
     """
     host_uuid = new.host_uuid or str(uuid.uuid4())
-    parts = urlsplit(new.redis_url)
-    if "@" in parts.netloc or not parts.hostname:
-        raise ValueError("--redis is the address of Redis without a login: redis://hub:6379/0")
+    place = read_place(new.redis_url)
     # Before the user is made: nobody could use its password.
     check_redis_url(new.redis_url)
-    database = int(parts.path.strip("/") or 0)
-    rules = host_rules(host_uuid, redis=hub.redis, database=database)
+    rules = host_rules(host_uuid, redis=hub.redis, database=place.database)
     password = secrets.token_hex(_PASSWORD_BYTES)
     host_keys = ",".join(host_key(key, host_uuid) for key in key_list(hub.queue_key))
-    netloc = f"{rules.user}:{password}@{parts.netloc}"
     bundle = Bundle(
         host_uuid=host_uuid,
-        redis_url=urlunsplit(parts._replace(netloc=netloc)),
+        redis_url=with_login(new.redis_url, rules.user, password),
         host_key=host_keys,
         redis_ca=new.redis_ca,
         cattle_url=new.cattle_url,
+        sentinels=_sentinel_settings(hub) if place.scheme == SENTINEL else {},
     )
-    with _admin(hub) as client:
+    check_bundle(bundle)
+    with _servers(hub) as servers:
+        client = servers[0]
         if not new.again and _is_known(hub, client, rules.user):
             raise HostError(
                 f"host {host_uuid} was added before, and its password is not kept; with --again it "
@@ -123,7 +126,8 @@ def add_host(hub: Hub, new: NewHost, say: Say) -> Bundle:
             )
         _store(hub, rules, password_words(password))
         try:
-            _set_user(client, rules, password)
+            for server in servers:
+                _set_user(server, rules, password)
         except (redis.ConnectionError, redis.TimeoutError):
             if hub.folder is None:
                 raise
@@ -132,7 +136,7 @@ def add_host(hub: Hub, new: NewHost, say: Say) -> Bundle:
             _unstore(hub, rules.user, host_uuid)
             raise
         else:
-            _save(hub, client, say)
+            _save(hub, servers, say)
     return bundle
 
 
@@ -144,14 +148,16 @@ def remove_host(hub: Hub, host_uuid: str, say: Say) -> None:
     if not is_host_uuid(host_uuid):
         raise ValueError("not a host uuid: letters, digits and . _ - only")
     user = host_rules(host_uuid, redis=hub.redis).user
-    with _admin(hub) as client:
+    with _servers(hub) as servers:
+        client = servers[0]
         if not _is_known(hub, client, user):
             raise HostError(f"host {host_uuid} is not known here")
-        _acl(client, "DELUSER", user)
+        for server in servers:
+            _acl(server, "DELUSER", user)
         # After its user is gone: its worker hands lost keys over again.
         take_back(client, host_uuid)
         _unstore(hub, user, host_uuid)
-        _save(hub, client, say)
+        _save(hub, servers, say)
 
 
 def _is_known(hub: Hub, client: "redis.Redis", user: str) -> bool:
@@ -172,12 +178,13 @@ def _acl(client: Any, *words: str) -> Any:  # noqa: ANN401 -- redis-py's types
     return client.execute_command("ACL", *words)
 
 
-def _save(hub: Hub, client: "redis.Redis", say: Say) -> None:
+def _save(hub: Hub, servers: "list[redis.Redis]", say: Say) -> None:
     """Keep the users of a Redis whose ACL file is not ours."""
     if hub.folder is not None:
         return
     try:
-        _acl(client, "SAVE")
+        for server in servers:
+            _acl(server, "SAVE")
     except redis.ResponseError:
         say(
             "Redis has no ACL file and forgets this user when it restarts: set `aclfile` in its "
@@ -212,11 +219,29 @@ def _rewrite(hub: Hub, user: str, line: str | None) -> None:
 
 
 @contextmanager
-def _admin(hub: Hub) -> Iterator["redis.Redis"]:
-    with redis.Redis.from_url(
-        hub.admin_url,
-        decode_responses=True,
-        socket_timeout=_TIMEOUT_S,
-        socket_connect_timeout=_TIMEOUT_S,
-    ) as client:
-        yield client
+def _servers(hub: Hub) -> "Iterator[list[redis.Redis]]":
+    """Yield a client for each server; all answer, where there are several.
+
+    Redis does not copy users to replicas: a host would lose its login with the next failover.
+    """
+    with every_server(hub.settings, timeout_s=_TIMEOUT_S) as servers:
+        for server in servers[1:]:
+            try:
+                server.ping()
+            except (redis.ConnectionError, redis.TimeoutError) as error:
+                raise HostError(
+                    f"a replica does not answer, and users must be known to all: {error}; start "
+                    "it, or let the Sentinels forget it (SENTINEL RESET)"
+                ) from error
+        yield servers
+
+
+def _sentinel_settings(hub: Hub) -> dict[str, str]:
+    settings = hub.settings
+    password = settings.sentinel_password
+    found = {
+        "REDIS_SENTINEL_MASTER": settings.sentinel_master,
+        "REDIS_SENTINEL_USERNAME": settings.sentinel_username,
+        "REDIS_SENTINEL_PASSWORD": password.get_secret_value() if password else None,
+    }
+    return {name: value for name, value in found.items() if value}

@@ -78,7 +78,7 @@ def test_restored_copy_loses_no_container_and_doubles_none(system, server, engin
     server.put_back(copy)
     held.let_go()
     server.restart()
-    for event_id, instance in sent.items():
+    for event_id in sent:
         call = system.cattle.wait(event_id, 60)
         assert call.state == "success", call.message
     for instance in (*before[:-1], *after):

@@ -90,8 +90,15 @@ def refused(client, command):
     except redis.exceptions.NoPermissionError:
         return True
     except redis.ResponseError as error:
-        return "can't access at least one of the keys" in str(error)  # a script's command
+        # Of a script's command: as Redis 7.0 says it, and as later ones and Valkey do.
+        texts = "can't access at least one of the keys", "No permissions to access a key"
+        return any(text in str(error) for text in texts)
     return False
+
+
+def refusals(redis_client):
+    """What the server refused, but for what redis-py sends to later servers than the rules fit."""
+    return [one for one in redis_client.acl_log() if one["object"] != "client|setinfo"]
 
 
 def test_a_host_may_use_its_own_keys(host, redis_client):
@@ -289,7 +296,7 @@ def test_a_whole_event_needs_no_more_rights(as_user, redis_client):
     take_back(host, OWN)
     read_status(bridge, keyring)
     forget_gone(bridge, presence, gone_after_s=-1)
-    assert redis_client.acl_log() == []
+    assert refusals(redis_client) == []
 
 
 def test_container_events_need_no_more_rights(as_user, redis_client):
@@ -304,7 +311,7 @@ def test_container_events_need_no_more_rights(as_user, redis_client):
     assert list(streams.filled()) == [[OWN]]
     streams.release(OWN)
     assert streams.step(OWN, done=entry.entry_id) == []
-    assert redis_client.acl_log() == []
+    assert refusals(redis_client) == []
 
 
 def accept(client, keyring, event_id):

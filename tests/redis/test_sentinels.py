@@ -4,12 +4,17 @@ import time
 
 import pytest
 import redis
+from click.testing import CliRunner
 from structlog.testing import capture_logs
 
 from cowpoke import keys, sentinels
 from cowpoke.broker import connect, probe
+from cowpoke.bundle import read_bundle, store_bundle
+from cowpoke.cli.main import main
+from cowpoke.environment import CREDENTIALS_VARIABLE, read
 from cowpoke.ledger.states import Accepted
 from cowpoke.replication import WAIT_MS
+from cowpoke.seal import new_key
 from cowpoke.settings import BrokerSettings
 from simulator.rig.loopback_server import free_port
 from simulator.rig.sentinels import SentinelRedis
@@ -156,6 +161,36 @@ def test_reason_why_no_master_is_found_is_said(cluster, changed, said):
         probe(settings_of(cluster, **changed))
     assert "127.0.0.1:" in str(raised.value)
     assert "wr0ng" not in str(raised.value)
+
+
+def test_added_host_is_known_to_every_server(cluster, client, tmp_path, monkeypatch):
+    """Redis does not copy users to replicas; the bundle says how to ask the Sentinels."""
+    servers, queue_key, host = cluster.servers, new_key(), "new-host"
+    variables = {**cluster.environment, "QUEUE_KEY": queue_key}
+    url = cluster.url.replace(f":{cluster.password}@", "")
+    arguments = ["host", "add", "--host", host, "--redis", url, "--cattle-url", "http://h/v1"]
+    bundle = tmp_path / "bundle"
+    added = CliRunner().invoke(main, [*arguments, "--output", str(bundle)], env=variables)
+    assert added.exit_code == 0, added.output
+    assert list_users(servers) == [True] * len(servers)
+    store_bundle(read_bundle(bundle.read_text()), tmp_path / "host")
+    monkeypatch.setenv(CREDENTIALS_VARIABLE, str(tmp_path / "host"))
+    with connect(read(BrokerSettings)) as as_host:
+        assert as_host.lpush(f"host.{host}", "x") == 1
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            as_host.lpush("host.other", "x")
+    removed = CliRunner().invoke(main, ["host", "remove", host], env=variables)
+    assert removed.exit_code == 0, removed.output
+    assert list_users(servers) == [False] * len(servers)
+
+
+def list_users(servers):
+    """Whether each server has the user of the host."""
+    found = []
+    for server in servers:
+        with server.client() as client:
+            found.append(client.acl_getuser("cowpoke-host-new-host") is not None)
+    return found
 
 
 def test_server_that_became_a_replica_by_hand_is_left(cluster, client):

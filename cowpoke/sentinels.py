@@ -22,7 +22,7 @@ _log = logger(__name__)
 Address = tuple[str, int]
 
 #: Sentinels are near and answer from memory; one whose machine is gone must not cost more.
-ASK_TIMEOUT_S = 0.5
+ASK_TIMEOUT_S = 1.0
 #: One answer serves all connections that break at once.
 FRESH_S = 0.25
 #: A Sentinel that did not answer is not waited for again so soon, unless no other one answers.

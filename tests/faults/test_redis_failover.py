@@ -100,7 +100,7 @@ def fail_over(cluster, how):
 
 @pytest.mark.parametrize("how", ["killed", "frozen", "frozen for a while"])
 def test_failover_under_load_loses_and_doubles_nothing(system, cluster, how):
-    """Every event that cattle sent is answered once, and work goes on soon after the promotion."""
+    """Every event that cattle sent has one answer, and work goes on soon after the promotion."""
     with Load(system) as load:
         system.ask(sample.instance_activate(new_instance()), **PATIENT)
         promoted_s = fail_over(cluster, how)
@@ -109,7 +109,8 @@ def test_failover_under_load_loses_and_doubles_nothing(system, cluster, how):
     slowest_s = 0.0
     for event_id, (instance, sent_s) in load.sent.items():
         call = system.cattle.wait(event_id, 90)
-        system.assert_answered_once(call, instance)
+        # What the next master does not know to be delivered is sent again under the same id.
+        system.assert_answered_once(call, instance, lost_201=True)
         if sent_s > promoted_s:
             slowest_s = max(slowest_s, call.elapsed_ms / 1000)
     print(  # noqa: T201 -- pytest keeps it for a report

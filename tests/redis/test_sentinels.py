@@ -128,20 +128,20 @@ def test_unconfirmed_write_counts_only_when_most_sentinels_agree(cluster, client
             cluster.thaw(server)
 
 
-def test_silent_sentinels_delay_only_the_first_connection(cluster):
+def test_silent_sentinels_delay_only_the_first_connection(cluster, monkeypatch):
     """Their machines may be gone with the master's."""
     silent = cluster.sentinels[:2]
     for one in silent:
         cluster.freeze(one)
     try:
         settings = settings_of(cluster)
+        monkeypatch.setattr(sentinels, "FRESH_S", 0)
         probe(settings)
         began_s = time.monotonic()
         with connect(settings) as client:
             client.connection_pool.disconnect()
-            time.sleep(sentinels.FRESH_S)
             client.ping()
-        assert time.monotonic() - began_s < sentinels.ASK_TIMEOUT_S + sentinels.FRESH_S
+        assert time.monotonic() - began_s < sentinels.ASK_TIMEOUT_S
     finally:
         for one in silent:
             cluster.thaw(one)
@@ -165,6 +165,8 @@ def test_reason_why_no_master_is_found_is_said(cluster, changed, said):
 
 def test_added_host_is_known_to_every_server(cluster, client, tmp_path, monkeypatch):
     """Redis does not copy users to replicas; the bundle says how to ask the Sentinels."""
+    if client.info("server")["redis_version"] < "7":
+        pytest.skip("a Redis before 7.0 has no selectors")
     servers, queue_key, host = cluster.servers, new_key(), "new-host"
     variables = {**cluster.environment, "QUEUE_KEY": queue_key}
     url = cluster.url.replace(f":{cluster.password}@", "")

@@ -1,6 +1,6 @@
 """kombu's Redis transport for the lanes of a host: what anybody puts into Redis stops no lane.
 
-It differs from kombu's own in these points, and in those of `mailbox`:
+It differs from kombu's own in these points, and in those of `mailbox` and `redis_channel`:
 
 - Items of the queue that are no message of ours go to the dead letters of the host (`received`).
 - There is no emulation of acknowledgements (`unacked*`), which would cost two transactions per
@@ -31,13 +31,11 @@ from redis.retry import Retry
 from cowpoke import dead_letters, keys
 from cowpoke.broker import sentinels_for
 from cowpoke.log import logger
-from cowpoke.master_connection import MasterConnection, MasterSSLConnection
 from cowpoke.redis_url import read_redis_url
 from cowpoke.routes import LANES
-from cowpoke.sentinels import Sentinels
 from cowpoke.settings import BrokerSettings
-from worker.process.mailbox import MailboxChannel
 from worker.process.received import UnreadableMessageError, task_message
+from worker.process.redis_channel import RedisChannel, is_left_behind
 
 _log = logger(__name__)
 
@@ -69,19 +67,13 @@ class QoS(_QoS):  # type: ignore[misc]  # see above
         return []  # what cannot be given back is sent again by the sweeper
 
 
-class Channel(MailboxChannel):
+class Channel(RedisChannel):
     """A channel of one process of a lane; see the module."""
 
     ack_emulation = False
     #: Of the lane's host; empty in a process that takes from no host's queue.
     host_uuid = ""
-    #: Where Redis is, when it is not at host and port of the url.
-    sentinels: Sentinels | None = None
-    socket_path: str | None = None
-    from_transport_options = (
-        *kombu_redis.Channel.from_transport_options,
-        *("host_uuid", "sentinels", "socket_path"),
-    )
+    from_transport_options = (*RedisChannel.from_transport_options, "host_uuid")
     #: Items of the queues that this process could not read.
     dead_lettered = 0
     #: When Redis last ended a wait of this process, by the monotonic clock.
@@ -190,7 +182,7 @@ class Channel(MailboxChannel):
         if self.sentinels is not None and waited_s > self.brpop_timeout + LATE_S:
             with contextlib.suppress(redis.ConnectionError):
                 self.sentinels.master()
-        if not _is_left_behind(connection) and (
+        if not is_left_behind(connection) and (
             waited_s < self.brpop_timeout + OVERDUE_S or _has_answer(connection)
         ):
             return

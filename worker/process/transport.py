@@ -84,21 +84,6 @@ class Channel(RedisChannel):
         self.QoS = QoS
         self._wake_key = keys.wake(self.host_uuid, uuid.uuid4().hex)
 
-    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002
-        self.connection_class: Any = self.connection_class
-        if self.sentinels is not None:
-            self.connection_class, self.connection_class_ssl = MasterConnection, MasterSSLConnection
-        elif self.socket_path is not None:
-            self.connection_class = redis.UnixDomainSocketConnection
-        options: dict[str, Any] = super()._connparams(asynchronous)
-        if self.sentinels is not None:
-            options["sentinels"] = self.sentinels
-        elif self.socket_path is not None:
-            for name in ("host", "port", "socket_keepalive", "socket_keepalive_options"):
-                options.pop(name, None)
-            options["path"] = self.socket_path
-        return options
-
     def _brpop_start(self, timeout: float | None = None) -> None:
         queues = self._queue_cycle.consume(len(self.active_queues))
         if not queues:
@@ -188,14 +173,6 @@ class Channel(RedisChannel):
             return
         _log.warning("queue.disconnected", waited_s=round(waited_s, 1))
         connection.disconnect()
-
-    def leave_former_master(self) -> None:
-        """Subscribe to remote control at the server that is the master now."""
-        subclient = self.__dict__.get("subclient")  # kombu makes it when it is asked for
-        connection = getattr(subclient, "connection", None)
-        if connection is not None and _is_left_behind(connection):
-            self._in_listen = None
-            connection.disconnect()
 
     def _basic_cancel(self, consumer_tag: str) -> None:
         super()._basic_cancel(consumer_tag)
@@ -299,11 +276,6 @@ def takes_messages() -> bool:
     """Whether this process has read an answer of Redis's about its queue in the time of a wait."""
     answered_s = Channel.answered_s
     return answered_s is not None and time.monotonic() - answered_s < BRPOP_S + OVERDUE_S
-
-
-def _is_left_behind(connection: Any) -> bool:  # noqa: ANN401 -- redis-py's
-    """Whether a connection is to a server that is not the master any more."""
-    return bool(getattr(connection, "is_left_behind", False))
 
 
 def _has_answer(connection: Any) -> bool:  # noqa: ANN401 -- redis-py's

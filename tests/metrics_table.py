@@ -1,5 +1,6 @@
 """Writes the table of docs/metrics.md from what a bridge tells: `python -m tests.metrics_table`."""
 
+import argparse
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,6 +77,7 @@ def written() -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     head, _, rest = PAGE.read_text(encoding="utf-8").partition(_BEGIN)
     PAGE.write_text(
         f"{head}{_BEGIN}\n\n{table()}\n\n{_END}{rest.partition(_END)[2]}", encoding="utf-8"

@@ -77,8 +77,9 @@ def write_credentials(installation: Installation) -> list[Path]:
         "worker": host_rules(installation.host_uuid, redis=version, database=database),
         "flower": flower_rules(redis=version, database=database),
     }
-    # Nobody logs in without a name.
-    lines = ["user default off"]
+    # Nobody logs in without a name. Its rights are for Redis itself: a starting Redis 7.0 replays
+    # the transactions of its append-only file, so all that scripts wrote, with those of this user.
+    lines = ["user default off ~* &* +@all"]
     admin_password = _text(installation.admin_file) or _new_password()
     written.add(installation.admin_file, admin_password, _SECRET_MODE)
     lines.append(" ".join(["user", ADMIN, *password_words(admin_password), "on ~* &* +@all"]))

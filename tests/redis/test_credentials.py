@@ -103,6 +103,39 @@ def test_configured_queue_key_is_used_with_a_host_key_for_each(make, tmp_path):
     assert make() == set()
 
 
+class AppendOnlyServer(RedisServer):
+    """A server with an append-only file, which lets nobody in without a name."""
+
+    def answers(self):
+        """Return whether it refuses an unnamed user, or answers it before it has the rules."""
+        with self.client() as client:
+            try:
+                return client.ping()
+            except redis.AuthenticationError:
+                return True
+            except redis.RedisError:
+                return False
+
+
+def test_restarted_redis_has_what_scripts_and_transactions_wrote(tmp_path):
+    """It replays them with the rights of its user `default`."""
+    acl_file = tmp_path / "redis" / "users.acl"
+    arguments = ["credentials", str(tmp_path), "--host", HOST, "--redis"]
+    with AppendOnlyServer(appendonly=True, appendfsync="always") as server:
+        skip_without_selectors(server)
+        made = CliRunner().invoke(main, [*arguments, f"127.0.0.1:{server.port}"])
+        assert made.exit_code == 0, made.output
+        server._options["aclfile"] = str(acl_file)
+        server.restart()
+        script = "redis.call('SET', 'cowpoke:a', '1') redis.call('SET', 'cowpoke:b', '2')"
+        with client_of(tmp_path, "bridge") as bridge:
+            bridge.eval(script, 0)
+        server.kill()
+        server.restart()
+        with client_of(tmp_path, "bridge") as bridge:
+            assert bridge.mget("cowpoke:a", "cowpoke:b") == [b"1", b"2"]
+
+
 def test_redis_lets_in_the_users_of_the_files_only(running, tmp_path):
     """Nobody without a name, and each with its rights."""
     with running.client() as nobody, pytest.raises(redis.AuthenticationError):

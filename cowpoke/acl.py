@@ -28,7 +28,7 @@ LEAST_REDIS = (7, 0)
 #: The decision on each key of `cowpoke/keys.py`. Keys that the workers of a host read and write:
 HOST_KEYS: tuple[Callable[..., str], ...] = (
     *(keys.event, keys.open_events, keys.fifo, keys.outbox, keys.lease, keys.workers),
-    *(keys.started, keys.dead_letters, keys.wake, keys.joined, keys.container_events),
+    *(keys.started, keys.dead_letters, keys.wake, keys.joined, keys.container_events, keys.figures),
 )
 #: Keys that they only read.
 READABLE_KEYS: tuple[Callable[..., str], ...] = (
@@ -36,7 +36,7 @@ READABLE_KEYS: tuple[Callable[..., str], ...] = (
 )
 #: Keys that only bridges use.
 BRIDGE_KEYS: tuple[Callable[..., str] | str, ...] = (
-    *(keys.posting, keys.agent, keys.reporting),
+    *(keys.posting, keys.agent, keys.reporting, keys.websockets),
     *(*keys.OUTCOME_STREAMS, keys.DUE, keys.HOSTS, keys.ALIVE, keys.SEEN),
     keys.BRIDGE_DEAD_LETTERS,
 )
@@ -58,7 +58,18 @@ _LEDGER = (
 )
 #: SCAN shows the names of other keys too.
 _BRIDGE = (
-    *("getrange", "scan", "pttl", "hkeys", "llen", "lrange", "sscan", "zcard", "zrangebyscore"),
+    *(
+        "getrange",
+        "scan",
+        "pttl",
+        "hgetall",
+        "hkeys",
+        "llen",
+        "lrange",
+        "sscan",
+        "zcard",
+        "zrangebyscore",
+    ),
     *("xack", "xclaim", "xdel", "xgroup|create", "xgroup|delconsumer", "xinfo|consumers"),
     *("xinfo|groups", "xinfo|stream", "xlen", "xpending", "xrange", "xreadgroup"),
 )

@@ -4,7 +4,8 @@ A bridge leaves each host a note that is sealed with the host's key and lists th
 opens. A worker that opens the note of a bridge has the right key, and knows with which of its keys
 to seal. A note that somebody forged opens for nobody, and is ignored beside a true one.
 
-The lease of a bridge says the same to people: `cowpoke key usage` shows who has which keys.
+The lease of a bridge (`bridge_lease.py`) says the same to people: `cowpoke key usage` shows who has
+which keys.
 """
 
 from collections.abc import Collection, Mapping
@@ -16,7 +17,7 @@ import redis
 from cowpoke import keys
 from cowpoke.broker import answers, concerns_one_key
 from cowpoke.liveness import Leases
-from cowpoke.seal import ClusterKeyring, SealBrokenError, Sealer
+from cowpoke.seal import SealBrokenError, Sealer
 from cowpoke.version import CONTRACT_VERSION
 
 
@@ -110,27 +111,6 @@ def check_keys(client: "redis.Redis", host_uuid: str, sealer: Sealer) -> KeyChec
 
 def _listed(sealer: Sealer, fingerprints: Collection[str]) -> tuple[str, ...]:
     return tuple(one for one in sealer.fingerprints if one in fingerprints)
-
-
-def bridge_lease_text(bridge_id: str, keyring: ClusterKeyring) -> str:
-    """The lease of a bridge: which keys it has, sealed for bridges."""
-    return keyring.bridge.seal(
-        {"v": CONTRACT_VERSION, "bridge": bridge_id, "fingerprints": keyring.fingerprints}
-    )
-
-
-def read_bridge_lease(
-    text: str, keyring: ClusterKeyring, *, bridge_id: str
-) -> tuple[str, ...] | None:
-    """The fingerprints of a bridge's keys; None when our keys do not open its lease."""
-    try:
-        content = keyring.bridge.open(text)
-    except SealBrokenError:
-        return None
-    fingerprints = content.get("fingerprints")
-    if content.get("bridge") != bridge_id or not isinstance(fingerprints, list):
-        return None
-    return tuple(map(str, fingerprints))
 
 
 def _opened(note: str, sealer: Sealer, bridge_id: str, host_uuid: str) -> tuple[str, ...] | None:

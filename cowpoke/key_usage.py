@@ -12,8 +12,8 @@ from typing import Any
 import redis
 
 from cowpoke import keys
+from cowpoke.bridge_lease import read_bridge_lease
 from cowpoke.broker import answers
-from cowpoke.host_keys import read_bridge_lease
 from cowpoke.lease import read_lease
 from cowpoke.ledger.resealing import SEALED_FIELDS, field_sealers, host_of_event_key
 from cowpoke.ledger.states import State
@@ -203,7 +203,8 @@ def _worker(keyring: ClusterKeyring, name: str, text: str) -> Holder:
 
 def _bridge(keyring: ClusterKeyring, name: str, text: str) -> Holder:
     bridge_id = name.removeprefix(keys.BRIDGE_PREFIX)
-    found = read_bridge_lease(text, keyring, bridge_id=bridge_id)
+    lease = read_bridge_lease(text, keyring, bridge_id=bridge_id)
+    found = None if lease is None else lease.fingerprints
     return Holder(
         kind="bridge",
         program_id=bridge_id,

@@ -13,6 +13,7 @@ kombu's.
 | `cowpoke:fifo:<host uuid>:<type>:<id>` | list of ids | bridge, accept; workers | an id leaves it when its event is over; empty = gone |
 | `cowpoke:outbox:<host uuid>` | stream | complete, progress and fail | a bridge moves its entries to the streams of outcomes; empty = gone |
 | `cowpoke:lease:<host uuid>:<worker id>` | string, JSON | worker | expires when not renewed (`LEASE_TTL_MS`) |
+| `cowpoke:figures:<host uuid>:<worker id>` | hash, lane to sealed JSON: the Engine, calls to it, pulls | worker | `FIGURES_TTL_MS` after a lane last wrote or renewed it |
 | `cowpoke:workers:<host uuid>` | set of worker ids | worker | whoever reads it removes ids without a lease |
 | `cowpoke:started:<host uuid>` | string, ms | complete of an activate | `STARTED_TTL_MS` |
 | `cowpoke:dead:<host uuid>` | list, JSON | worker, for messages nobody can read | `DEAD_MOST` entries, `DEAD_TTL_MS` after the last one |
@@ -25,7 +26,8 @@ kombu's.
 | `cowpoke:alive` | zset, `<host uuid> <worker id>` by the time its lease may end | bridge | a bridge removes workers without a lease |
 | `cowpoke:seen` | zset, host uuid by Unix time in s | bridge | a bridge removes a host that is gone for good |
 | `cowpoke:posting:<event id>` | set of bridge ids | bridge, sending progress | that bridge leaves it, else `POSTING_TTL_MS` |
-| `cowpoke:bridge:<bridge id>` | string, sealed JSON: the fingerprints of its keys | bridge | expires when not renewed |
+| `cowpoke:bridge:<bridge id>` | string, sealed JSON: the fingerprints of its keys, what it is, its last errors | bridge | expires when not renewed |
+| `cowpoke:websockets:<bridge id>` | hash, host uuid or `agent:<hash>` to sealed JSON: the websocket of an agent | bridge | `WEBSOCKETS_TTL_MS` after the bridge last renewed it |
 | `cowpoke:agent:<hash of an agent's keys>` | string, sealed JSON: its host's uuid | bridge that learned the host | `AGENT_TTL_MS` after a bridge last served the agent |
 | `cowpoke:served:<host uuid>` | string, the hash of the agent that a bridge serves for the host | bridge | expires when not renewed (`SERVED_TTL_MS`) |
 | `cowpoke:joined:<host uuid>` | string, sealed JSON: the API keys of the host's agent | `cowpoke join` on the host; `cowpoke leave` deletes it | no end |
@@ -58,6 +60,11 @@ STARTED_TTL_MS = 60_000
 AGENT_TTL_MS = 90 * 24 * 3_600_000
 #: Longer than any restart of a bridge: another agent must not take the host meanwhile.
 SERVED_TTL_MS = 120_000
+
+#: A little more than two renewals: a dead bridge must not be shown for long.
+WEBSOCKETS_TTL_MS = 12_000
+#: Three renewals of a lane at rest.
+FIGURES_TTL_MS = 90_000
 
 #: Three times as long as a bridge waits before it tries such an agent again.
 REMOVED_TTL_MS = 30 * 60_000
@@ -175,6 +182,16 @@ def reporting(host_uuid: str) -> str:
 def bridge(bridge_id: str) -> str:
     """The sign of life of one bridge."""
     return f"{BRIDGE_PREFIX}{bridge_id}"
+
+
+def websockets(bridge_id: str) -> str:
+    """What a bridge reports of the websockets of its agents."""
+    return f"cowpoke:websockets:{bridge_id}"
+
+
+def figures(host_uuid: str, worker_id: str) -> str:
+    """What the lanes of a worker count."""
+    return f"cowpoke:figures:{host_uuid}:{worker_id}"
 
 
 def started(host_uuid: str) -> str:

@@ -19,8 +19,8 @@ from bridge.outbound.reading import OutcomeReader
 from bridge.outbound.refused_keys import RefusedKeys
 from bridge.outbound.sending import Sender
 from cowpoke import keys
+from cowpoke.bridge_lease import BridgeLease, bridge_lease_text
 from cowpoke.clock import Clock
-from cowpoke.host_keys import bridge_lease_text
 from cowpoke.ledger.outbox import Outboxes
 from cowpoke.ledger.outcome_stream import OutcomeStream
 from cowpoke.ledger.replies import ReplyLedger
@@ -61,7 +61,8 @@ class Outbox:
         )
         self._outboxes = Outboxes(client)
         self._announced = announced
-        lease_text = bridge_lease_text(bridge_id, keyring)
+        lease = BridgeLease(bridge_id=bridge_id, fingerprints=keyring.fingerprints)
+        lease_text = bridge_lease_text(lease, keyring)
         streams = [
             OutcomeStream(client, bridge_id, key=key, lease_text=lease_text)
             for key in keys.OUTCOME_STREAMS

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import redis
 
 from cowpoke import keys
-from cowpoke.cli.replies import ask, is_unreadable
 from cowpoke.envelopes import UnknownVersionError
 from cowpoke.joined import NOTE_CHARS, JoinedNotes, agent_hash, opened_note
+from cowpoke.overview.answers import ask, is_unreadable
 from cowpoke.removed import opened_removal
 from cowpoke.seal import ClusterKeyring, SealBrokenError
 

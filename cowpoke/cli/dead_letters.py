@@ -19,8 +19,8 @@ import click
 import redis
 
 from cowpoke import keys
-from cowpoke.cli.replies import ask, texts
 from cowpoke.cli.shown import shown
+from cowpoke.overview.answers import ask, texts
 from cowpoke.scrubbing import scrub
 
 _NAME_CHARS = 60

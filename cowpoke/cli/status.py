@@ -13,9 +13,9 @@ import redis
 from cowpoke import keys
 from cowpoke.cli.agent_status import AgentStatus, agents_of, joined_hosts
 from cowpoke.cli.dead_letters import known_hosts
-from cowpoke.cli.replies import ask, is_unreadable, number, texts
 from cowpoke.lease import Lease, read_lease
 from cowpoke.ledger.states import State
+from cowpoke.overview.answers import ask, is_unreadable, number, texts
 from cowpoke.routes import Lane, queue_for
 from cowpoke.seal import ClusterKeyring, SealBrokenError, Sealer
 

@@ -23,6 +23,7 @@ from bridge.container_events.streams import ContainerEventStreams
 from bridge.outbound.letters import Letters
 from bridge.settings import AgentKeys
 from cowpoke import dead_letters, keys
+from cowpoke.bridge_lease import read_bridge_lease
 from cowpoke.broker import BrokerSettings, connect
 from cowpoke.container_events import opened_container_event
 from cowpoke.envelopes import (
@@ -32,7 +33,7 @@ from cowpoke.envelopes import (
     opened_outcome,
 )
 from cowpoke.events import Event
-from cowpoke.host_keys import check_keys, read_bridge_lease
+from cowpoke.host_keys import check_keys
 from cowpoke.joined import handed_over
 from cowpoke.lease import read_lease
 from cowpoke.ledger.decisions import IN_TRANSIT_MS, OFFLINE_MARGIN_MS, Step
@@ -231,7 +232,8 @@ def test_recorded_leases_and_key_notes_are_read(client, ledgers, moments):
     found = check_keys(client, HOST, SEALER)
     assert (found.mismatch, found.opened_by_bridges) == (None, SEALER.fingerprints)
     text = client.get(keys.bridge(BRIDGE))
-    assert read_bridge_lease(text, KEYRING, bridge_id=BRIDGE) == KEYRING.fingerprints
+    lease = read_bridge_lease(text, KEYRING, bridge_id=BRIDGE)
+    assert lease.fingerprints == KEYRING.fingerprints
 
 
 def test_recorded_note_of_a_host_that_joined_is_read(client, moments):

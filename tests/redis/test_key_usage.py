@@ -6,9 +6,10 @@ from cryptography.fernet import Fernet
 
 from bridge.hosts.claims import Claims
 from cowpoke import keys
+from cowpoke.bridge_lease import BridgeLease, bridge_lease_text
 from cowpoke.cli.main import main
 from cowpoke.envelopes import opened_envelope
-from cowpoke.host_keys import bridge_lease_text, check_keys, leave_notes
+from cowpoke.host_keys import check_keys, leave_notes
 from cowpoke.joined import JoinedAgent, hand_over, handed_over
 from cowpoke.key_usage import UNREADABLE, key_usage, usage_text
 from cowpoke.ledger.resealing import Resealing
@@ -32,7 +33,12 @@ def start_bridge(client, bridge_id, *cluster_keys):
     """Let a bridge live and leave its note for the host."""
     keyring = ClusterKeyring(*cluster_keys)
     ledgers = Ledgers(client, keyring)
-    ledgers.leases.renew_bridge(bridge_id, bridge_lease_text(bridge_id, keyring))
+    ledgers.leases.renew_bridge(
+        bridge_id,
+        bridge_lease_text(
+            BridgeLease(bridge_id=bridge_id, fingerprints=keyring.fingerprints), keyring
+        ),
+    )
     leave_notes(client, bridge_id, {HOST: keyring.host(HOST)})
     return ledgers
 

@@ -7,9 +7,10 @@ from bridge.agents.registry import Agents
 from bridge.outbound.letters import Letters, UnreadableOutcomeError
 from bridge.settings import AgentKeys
 from cowpoke import keys
+from cowpoke.bridge_lease import BridgeLease, bridge_lease_text
 from cowpoke.envelopes import Envelope, sealed_envelope, sealed_event, sealed_outcome
 from cowpoke.events import Event
-from cowpoke.host_keys import bridge_lease_text, check_keys, leave_notes
+from cowpoke.host_keys import check_keys, leave_notes
 from cowpoke.lease import lease_text
 from cowpoke.ledger.execution import WorkerLedger
 from cowpoke.ledger.outcome_stream import OutcomeStream
@@ -135,7 +136,13 @@ def test_note_for_another_host_is_not_forged(ledgers, client, stolen):
     """Its worker ignores the note, and goes on with that of the true bridge."""
     leases = Leases(client)
     for bridge_id in ("true", "forged"):
-        leases.renew_bridge(bridge_id, bridge_lease_text(bridge_id, ledgers.keyring))
+        leases.renew_bridge(
+            bridge_id,
+            bridge_lease_text(
+                BridgeLease(bridge_id=bridge_id, fingerprints=ledgers.keyring.fingerprints),
+                ledgers.keyring,
+            ),
+        )
     leave_notes(client, "true", {VICTIM: ledgers.keyring.host(VICTIM)})
     leave_notes(client, "forged", {VICTIM: stolen})
     sealer = ledgers.keyring.host(VICTIM)

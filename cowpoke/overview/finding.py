@@ -1,0 +1,166 @@
+"""Find the problems in what was read: pure functions of the views."""
+
+from collections.abc import Iterator, Sequence
+
+from cowpoke.bridge_lease import WebsocketState
+from cowpoke.overview.conditions import Problem, problem
+from cowpoke.overview.views import BridgeView, HostView, RedisView
+from cowpoke.routes import Lane
+
+#: Of `maxmemory`.
+MEMORY_SHARE = 0.8
+MEGABYTE = 1024 * 1024
+#: The sweeper ends an event at its deadline; this much later it did not.
+STUCK_AFTER_S = 60.0
+#: Outcomes leave Redis as soon as cattle acknowledges them.
+REPLIES_STUCK_AFTER_S = 60.0
+#: cattle pings every 5 s and disconnects a host after 30 s without a pong.
+PINGS_SLOW_AFTER_S = 15.0
+QUEUE_SLOW_AFTER_S = 300.0
+#: A bridge subscribes again after 60 s to 90 s without a ping.
+SILENT_AFTER_S = 120.0
+#: A bridge connects, and connects again, within seconds.
+CONNECTS_WITHIN_S = 15.0
+LEAST_REDIS = (6, 2)
+
+
+def find_problems(
+    server: RedisView, bridges: Sequence[BridgeView], hosts: Sequence[HostView]
+) -> list[Problem]:
+    """Return all that is wrong, in the order Redis, bridges, hosts."""
+    found = [*_redis(server), *_bridges(server, bridges)]
+    for host in hosts:
+        found += _host(server, host, has_bridge=any(bridge.alive for bridge in bridges))
+    return found
+
+
+def _redis(server: RedisView) -> Iterator[Problem]:
+    numbers = tuple(int(part) for part in server.version.split(".")[:2] if part.isdecimal())
+    if numbers and numbers < LEAST_REDIS:
+        yield problem("redis-version", "redis", f"Redis {server.version} is too old")
+    if server.refuses_writes:
+        yield problem("redis-refuses-writes", "redis", server.refuses_writes)
+    if server.max_memory_bytes:
+        if server.used_memory_bytes > MEMORY_SHARE * server.max_memory_bytes:
+            used, most = (
+                size // MEGABYTE for size in (server.used_memory_bytes, server.max_memory_bytes)
+            )
+            yield problem("redis-memory", "redis", f"Redis uses {used} MB of {most} MB")
+        if server.memory_policy not in {"noeviction", ""}:
+            said = f"maxmemory-policy is {server.memory_policy}"
+            yield problem("redis-eviction", "redis", said)
+    if not server.appends:
+        yield problem("redis-not-persistent", "redis", "Redis keeps no append-only file")
+    if (server.oldest_outcome_s or 0) > REPLIES_STUCK_AFTER_S:
+        said = f"the oldest outcome has waited {server.oldest_outcome_s:.0f} s for cattle"
+        yield problem("replies-stuck", "redis", said)
+    if server.dead_letters:
+        said = f"the bridges put {server.dead_letters} outcomes aside"
+        yield problem("dead-letters", "bridges", said)
+
+
+def _bridges(server: RedisView, bridges: Sequence[BridgeView]) -> Iterator[Problem]:
+    live = [bridge for bridge in bridges if bridge.alive]
+    if not live:
+        yield problem("no-bridge", "bridges", "no bridge runs")
+    for bridge in live:
+        subject = f"bridge {bridge.bridge_id}"
+        if not bridge.readable:
+            yield problem("keys-differ", subject, "QUEUE_KEY does not open the lease of the bridge")
+        late = [one for one in bridge.websockets if _is_late(server, one.state, one.since_ms)]
+        others = any(one.count(WebsocketState.OPEN) for one in live if one is not bridge)
+        if late and others and not bridge.count(WebsocketState.OPEN):
+            said = f"none of its {len(bridge.websockets)} websockets is open: {late[0].reason}"
+            yield problem("websocket-closed", subject, said)
+        for report in bridge.websockets:
+            if not report.host_uuid and report.state is WebsocketState.REFUSED:
+                said = f"cattle refuses the keys of agent {report.agent}: {report.reason}"
+                yield problem("agent-keys-refused", subject, said)
+    fingerprints = {bridge.fingerprints for bridge in live if bridge.fingerprints}
+    if len(fingerprints) > 1:
+        said = "the bridges have different keys, or the same ones in another order"
+        # As during a key rotation.
+        yield problem("keys-differ", "bridges", said, needs_person=False)
+
+
+def _is_late(server: RedisView, state: WebsocketState, since_ms: int) -> bool:
+    """Whether a bridge has tried to connect for longer than it needs to."""
+    waited_s = (server.now_ms - since_ms) / 1000
+    return state is WebsocketState.CONNECTING and waited_s > CONNECTS_WITHIN_S
+
+
+def _host(server: RedisView, host: HostView, *, has_bridge: bool) -> Iterator[Problem]:
+    yield from _workers(host)
+    if has_bridge:
+        yield from _agent(server, host)
+    yield from _events(host)
+
+
+def _workers(host: HostView) -> Iterator[Problem]:
+    uuid = host.host_uuid
+    readable = [worker for worker in host.workers if worker.lease is not None]
+    if not host.workers:
+        removed = host.agent is not None and host.agent.removed_since_ms is not None
+        expected = bool(host.websockets) or (host.agent is not None and host.agent.joined)
+        # A host that nobody asks for anything may be gone on purpose.
+        urgent = bool(host.open_events) or (expected and not removed)
+        yield problem("host-without-worker", uuid, "no worker runs", needs_person=urgent)
+        return
+    if not readable:
+        return
+    missing = [lane for lane, count in host.lanes().items() if not count]
+    if missing:
+        said = f"no process takes events of lane {', '.join(missing)}"
+        yield problem("lane-missing", uuid, said)
+    if host.engine is not None and not host.engine.reachable:
+        yield problem("engine-unreachable", uuid, host.engine.reason or "it does not answer")
+    domains = {worker.lease.lock_domain for worker in readable if worker.lease}
+    if len(domains) > 1:
+        said = f"its {len(readable)} workers have {len(domains)} different lock folders"
+        yield problem("locks-not-shared", uuid, said)
+    orphans = max(worker.lease.orphan_volumes for worker in readable if worker.lease)
+    if orphans:
+        yield problem("orphan-volumes", uuid, f"{orphans} volumes wait for their removal")
+
+
+def _agent(server: RedisView, host: HostView) -> Iterator[Problem]:
+    uuid, websocket, agent = host.host_uuid, host.websocket, host.agent
+    if agent is not None and agent.removed_since_ms is not None:
+        said = f"cattle refuses agent {agent.access_key or '(in the settings of a bridge)'}"
+        yield problem("agent-removed", uuid, said)
+    elif websocket is None:
+        if agent is not None and agent.joined and not agent.served and host.is_alive:
+            yield problem("host-not-served", uuid, "the host joined, and no bridge uses its keys")
+    elif websocket.state is WebsocketState.REMOVED:
+        yield problem("agent-removed", uuid, f"cattle refuses agent {websocket.agent}")
+    elif websocket.state is WebsocketState.REFUSED:
+        yield problem("agent-keys-refused", uuid, websocket.reason or "cattle refuses the keys")
+    elif _is_late(server, websocket.state, websocket.since_ms):
+        yield problem("websocket-closed", uuid, websocket.reason or "the websocket is not open")
+    elif websocket.state is WebsocketState.OPEN:
+        open_ones = [one for one in host.websockets if one.state is WebsocketState.OPEN]
+        heard_ms = max(one.last_ping_ms or one.since_ms for one in open_ones)
+        silent_s = (server.now_ms - heard_ms) / 1000
+        if silent_s > SILENT_AFTER_S:
+            yield problem("cattle-silent", uuid, f"no ping from cattle for {silent_s:.0f} s")
+
+
+def _events(host: HostView) -> Iterator[Problem]:
+    uuid, oldest = host.host_uuid, host.oldest_event
+    if oldest is not None and oldest.left_s < -STUCK_AFTER_S:
+        said = (
+            f"event {oldest.event_id} ({oldest.name}) is {oldest.state} although its deadline was "
+            f"{-oldest.left_s:.0f} s ago"
+        )
+        yield problem("events-stuck", uuid, said)
+    for lane, queue in host.queues.items():
+        waited_s = queue.oldest_s or 0.0
+        if not host.is_alive:
+            continue  # the missing worker is the problem
+        if lane == Lane.CONTROL and waited_s > PINGS_SLOW_AFTER_S:
+            yield problem("pings-slow", uuid, f"a ping has waited {waited_s:.0f} s")
+        elif waited_s > QUEUE_SLOW_AFTER_S:
+            said = f"a message has waited {waited_s:.0f} s for a slot of lane {lane}"
+            yield problem("queue-slow", uuid, said)
+    if host.dead_letters:
+        yield problem("dead-letters", uuid, f"{host.dead_letters} messages were put aside")

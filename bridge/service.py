@@ -1,10 +1,8 @@
 """Wire the parts of the bridge, run them, and shut down gracefully."""
 
 import asyncio
-import os
 import signal
 import ssl
-import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +20,7 @@ from bridge.container_events.posting import Poster
 from bridge.container_events.reporting import ContainerEventReporting
 from bridge.container_events.streams import ContainerEventStreams
 from bridge.doorbell import Doorbell
+from bridge.ending import end_in
 from bridge.hosts.choice import Hosts
 from bridge.hosts.claims import Claims
 from bridge.hosts.forgetting import forget_forever
@@ -32,19 +31,21 @@ from bridge.inbound.intake import Intake
 from bridge.inbound.pace import Pace
 from bridge.inbound.standing import Standing
 from bridge.inbound.stream import AgentStream
+from bridge.introduction import Introduction
 from bridge.metrics import BridgeCollector, serve
 from bridge.outbound.configcontent import ConfigContent
 from bridge.outbound.outbox import Outbox
 from bridge.outbound.publisher import Publisher
 from bridge.resealing import reseal_forever
 from bridge.settings import BridgeSettings
+from bridge.websockets import Websockets
 from cowpoke.broker import connect, probe
 from cowpoke.clock import Clock
 from cowpoke.ledger.due import BridgeSweeper
 from cowpoke.ledger.intake import IntakeLedger
 from cowpoke.ledger.replies import ReplyLedger
 from cowpoke.ledger.resealing import Resealing
-from cowpoke.log import flush, logger
+from cowpoke.log import logger
 from cowpoke.seal import ClusterKeyring
 
 _log = logger(__name__)
@@ -82,8 +83,12 @@ async def run(settings: BridgeSettings) -> None:
     context = tls(settings)
     doorbell = Doorbell(client)
     presence = Presence(client, keyring)
+    reports = Websockets(client, keyring, bridge_id, standing=standing, clock=redis_clock)
     sweeping = Sweeping(BridgeSweeper(client, keyring, redis_clock))
     async with AsyncExitStack() as stack:
+        introduction = stack.enter_context(
+            Introduction(bridge_id, keyring, redis_clock, server=settings.cattle_url)
+        )
         clock = await stack.enter_async_context(AwakeClock())
         session = await stack.enter_async_context(
             open_session(context, settings.proxy, tunnel=settings.cattle_url.startswith("https"))
@@ -116,6 +121,7 @@ async def run(settings: BridgeSettings) -> None:
             memory_bytes=settings.outbox_memory_mb * MEGABYTE,
             bridge_id=bridge_id,
             announced=doorbell.outboxes,
+            lease_text=introduction.text,
         )
         reporting = ContainerEventReporting(
             ContainerEventStreams(client, bridge_id),
@@ -190,39 +196,22 @@ async def run(settings: BridgeSettings) -> None:
             asyncio.create_task(sweeping.run()),
             asyncio.create_task(reporting.run()),
             asyncio.create_task(removals.run()),
+            asyncio.create_task(reports.run()),
             asyncio.create_task(forget_forever(client, presence)),
             asyncio.create_task(reseal_forever(Resealing(client, keyring))),
         ]
         saying = asyncio.create_task(_say_ready(settings, agents, bridge_id, keyring))
         await _until(stop, [listening, *background])
         _log.info("bridge.stopping")
-        _end_in(settings.drain_timeout_s + LEAVE_S)
-        await _cancel([saying])
-        await _cancel([listening])
+        end_in(settings.drain_timeout_s + LEAVE_S)
+        await _cancel([saying, listening])
         await streams.close()
         await _finish(intake, outbox, settings.drain_timeout_s)
         # Before the lease is given up: it must not be renewed again.
         await _cancel(background)
-        await _leave(outbox)
+        await _leave(outbox, reports)
     _log.info("bridge.stopped", intake=dict(intake.counts), outbox=dict(outbox.counts))
-    _end_in(END_S)
-
-
-def _end_in(seconds: float) -> None:
-    """End this process by then, whatever its threads wait for.
-
-    Python joins the threads of executors before it exits, and a call to a frozen Redis lasts longer
-    than a bridge may take to stop. Nothing is lost: Redis holds the outcomes, cattle the events.
-    """
-
-    def end() -> None:
-        _log.warning("bridge.threads_abandoned", advice="Redis does not answer; no data is lost")
-        flush()
-        os._exit(0)
-
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
+    end_in(END_S)
 
 
 async def _say_ready(
@@ -286,10 +275,11 @@ async def _finish(intake: Intake, outbox: Outbox, within_s: float) -> None:
         _log.warning("bridge.drain_timed_out", advice="another bridge sends the remaining outcomes")
 
 
-async def _leave(outbox: Outbox) -> None:
+async def _leave(outbox: Outbox, reports: Websockets) -> None:
     try:
         async with asyncio.timeout(LAST_WORD_S):
             await outbox.leave()
+            await reports.leave()
     except (redis.RedisError, TimeoutError) as problem:
         _log.warning("bridge.lease_release_failed", reason=str(problem) or "Redis does not answer")
 

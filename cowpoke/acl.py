@@ -58,18 +58,8 @@ _LEDGER = (
 )
 #: SCAN shows the names of other keys too.
 _BRIDGE = (
-    *(
-        "getrange",
-        "scan",
-        "pttl",
-        "hgetall",
-        "hkeys",
-        "llen",
-        "lrange",
-        "sscan",
-        "zcard",
-        "zrangebyscore",
-    ),
+    *("getrange", "scan", "pttl", "hgetall", "hkeys", "llen", "lrange", "sscan", "zcard"),
+    *("unlink", "zrangebyscore"),
     *("xack", "xclaim", "xdel", "xgroup|create", "xgroup|delconsumer", "xinfo|consumers"),
     *("xinfo|groups", "xinfo|stream", "xlen", "xpending", "xrange", "xreadgroup"),
 )

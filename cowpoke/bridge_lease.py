@@ -20,8 +20,10 @@ MOST_ERRORS = 20
 #: The lease is written every 1.5 s.
 _MESSAGE_CHARS = 300
 _CHARS = 1_000
-#: Before the host of an agent is known.
+#: The field of an agent whose host is not known begins so.
 AGENT_FIELD = "agent:"
+#: cattle pings every 5 s, and a bridge subscribes again after 60 s to 90 s without a ping.
+SILENT_AFTER_S = 120.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,10 +81,12 @@ class WebsocketReport:
     state: WebsocketState
     #: Since when it has this state, in ms since 1970 by the Redis server's clock.
     since_ms: int
-    #: None before the first ping of this websocket.
+    #: None before the first ping of this websocket. With many agents up to minutes late.
     last_ping_ms: int | None = None
     #: Why it is not open; empty when it is.
     reason: str = ""
+    #: Whether it is open, and cattle has asked nothing for `SILENT_AFTER_S`.
+    silent: bool = False
 
 
 def bridge_lease_text(lease: BridgeLease, keyring: ClusterKeyring) -> str:
@@ -143,6 +147,7 @@ def sealed_report(sealer: Sealer, report: WebsocketReport) -> str:
             "since_ms": report.since_ms,
             "last_ping_ms": report.last_ping_ms,
             "reason": shortened(report.reason, _MESSAGE_CHARS),
+            "silent": report.silent,
         }
     )
 
@@ -165,6 +170,7 @@ def opened_report(sealer: Sealer, text: str, *, bridge_id: str) -> WebsocketRepo
             since_ms=bounded_int(content.get("since_ms")),
             last_ping_ms=None if last_ping_ms is None else bounded_int(last_ping_ms),
             reason=_text(content.get("reason")),
+            silent=content.get("silent") is True,
         )
     except (KeyError, TypeError, ValueError):
         raise SealBrokenError("not a valid report about a websocket") from None

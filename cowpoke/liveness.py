@@ -181,8 +181,16 @@ class Leases:
             self._forget_dead(keys=own, args=worker_ids)
 
     def renew_bridge(self, bridge_id: str, text: str = "") -> None:
-        """Say that the bridge lives; `text` is what it says of its keys, see `host_keys.py`."""
-        self._redis.set(keys.bridge(bridge_id), text, px=LEASE_TTL_MS)
+        """Say that the bridge lives; `text` is what it says of itself, see `bridge_lease.py`."""
+        key = keys.bridge(bridge_id)
+        try:
+            # Written anew each time, leases would fill Redis's file.
+            if self._redis.getex(key, px=LEASE_TTL_MS) == text:
+                return
+        except redis.ResponseError as problem:
+            if not concerns_one_key(problem):
+                raise
+        self._redis.set(key, text, px=LEASE_TTL_MS)
 
     def live_bridges(self, bridge_ids: Iterable[str]) -> set[str]:
         """Those of the bridges that live."""

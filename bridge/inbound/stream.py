@@ -85,6 +85,7 @@ class AgentStream:
         failures = 0
         while True:
             host_uuid = await self._hosts.wait_alive(self._agent)
+            self._standing.serves(self._agent, host_uuid)
             await self._pace.turn()
             began_s = self._clock.now_s()
             try:
@@ -101,7 +102,7 @@ class AgentStream:
                 refused_s=self._refusing.pause_s,
             )
             failures = delay.failures
-            self._standing.closed(self._agent, ended.ending)
+            self._standing.closed(self._agent, ended.ending, ended.message)
             self._judge(ended, host_uuid)
             wait_s = self._refusing.wait_s(delay.wait_s, jitter)
             self._log.warning(
@@ -153,6 +154,7 @@ class AgentStream:
             if message.type in {aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY}:
                 if await self._handle(message.data, self._agent, host_uuid):
                     asked_s = self._clock.now_s()
+                    self._standing.asked(self._agent)
             elif message.type is aiohttp.WSMsgType.ERROR:
                 raise StreamClosedError(f"the websocket broke: {self._socket.exception()}")
             elif self._socket.close_code in {1000, 1001}:

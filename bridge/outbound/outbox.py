@@ -6,6 +6,7 @@ all keys of this bridge, it gives back what it holds to the other bridges.
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 
 import redis
@@ -19,7 +20,6 @@ from bridge.outbound.reading import OutcomeReader
 from bridge.outbound.refused_keys import RefusedKeys
 from bridge.outbound.sending import Sender
 from cowpoke import keys
-from cowpoke.bridge_lease import BridgeLease, bridge_lease_text
 from cowpoke.clock import Clock
 from cowpoke.ledger.outbox import Outboxes
 from cowpoke.ledger.outcome_stream import OutcomeStream
@@ -47,6 +47,7 @@ class Outbox:
         memory_bytes: int,
         bridge_id: str,
         announced: Announcements,
+        lease_text: Callable[[], str] = str,
     ) -> None:
         self._refused_keys = RefusedKeys(agents.__len__)
         self._sender = Sender(
@@ -61,8 +62,6 @@ class Outbox:
         )
         self._outboxes = Outboxes(client)
         self._announced = announced
-        lease = BridgeLease(bridge_id=bridge_id, fingerprints=keyring.fingerprints)
-        lease_text = bridge_lease_text(lease, keyring)
         streams = [
             OutcomeStream(client, bridge_id, key=key, lease_text=lease_text)
             for key in keys.OUTCOME_STREAMS

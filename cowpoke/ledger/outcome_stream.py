@@ -3,7 +3,7 @@
 What a dead bridge had read and not finished is claimed by a live one.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -96,14 +96,14 @@ class OutcomeStream:
         *,
         key: str = keys.OUTCOMES,
         missed_after_ms: int = MISSED_AFTER_MS,
-        lease_text: str = "",
+        lease_text: Callable[[], str] = str,
     ) -> None:
         self._redis = client
         self._bridge_id = bridge_id
         self._key = key
         self._missed_after_ms = missed_after_ms
         self._leases = Leases(client)
-        #: What the bridge says of its keys, see `host_keys.py`.
+        #: What the bridge says of itself, see `bridge_lease.py`.
         self._lease_text = lease_text
         self._read_script = client.register_script(_READ)
         self._claim_script = client.register_script(_CLAIM)
@@ -111,7 +111,7 @@ class OutcomeStream:
     def set_up(self) -> None:
         """Make the group; it begins with the first outcome there is."""
         # A bridge that reads and has no lease would be taken for dead.
-        self._leases.renew_bridge(self._bridge_id, self._lease_text)
+        self._leases.renew_bridge(self._bridge_id, self._lease_text())
         with suppress(redis.ResponseError):  # BUSYGROUP: another bridge made it
             self._redis.xgroup_create(self._key, GROUP, id="0", mkstream=True)
 
@@ -216,7 +216,7 @@ class OutcomeStream:
 
     def renew(self) -> None:
         """Say that this bridge lives."""
-        self._leases.renew_bridge(self._bridge_id, self._lease_text)
+        self._leases.renew_bridge(self._bridge_id, self._lease_text())
 
     def leave(self) -> None:
         """Say that this bridge is gone: what it has not finished is another's at once."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from cowpoke.bridge_lease import WebsocketState
+from cowpoke.bridge_lease import WebsocketReport, WebsocketState
 from cowpoke.overview.conditions import Problem, problem
 from cowpoke.overview.views import BridgeView, HostView, RedisView
 from cowpoke.routes import Lane
@@ -17,8 +17,6 @@ REPLIES_STUCK_AFTER_S = 60.0
 #: cattle pings every 5 s and disconnects a host after 30 s without a pong.
 PINGS_SLOW_AFTER_S = 15.0
 QUEUE_SLOW_AFTER_S = 300.0
-#: A bridge subscribes again after 60 s to 90 s without a ping.
-SILENT_AFTER_S = 120.0
 #: A bridge connects, and connects again, within seconds.
 CONNECTS_WITHIN_S = 15.0
 LEAST_REDIS = (6, 2)
@@ -137,12 +135,14 @@ def _agent(server: RedisView, host: HostView) -> Iterator[Problem]:
         yield problem("agent-keys-refused", uuid, websocket.reason or "cattle refuses the keys")
     elif _is_late(server, websocket.state, websocket.since_ms):
         yield problem("websocket-closed", uuid, websocket.reason or "the websocket is not open")
-    elif websocket.state is WebsocketState.OPEN:
-        open_ones = [one for one in host.websockets if one.state is WebsocketState.OPEN]
-        heard_ms = max(one.last_ping_ms or one.since_ms for one in open_ones)
-        silent_s = (server.now_ms - heard_ms) / 1000
-        if silent_s > SILENT_AFTER_S:
-            yield problem("cattle-silent", uuid, f"no ping from cattle for {silent_s:.0f} s")
+    elif websocket.silent and all(one.silent for one in host.websockets if _is_open(one)):
+        heard_ms = websocket.last_ping_ms or websocket.since_ms
+        said = f"no ping from cattle for {(server.now_ms - heard_ms) / 1000:.0f} s"
+        yield problem("cattle-silent", uuid, said)
+
+
+def _is_open(report: WebsocketReport) -> bool:
+    return report.state is WebsocketState.OPEN
 
 
 def _events(host: HostView) -> Iterator[Problem]:

@@ -97,7 +97,8 @@ class Leases:
             self._texts.pop(worker_id, None)
         if worker_ids:
             with self._redis.pipeline(transaction=False) as pipe:
-                pipe.delete(*(keys.lease(host_uuid, worker_id) for worker_id in worker_ids))
+                names = (keys.lease, keys.figures)
+                pipe.delete(*(name(host_uuid, one) for one in worker_ids for name in names))
                 pipe.srem(keys.workers(host_uuid), *worker_ids)
                 pipe.publish(keys.doorbell(host_uuid), LEASE_CHANGED)
                 pipe.execute()

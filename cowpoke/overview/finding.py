@@ -112,6 +112,8 @@ def _workers(host: HostView) -> Iterator[Problem]:
         yield problem("lane-missing", uuid, said)
     if host.engine is not None and not host.engine.reachable:
         yield problem("engine-unreachable", uuid, host.engine.reason or "it does not answer")
+    elif host.engine is not None and host.engine.reason:
+        yield problem("engine-version", uuid, host.engine.reason)
     domains = {worker.lease.lock_domain for worker in readable if worker.lease}
     if len(domains) > 1:
         said = f"its {len(readable)} workers have {len(domains)} different lock folders"

@@ -26,6 +26,7 @@ import requests
 from worker import deadline
 from worker.engine.api_versions import NEWEST_API, OLDEST_API, version_numbers, version_text
 from worker.engine.errors import Refusal, engine_errors
+from worker.engine.figures import EngineFigures
 from worker.engine.slots import Slots
 from worker.engine.transport import docker_client
 from worker.errors import EngineError, EngineUnavailableError
@@ -79,6 +80,8 @@ class Engine:
         self._settings = settings
         self._lock = threading.Lock()
         self._calls: Counter[str] = Counter()
+        #: Calls with their durations, and pulls.
+        self.figures = EngineFigures()
         self._client: docker.APIClient | None = None
         self._client_pid = 0
         self._version: EngineVersion | None = None
@@ -130,12 +133,14 @@ class Engine:
         """
         slot = self._slots.take(call.wanted) if call.takes_slot else nullcontext()
         with slot, engine_errors(call.wanted, call.refusal), self._watched():
-            response = self._send(call)
-            if _is_version_refusal(response) and self._settings.docker_api_version is None:
-                # dockerd was replaced by another version without a visible outage.
-                self._api = None
+            _need_time(call)
+            with self.figures.timed(call.kind):
                 response = self._send(call)
-            _raise_for_status(response)
+                if _is_version_refusal(response) and self._settings.docker_api_version is None:
+                    # dockerd was replaced by another version without a visible outage.
+                    self._api = None
+                    response = self._send(call)
+                _raise_for_status(response)
             return response.json() if response.content else None
 
     def run_unless_missing(self, call: Call, missing: type[EngineError]) -> Any:  # noqa: ANN401
@@ -154,6 +159,7 @@ class Engine:
         with (
             engine_errors(call.wanted, call.refusal),
             self._watched(),
+            self.figures.timed(call.kind),
             self._send(call, stream=True) as response,
         ):
             _raise_for_status(response)
@@ -171,9 +177,7 @@ class Engine:
 
     def _send(self, call: Call, *, stream: bool = False) -> requests.Response:
         timeout_s = call.timeout_s or self.read_timeout_s
-        left_s = deadline.left_s()
-        if left_s <= 0:
-            raise EngineUnavailableError(f"cannot {call.wanted}: no time is left for the event")
+        left_s = _need_time(call)
         version = self._api or self._negotiate(timeout_s)
         client = self._counted(call.kind)
         if call.upload is not None:
@@ -244,6 +248,17 @@ class Engine:
                     self._client = docker_client(self._settings, version_text(NEWEST_API))
                 self._client_pid = os.getpid()
             return self._client
+
+
+def _need_time(call: Call) -> float:
+    """Return the time that is left for the event in seconds.
+
+    Errors: EngineUnavailableError when none is left.
+    """
+    left_s = deadline.left_s()
+    if left_s <= 0:
+        raise EngineUnavailableError(f"cannot {call.wanted}: no time is left for the event")
+    return left_s
 
 
 def segment(name: str) -> str:

@@ -20,6 +20,7 @@ _SHARE: Mapping[str, tuple[float, float]] = {
     "Extracting": (0.7, 1.0),
     "Pull complete": (1.0, 1.0),
 }
+_DOWNLOADED_SHARE = 0.7
 #: A layer that another image brought and that is not part of this pull.
 _NOT_PULLED = "Already exists"
 
@@ -27,6 +28,7 @@ _NOT_PULLED = "Already exists"
 @dataclass(slots=True)
 class _Layer:
     size_bytes: int = 0
+    downloaded_bytes: int = 0
     #: The share of its work that is done, 0 to 1.
     share: float = 0.0
 
@@ -39,6 +41,11 @@ class Layers:
         self.percent: int | None = None
         self._layers: dict[str, _Layer] = {}
         self._seen: dict[str, tuple[str, int]] = {}
+
+    @property
+    def downloaded_bytes(self) -> int:
+        """The bytes of layers that were downloaded, as far as the Engine reported them."""
+        return sum(layer.downloaded_bytes for layer in self._layers.values())
 
     def read(self, line: Mapping[str, Any]) -> bool:
         """Read one line; return whether it has a new status or more bytes (A 12.8)."""
@@ -61,6 +68,10 @@ class Layers:
     def _advance(self, layer: _Layer, status: str, current: int, total: int) -> None:
         start, end = _SHARE[status]
         layer.size_bytes = layer.size_bytes or total
+        if status == "Downloading":
+            layer.downloaded_bytes = max(layer.downloaded_bytes, current)
+        elif start >= _DOWNLOADED_SHARE:
+            layer.downloaded_bytes = max(layer.downloaded_bytes, layer.size_bytes)
         layer.share = start + (end - start) * (min(current / total, 1) if total else 0)
         self.percent = max(self.percent or 0, min(self._percent_now(), MOST_UNFINISHED_PERCENT))
 

@@ -62,11 +62,12 @@ class Pulls:
         self, name: ImageReference, credential: Credential | None, progress: SharedProgress
     ) -> dict[str, Any]:
         """Pull; only a present image is a success, not the end of the stream (C 25)."""
-        self._try_with_and_without(name, credential, progress)
-        found = images.present(self._engine, name)
-        if found is None:
-            raise ImagePullError(_failed(name, "the pull ended without the image"))
-        return found
+        with self._engine.figures.pull():
+            self._try_with_and_without(name, credential, progress)
+            found = images.present(self._engine, name)
+            if found is None:
+                raise ImagePullError(_failed(name, "the pull ended without the image"))
+            return found
 
     def _try_with_and_without(
         self, name: ImageReference, credential: Credential | None, progress: SharedProgress
@@ -127,6 +128,8 @@ class Pulls:
                 raise
         except ImagePullError as error:
             return error.message
+        finally:
+            self._engine.figures.downloaded(layers.downloaded_bytes)
         raise ImagePullError(_failed(name, ended))
 
     def _stalled(self, moved_s: float) -> bool:

@@ -21,6 +21,7 @@ from worker.janitor import Janitor
 from worker.process.background import start_host_care
 from worker.process.consumer import Watch
 from worker.process.drain import Drain
+from worker.process.figures import FiguresWriter
 from worker.process.handles import most_slots
 from worker.process.pulse import Pulse
 from worker.process.readiness import EngineWatch
@@ -45,9 +46,12 @@ def run_lane(settings: WorkerSettings, launch: LaneStart, *, watches_engine: boo
     # Celery warns root of pickled messages; only JSON is accepted here, and Docker needs the right.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     runtime = start(settings, launch.lane, worker_id=launch.worker_id, starts=launch.starts)
+    figures = FiguresWriter(runtime)
     if watches_engine:
-        EngineWatch(settings).start()
+        if settings.docker_enabled:
+            EngineWatch(settings, figures.set_engine).start()
         start_host_care(settings)
+    figures.start()
     with _node_name(runtime) as node:
         return _run(runtime, launch, node, follows_engine=watches_engine)
 

@@ -59,7 +59,7 @@ _LEDGER = (
 #: SCAN shows the names of other keys too.
 _BRIDGE = (
     *("getrange", "scan", "pttl", "hgetall", "hkeys", "llen", "lrange", "sscan", "zcard"),
-    *("unlink", "zrangebyscore"),
+    *("unlink", "zrangebyscore", "zscan"),
     *("xack", "xclaim", "xdel", "xgroup|create", "xgroup|delconsumer", "xinfo|consumers"),
     *("xinfo|groups", "xinfo|stream", "xlen", "xpending", "xrange", "xreadgroup"),
 )
@@ -140,7 +140,7 @@ def password_words(password: str | None) -> tuple[str, ...]:
 
 
 def bridge_rules(*, user: str = "cowpoke-bridge", redis: tuple[int, int] = LEAST_REDIS) -> Rules:
-    """Return the rules for bridges, `cowpoke status` and `cowpoke dead-letters`."""
+    """Return the rules for bridges, and for the commands of operators."""
     return Rules(
         user=user,
         grant=Grant(

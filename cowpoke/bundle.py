@@ -1,4 +1,4 @@
-"""What a new host needs of the hub, as one line: `cowpoke host add` prints it, `join` stores it.
+"""What a new host needs of the hub, as one line: `cowpoke hosts add` prints it, `join` stores it.
 
 It is base64url of JSON. It contains the password of the host's Redis user and the key of the host:
 whoever has it can be this host, and no other one.
@@ -63,7 +63,7 @@ def read_bundle(text: str) -> Bundle:
     Errors: ValueError; the message contains nothing of the bundle.
     """
     text = "".join(text.split())
-    problem = "not a bundle of `cowpoke host add` (not shown): copy its one line whole"
+    problem = "not a bundle of `cowpoke hosts add` (not shown): copy its one line whole"
     try:
         if len(text) > _MOST_CHARACTERS:
             raise ValueError(problem)

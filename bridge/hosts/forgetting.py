@@ -7,9 +7,9 @@ import redis
 
 from bridge.hosts.presence import Presence
 from cowpoke import keys
+from cowpoke.forgetting import own_keys
 from cowpoke.joined import JOINED
 from cowpoke.log import logger
-from cowpoke.routes import Lane, queue_for
 
 _log = logger(__name__)
 
@@ -45,15 +45,8 @@ def forget_gone(
     for host_uuid in map(str, gone):
         if client.exists(keys.open_events(host_uuid), keys.outbox(host_uuid)):
             continue
-        queues = [queue_for(host_uuid, lane) for lane in Lane]
-        bindings = [
-            f"{prefix}.{queue}"
-            for queue in queues
-            for prefix in ("_kombu.binding", "_kombu.binding_permanent")
-        ]
         # A host that comes back after all hands the keys of its agent over again.
-        own = (keys.workers(host_uuid), keys.host_keys(host_uuid), keys.joined(host_uuid))
-        client.delete(*queues, *bindings, *own)
+        client.delete(*own_keys(host_uuid))
         client.publish(keys.doorbell(host_uuid), JOINED)
         client.srem(keys.HOSTS, host_uuid)
         client.zrem(keys.SEEN, host_uuid)

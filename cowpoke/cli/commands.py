@@ -147,7 +147,7 @@ def _rule_options(command: Callable[..., None]) -> Callable[..., None]:
 @acl.command("bridge")
 @_rule_options
 def acl_bridge(**options: Any) -> None:  # noqa: ANN401 -- click passes the options
-    """Print the rules for bridges, `cowpoke status` and `cowpoke dead-letters`."""
+    """Print the rules for bridges, and for `cowpoke status` and other commands of operators."""
     from cowpoke.acl import bridge_rules  # noqa: PLC0415
 
     _print_rules(bridge_rules, **options)
@@ -233,35 +233,3 @@ def credentials(
         sys.exit(f"cowpoke credentials: Redis refuses the ACL file, check --redis-version: {error}")
     for path in written:
         click.echo(f"written: {path}")
-
-
-@click.command("dead-letters", short_help="Show what nobody could read.")
-@click.argument("host_uuid", metavar="[HOST]", required=False)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, nothing shortened.")
-@click.option("--clear", is_flag=True, help="Remove what was shown.")
-def dead_letters(host_uuid: str | None, *, as_json: bool, clear: bool) -> None:
-    """Show messages and outcomes that nobody could read, the newest first.
-
-    Without a host: those of the bridges and of all hosts.
-    """
-    from cowpoke.cli.dead_letters import show  # noqa: PLC0415
-    from cowpoke.cli.redis_session import redis_session  # noqa: PLC0415
-
-    with redis_session("cowpoke dead-letters") as (client, _):
-        show(client, host_uuid, as_json=as_json, clear=clear)
-
-
-@click.command(short_help="Show hosts, workers, bridges and queues.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object with everything.")
-def status(*, as_json: bool) -> None:
-    """Show hosts, workers, bridges, queues and open events of one Redis.
-
-    It changes nothing. QUEUE_KEY is needed to read what workers say of themselves.
-    """
-    from cowpoke.cli.redis_session import redis_session  # noqa: PLC0415
-    from cowpoke.cli.status import read_status  # noqa: PLC0415
-    from cowpoke.cli.status_text import as_json_text, as_text  # noqa: PLC0415
-
-    with redis_session("cowpoke status") as (client, settings):
-        found = read_status(client, settings.cluster_keyring())
-    click.echo(as_json_text(found) if as_json else as_text(found), nl=False)

@@ -19,7 +19,7 @@ from cowpoke.seal import host_key, key_list, new_key
 
 #: Its user may do everything. It is for operators and for the health check of Redis.
 ADMIN = "admin"
-#: Host uuid -> file with the hash of its password, for hosts that `cowpoke host add` added. It is
+#: Host uuid -> file with the hash of its password, for hosts that `cowpoke hosts add` added. It is
 #: beside the ACL file, so that with Compose both are in one volume.
 HOSTS_FOLDER = "redis/hosts"
 _PASSWORD_BYTES = 32

@@ -10,20 +10,26 @@ Each list entry is a JSON object:
 | `content` | its beginning, without secrets |
 """
 
+import hashlib
 import json
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 
-import click
 import redis
 
 from cowpoke import keys
+from cowpoke.cli.output import cell, moment, print_line, print_table
 from cowpoke.cli.shown import shown
-from cowpoke.overview.answers import ask, texts
+from cowpoke.overview.answers import ask
+from cowpoke.overview.reading import known_hosts
 from cowpoke.scrubbing import scrub
 
 _NAME_CHARS = 60
+_CONTENT_CHARS = 80
+#: More than a program puts aside.
+_WHOLE_CHARS = 8_000
+_ID_BYTES = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,29 +44,25 @@ class DeadLetter:
     reason: str
     content: str
 
-    def line(self) -> str:
-        """Return it for people."""
-        return "  ".join(
-            (
-                _time(self.at_ms),
-                shown(self.host or "(bridges)", _NAME_CHARS),
-                shown(self.where, _NAME_CHARS),
-                shown(self.reason),
-                shown(self.content),
-            )
-        )
+    #: The entry as it is in Redis.
+    entry: str = field(repr=False)
 
-    def json_line(self) -> str:
-        """Return it for programs; ASCII only."""
-        return json.dumps(
-            {
-                "host": self.host,
-                "at_ms": self.at_ms,
-                "where": self.where,
-                "reason": self.reason,
-                "content": self.content,
-            }
-        )
+    @property
+    def letter_id(self) -> str:
+        """A short name for this entry, made of its content."""
+        text = f"{self.host} {self.entry}".encode(errors="surrogateescape")
+        return hashlib.blake2b(text, digest_size=_ID_BYTES).hexdigest()
+
+    def as_json(self) -> dict[str, object]:
+        """Return it for programs."""
+        return {
+            "id": self.letter_id,
+            "host": self.host,
+            "at_ms": self.at_ms,
+            "where": self.where,
+            "reason": self.reason,
+            "content": self.content,
+        }
 
 
 def read_dead_letters(client: "redis.Redis", host_uuid: str | None) -> list[DeadLetter]:
@@ -80,42 +82,70 @@ def read_dead_letters(client: "redis.Redis", host_uuid: str | None) -> list[Dead
     return sorted(found, key=lambda letter: letter.at_ms or 0, reverse=True)
 
 
-def known_hosts(client: "redis.Redis") -> list[str]:
-    """Return the hosts that a bridge knows: with open events, or seen lately."""
-    with_events, seen = ask(client, [("SMEMBERS", keys.HOSTS), ("ZRANGE", keys.SEEN, 0, -1)])
-    return sorted({*texts(with_events), *texts(seen)})
-
-
 def list_key(host_uuid: str) -> str:
     """Return the key of the list of a host; of the bridges' list for an empty uuid."""
     return keys.dead_letters(host_uuid) if host_uuid else keys.BRIDGE_DEAD_LETTERS
 
 
-def show(client: "redis.Redis", host_uuid: str | None, *, as_json: bool, clear: bool) -> None:
-    """Print the dead letters; remove them after that when told to.
+def print_letters(letters: Sequence[DeadLetter]) -> None:
+    """Print one line for each."""
+    rows = [
+        (
+            cell(letter.letter_id),
+            cell(_time(letter.at_ms)),
+            cell(letter.host or "(bridges)", most=_NAME_CHARS),
+            cell(letter.where, most=_NAME_CHARS),
+            cell(letter.reason),
+            cell(letter.content, most=_CONTENT_CHARS),
+        )
+        for letter in letters
+    ]
+    print_table(("id", "at", "host", "where", "reason", "content"), rows)
+    print_line(f"{len(letters)} dead letters")
+
+
+def print_letter(letter: DeadLetter) -> None:
+    """Print all of one."""
+    for name, text in (
+        ("id", letter.letter_id),
+        ("at", _time(letter.at_ms)),
+        ("host", letter.host or "(bridges)"),
+        ("where", letter.where),
+        ("reason", letter.reason),
+        ("content", letter.content),
+    ):
+        print_line(f"{name:<8} {shown(text, _WHOLE_CHARS)}")
+
+
+def find_letter(letters: Sequence[DeadLetter], letter_id: str, command: str) -> DeadLetter:
+    """Return the letter with an id; exit with 1 without one."""
+    found = next((letter for letter in letters if letter.letter_id == letter_id), None)
+    if found is None:
+        said = f"no dead letter has the id {shown(letter_id)}; see cowpoke dead-letters"
+        sys.exit(f"{command}: {said}")
+    return found
+
+
+def drop(client: "redis.Redis", letters: Sequence[DeadLetter]) -> None:
+    """Remove these letters; those that came since they were read stay.
 
     Errors: redis.RedisError.
     """
-    found = read_dead_letters(client, host_uuid)
-    for letter in found:
-        click.echo(letter.json_line() if as_json else letter.line())
-    if clear:
-        _clear(client, found)
-    if not as_json:
-        click.echo(f"{len(found)} dead letters" + (" removed" if clear else ""))
-
-
-def _clear(client: "redis.Redis", shown_letters: Sequence[DeadLetter]) -> None:
-    lists = sorted({list_key(letter.host) for letter in shown_letters})
-    if lists:
-        client.delete(*lists)
+    with client.pipeline(transaction=False) as pipe:
+        for letter in letters:
+            if letter.entry:
+                pipe.lrem(list_key(letter.host), 0, letter.entry)
+            else:
+                # The key has another type: nothing of ours is in it.
+                pipe.delete(list_key(letter.host))
+        pipe.execute()
 
 
 def _letter(host_uuid: str, entry: str) -> DeadLetter:
     # The program that put it aside knew the secrets of its settings, not those of others.
-    entry = scrub(entry)
+    text = scrub(entry)
     try:
-        content = json.loads(entry)
+        content = json.loads(text)
         at_ms = content["at_ms"]
         return DeadLetter(
             host=host_uuid,
@@ -123,20 +153,22 @@ def _letter(host_uuid: str, entry: str) -> DeadLetter:
             where=str(content.get("where") or ""),
             reason=str(content.get("reason") or ""),
             content=str(content.get("content") or ""),
+            entry=entry,
         )
     except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError):
-        return _unreadable(host_uuid, "the entry is no dead letter of ours", entry)
+        return _unreadable(host_uuid, "the entry is no dead letter of ours", text, entry)
 
 
-def _unreadable(host_uuid: str, reason: str, content: str) -> DeadLetter:
+def _unreadable(host_uuid: str, reason: str, content: str, entry: str = "") -> DeadLetter:
     return DeadLetter(
-        host=host_uuid, at_ms=None, where=list_key(host_uuid), reason=reason, content=content
+        host=host_uuid,
+        at_ms=None,
+        where=list_key(host_uuid),
+        reason=reason,
+        content=content,
+        entry=entry,
     )
 
 
 def _time(at_ms: int | None) -> str:
-    try:
-        when = datetime.fromtimestamp((at_ms or 0) / 1000, UTC)
-    except (OverflowError, OSError, ValueError):
-        return "(no such time)"
-    return "(time unknown)" if at_ms is None else when.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return "(time unknown)" if at_ms is None else moment(at_ms)

@@ -1,4 +1,4 @@
-"""The arguments of `cowpoke host add` and `cowpoke host remove`.
+"""The arguments of `cowpoke hosts`: list, show, forget, add, remove.
 
 Imports stand in the commands that need them: `cowpoke --help` loads this module.
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cowpoke.cli.commands import redis_version
+from cowpoke.cli.output import confirm, json_option, print_json, yes_option
 
 if TYPE_CHECKING:
     from cowpoke.cli.hosts import Hub
@@ -19,9 +20,70 @@ if TYPE_CHECKING:
 _MODE = 0o600
 
 
-@click.group(short_help="Add hosts to this hub, and remove them.")
-def host() -> None:
-    """Give hosts what they need to work for the bridges of this hub, and take it away."""
+@click.group(short_help="List, show, add, remove and forget hosts.")
+def hosts() -> None:
+    """List and show hosts; give them what they need to work for this hub, and take it away."""
+
+
+@hosts.command("list")
+@json_option
+def hosts_list(*, as_json: bool) -> None:
+    """List the hosts that this Redis knows."""
+    from cowpoke.cli.hosts_table import print_hosts  # noqa: PLC0415
+    from cowpoke.cli.redis_session import redis_session  # noqa: PLC0415
+    from cowpoke.overview import read_overview  # noqa: PLC0415
+
+    with redis_session("cowpoke hosts list") as (client, settings):
+        found = read_overview(client, settings.cluster_keyring())
+    if as_json:
+        print_json(found.hosts)
+    else:
+        print_hosts(found)
+
+
+@hosts.command("show")
+@click.argument("name", metavar="HOST")
+@json_option
+def hosts_show(*, name: str, as_json: bool) -> None:
+    """Show all of one host; HOST is its uuid, the beginning of it, or the name of the machine."""
+    from cowpoke.cli.hosts_table import find_host, print_host  # noqa: PLC0415
+    from cowpoke.cli.redis_session import redis_session  # noqa: PLC0415
+    from cowpoke.overview import read_overview  # noqa: PLC0415
+
+    with redis_session("cowpoke hosts show") as (client, settings):
+        found = read_overview(client, settings.cluster_keyring())
+    one = find_host(found, name, "cowpoke hosts show")
+    if as_json:
+        problems = [problem for problem in found.problems if problem.subject == one.host_uuid]
+        print_json({"problems": problems, "host": one})
+    else:
+        print_host(found, one)
+
+
+@hosts.command("forget")
+@click.argument("host_uuid", metavar="UUID")
+@click.option("--force", is_flag=True, help="Also a host whose workers live or with open events.")
+@yes_option
+def hosts_forget(*, host_uuid: str, force: bool, yes: bool) -> None:
+    """Remove what a host that is gone left in Redis: events, queues, keys, notes; asks before.
+
+    Bridges do so 30 days after the last worker. Refuses a host with live workers or open events. A
+    host with a Redis user of its own keeps it: see `cowpoke hosts remove`.
+    """
+    from cowpoke.cli.hosts_table import find_host, forget, why_not_forgotten  # noqa: PLC0415
+    from cowpoke.cli.redis_session import redis_session  # noqa: PLC0415
+    from cowpoke.overview import read_overview  # noqa: PLC0415
+
+    command = "cowpoke hosts forget"
+    with redis_session(command) as (client, settings):
+        found = read_overview(client, settings.cluster_keyring())
+        one = find_host(found, host_uuid, command)
+        reason = why_not_forgotten(one)
+        if reason and not force:
+            sys.exit(f"{command}: host {one.host_uuid} is in use: {reason}; stop its workers first")
+        question = f"Remove all that Redis keeps of host {one.host_uuid}?"
+        confirm(f"{reason}. {question}" if reason else question, yes=yes, command=command)
+        forget(client, one)
 
 
 def _hub_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -38,7 +100,7 @@ def _hub_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@host.command("add")
+@hosts.command("add")
 @_hub_options
 @click.option("--host", "host_uuid", metavar="UUID", help="The host's uuid. Default: a new one.")
 @click.option(
@@ -81,8 +143,8 @@ def host_add(
     from cowpoke.cli.hosts import NewHost, add_host  # noqa: PLC0415
     from cowpoke.files import replace_file  # noqa: PLC0415
 
-    with _errors("cowpoke host add"):
-        hub = _hub(credentials, redis, "cowpoke host add")
+    with _errors("cowpoke hosts add"):
+        hub = _hub(credentials, redis, "cowpoke hosts add")
         new = NewHost(redis_ca=redis_ca.read() if redis_ca else None, **options)
         bundle = add_host(hub, new, _say)
         text = bundle_text(bundle)
@@ -93,7 +155,7 @@ def host_add(
             replace_file(output, f"{text}\n", _MODE)
 
 
-@host.command("remove")
+@hosts.command("remove")
 @_hub_options
 @click.argument("host_uuid", metavar="UUID")
 def host_remove(credentials: Path | None, redis: tuple[int, int], host_uuid: str) -> None:
@@ -104,8 +166,8 @@ def host_remove(credentials: Path | None, redis: tuple[int, int], host_uuid: str
     """
     from cowpoke.cli.hosts import remove_host  # noqa: PLC0415
 
-    with _errors("cowpoke host remove"):
-        remove_host(_hub(credentials, redis, "cowpoke host remove"), host_uuid, _say)
+    with _errors("cowpoke hosts remove"):
+        remove_host(_hub(credentials, redis, "cowpoke hosts remove"), host_uuid, _say)
         _say(f"removed host {host_uuid}")
 
 

@@ -1,4 +1,4 @@
-"""`cowpoke host add` and `host remove`: give a host its Redis user and its key, and take them away.
+"""`cowpoke hosts add` and `hosts remove`: give a host its Redis user and key, and take them away.
 
 With a folder of `cowpoke credentials` the user is written to its ACL file and set in the running
 Redis, so that no other user is disconnected. Without one, REDIS_URL must be of a user who may

@@ -14,10 +14,11 @@ from cowpoke import distribution
 _SHARED = {
     "acl": "cowpoke.cli.commands:acl",
     "credentials": "cowpoke.cli.commands:credentials",
-    "dead-letters": "cowpoke.cli.commands:dead_letters",
-    "host": "cowpoke.cli.host_commands:host",
+    "dead-letters": "cowpoke.cli.overview_commands:dead_letters",
+    "hosts": "cowpoke.cli.host_commands:hosts",
     "key": "cowpoke.cli.commands:key",
-    "status": "cowpoke.cli.commands:status",
+    "status": "cowpoke.cli.overview_commands:status",
+    "workers": "cowpoke.cli.overview_commands:workers",
 }
 
 

@@ -4,8 +4,8 @@
 - Otherwise, or with NO_COLOR: the same text without colors; in a pipe nothing is cut.
 - With `--json`: one JSON object, ASCII only.
 
-Text that somebody else may have written goes through `shown` first. Rich is imported when
-something is printed: `cowpoke --help` loads this module.
+Text that somebody else may have written goes through `cell` or `shown` first. Libraries are
+imported when something is printed: `cowpoke --help` loads this module.
 """
 
 import json
@@ -17,8 +17,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import click
-
-from cowpoke.cli.shown import shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,6 +51,8 @@ class Cell:
 
 def cell(value: object, tone: Tone = Tone.PLAIN, *, most: int = 200) -> Cell:
     """Return a value that somebody else may have written as a cell; `-` for nothing."""
+    from cowpoke.cli.shown import shown  # noqa: PLC0415 -- it imports libraries
+
     text = "" if value is None else shown(value, most)
     return Cell(text or "-", tone if text else Tone.FAINT)
 

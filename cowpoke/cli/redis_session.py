@@ -1,7 +1,7 @@
 """A Redis client for one command, from the environment; errors end the command with a sentence."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import redis
@@ -14,10 +14,14 @@ from cowpoke.settings import BrokerSettings
 
 
 @contextmanager
-def redis_session(command: str) -> Iterator[tuple["redis.Redis", BrokerSettings]]:
+def redis_session(
+    command: str, *, on_failure: Callable[[str], None] = lambda _: None
+) -> Iterator[tuple["redis.Redis", BrokerSettings]]:
     """Give the client and the settings; exit with 1 when Redis cannot be used.
 
-    `command` is what the sentence begins with.
+    Args:
+        command: What the sentence begins with.
+        on_failure: Gets the sentence before the exit.
     """
     settings = read_or_exit(BrokerSettings, command)
     # Warnings go to standard error: standard output is the command's answer.
@@ -27,8 +31,12 @@ def redis_session(command: str) -> Iterator[tuple["redis.Redis", BrokerSettings]
         with connect(settings, retries=0) as client:
             yield client, settings
     except redis.exceptions.NoPermissionError as error:
-        sys.exit(f"{command}: the Redis user of REDIS_URL may not do this: {shown(error)}")
+        sentence = f"the Redis user of REDIS_URL may not do this: {shown(error)}"
     except redis.exceptions.AuthenticationError as error:
-        sys.exit(f"{command}: Redis refused the login in REDIS_URL: {shown(error)}")
+        sentence = f"Redis refused the login in REDIS_URL: {shown(error)}"
     except redis.RedisError as error:
-        sys.exit(f"{command}: Redis does not answer: {shown(error)}")
+        sentence = f"Redis does not answer: {shown(error)}"
+    else:
+        return
+    on_failure(sentence)
+    sys.exit(f"{command}: {sentence}")

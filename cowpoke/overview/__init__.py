@@ -7,8 +7,16 @@
 - `redis_server`, `bridges`, `hosts` (with `hosts.lua`), `answers`: read the parts.
 """
 
-from cowpoke.overview.conditions import CONDITIONS, Condition, Problem
+from cowpoke.overview.conditions import CONDITIONS, Condition, Problem, problem
 from cowpoke.overview.reading import known_hosts, read_overview
 from cowpoke.overview.views import Overview
 
-__all__ = ["CONDITIONS", "Condition", "Overview", "Problem", "known_hosts", "read_overview"]
+__all__ = [
+    "CONDITIONS",
+    "Condition",
+    "Overview",
+    "Problem",
+    "known_hosts",
+    "problem",
+    "read_overview",
+]

@@ -1,11 +1,13 @@
 """Find the problems in what was read: pure functions of the views."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from cowpoke.bridge_lease import WebsocketReport, WebsocketState
 from cowpoke.overview.conditions import Problem, problem
 from cowpoke.overview.views import BridgeView, HostView, RedisView
 from cowpoke.routes import Lane
+from cowpoke.seal import NO_KEY
 
 #: Of `maxmemory`.
 MEMORY_SHARE = 0.8
@@ -21,14 +23,22 @@ QUEUE_SLOW_AFTER_S = 300.0
 CONNECTS_WITHIN_S = 15.0
 LEAST_REDIS = (6, 2)
 
+_REFUSED = frozenset({WebsocketState.REFUSED, WebsocketState.REMOVED})
+
 
 def find_problems(
     server: RedisView, bridges: Sequence[BridgeView], hosts: Sequence[HostView]
 ) -> list[Problem]:
     """Return all that is wrong, in the order Redis, bridges, hosts."""
-    found = [*_redis(server), *_bridges(server, bridges)]
+    live = [bridge for bridge in bridges if bridge.alive]
+    unreachable = _cattle_unreachable(server, live)
+    found = [*_redis(server), *_bridges(server, live), *unreachable, *_versions(live, hosts)]
     for host in hosts:
-        found += _host(server, host, has_bridge=any(bridge.alive for bridge in bridges))
+        found += _workers(host)
+        if live and not unreachable:
+            # Otherwise the same would be said once more of each host.
+            found += _agent(server, host)
+        found += _events(host)
     return found
 
 
@@ -57,41 +67,55 @@ def _redis(server: RedisView) -> Iterator[Problem]:
         yield problem("dead-letters", "bridges", said)
 
 
-def _bridges(server: RedisView, bridges: Sequence[BridgeView]) -> Iterator[Problem]:
-    live = [bridge for bridge in bridges if bridge.alive]
+def _bridges(server: RedisView, live: Sequence[BridgeView]) -> Iterator[Problem]:
     if not live:
         yield problem("no-bridge", "bridges", "no bridge runs")
     for bridge in live:
         subject = f"bridge {bridge.bridge_id}"
         if not bridge.readable:
             yield problem("keys-differ", subject, "QUEUE_KEY does not open the lease of the bridge")
-        late = [one for one in bridge.websockets if _is_late(server, one.state, one.since_ms)]
+        late = [one for one in bridge.websockets if _is_late(server, one)]
         others = any(one.count(WebsocketState.OPEN) for one in live if one is not bridge)
         if late and others and not bridge.count(WebsocketState.OPEN):
             said = f"none of its {len(bridge.websockets)} websockets is open: {late[0].reason}"
             yield problem("websocket-closed", subject, said)
         for report in bridge.websockets:
-            if not report.host_uuid and report.state is WebsocketState.REFUSED:
+            if not report.host_uuid and report.state in _REFUSED:
                 said = f"cattle refuses the keys of agent {report.agent}: {report.reason}"
                 yield problem("agent-keys-refused", subject, said)
     fingerprints = {bridge.fingerprints for bridge in live if bridge.fingerprints}
+    if (NO_KEY,) in fingerprints:
+        yield problem("keys-missing", "bridges", "a bridge has no QUEUE_KEY")
     if len(fingerprints) > 1:
         said = "the bridges have different keys, or the same ones in another order"
         # As during a key rotation.
         yield problem("keys-differ", "bridges", said, needs_person=False)
 
 
-def _is_late(server: RedisView, state: WebsocketState, since_ms: int) -> bool:
+def _cattle_unreachable(server: RedisView, live: Sequence[BridgeView]) -> list[Problem]:
+    """Return one problem if no bridge reaches cattle for any agent."""
+    reports = [one for bridge in live for one in bridge.websockets]
+    trying = [one for one in reports if one.state is not WebsocketState.WAITING]
+    if not trying or not all(_is_late(server, one) for one in trying):
+        return []
+    urls = sorted({bridge.server for bridge in live if bridge.server})
+    said = f"none of {len(trying)} websockets is open: {trying[0].reason}"
+    return [problem("cattle-unreachable", ", ".join(urls) or "cattle", said)]
+
+
+def _versions(live: Sequence[BridgeView], hosts: Sequence[HostView]) -> Iterator[Problem]:
+    counts = Counter(bridge.version for bridge in live if bridge.version)
+    leases = (worker.lease for host in hosts for worker in host.workers)
+    counts.update(lease.version for lease in leases if lease and lease.version)
+    if len(counts) > 1:
+        said = ", ".join(f"{version}: {count}" for version, count in sorted(counts.items()))
+        yield problem("versions-differ", "programs", f"programs by version: {said}")
+
+
+def _is_late(server: RedisView, report: WebsocketReport) -> bool:
     """Whether a bridge has tried to connect for longer than it needs to."""
-    waited_s = (server.now_ms - since_ms) / 1000
-    return state is WebsocketState.CONNECTING and waited_s > CONNECTS_WITHIN_S
-
-
-def _host(server: RedisView, host: HostView, *, has_bridge: bool) -> Iterator[Problem]:
-    yield from _workers(host)
-    if has_bridge:
-        yield from _agent(server, host)
-    yield from _events(host)
+    waited_s = (server.now_ms - report.since_ms) / 1000
+    return report.state is WebsocketState.CONNECTING and waited_s > CONNECTS_WITHIN_S
 
 
 def _workers(host: HostView) -> Iterator[Problem]:
@@ -135,7 +159,7 @@ def _agent(server: RedisView, host: HostView) -> Iterator[Problem]:
         yield problem("agent-removed", uuid, f"cattle refuses agent {websocket.agent}")
     elif websocket.state is WebsocketState.REFUSED:
         yield problem("agent-keys-refused", uuid, websocket.reason or "cattle refuses the keys")
-    elif _is_late(server, websocket.state, websocket.since_ms):
+    elif _is_late(server, websocket):
         yield problem("websocket-closed", uuid, websocket.reason or "the websocket is not open")
     elif websocket.silent and all(one.silent for one in host.websockets if _is_open(one)):
         heard_ms = websocket.last_ping_ms or websocket.since_ms

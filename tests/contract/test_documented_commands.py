@@ -64,10 +64,10 @@ def test_every_documented_command_exists(page):
 def test_the_guide_to_migration_has_its_commands():
     """So that the test above reads them at all."""
     found = "\n".join(_calls(MIGRATE.read_text(encoding="utf-8")))
-    for command in ("join --take-over", "leave --give-back", "host add", "host remove", "worker"):
+    for command in ("join --take-over", "leave --give-back", "hosts add", "hosts remove", "worker"):
         assert command in found
     assert _problem("join --take-back") == "no option '--take-back'"
-    assert _problem("host bring") == "no command 'bring'"
+    assert _problem("hosts bring") == "no command 'bring'"
 
 
 def test_the_guide_to_migration_names_each_setting_that_carries_over():

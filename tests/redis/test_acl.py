@@ -8,9 +8,9 @@ from bridge.hosts.forgetting import forget_gone
 from bridge.hosts.presence import Presence
 from cowpoke import keys
 from cowpoke.acl import bridge_rules, flower_rules, host_rules
-from cowpoke.cli.status import read_status
 from cowpoke.clock import Clock
 from cowpoke.events import Event
+from cowpoke.forgetting import forget_host
 from cowpoke.host_keys import check_keys, leave_notes
 from cowpoke.joined import JoinedAgent, JoinedNotes, hand_over, handed_over, take_back
 from cowpoke.lease import LaneProcess, Lease
@@ -22,6 +22,7 @@ from cowpoke.ledger.recovery import Sweeper
 from cowpoke.ledger.states import Accepted, Verdict
 from cowpoke.liveness import Leases
 from cowpoke.outcomes import progress, success
+from cowpoke.overview import read_overview
 from cowpoke.routes import Lane, queue_for
 from cowpoke.seal import ClusterKeyring
 from worker.container_events.writing import ContainerEventWriter
@@ -44,7 +45,7 @@ def keys_of(host):
         *(keys.event(host, "e-1"), keys.open_events(host), keys.fifo(host, "instance:1")),
         *(keys.outbox(host), keys.lease(host, "w-1"), keys.workers(host), keys.started(host)),
         *(keys.dead_letters(host), keys.wake(host, "1"), keys.joined(host)),
-        keys.container_events(host),
+        *(keys.container_events(host), keys.figures(host, "w-1")),
         *(queue_for(host, lane) for lane in Lane),
     ]
 
@@ -52,6 +53,7 @@ def keys_of(host):
 BRIDGE_KEYS = [
     *(*keys.OUTCOME_STREAMS, keys.DUE, keys.HOSTS, keys.ALIVE, keys.SEEN, keys.BRIDGE_DEAD_LETTERS),
     *(keys.agent("a"), keys.served(OTHER), keys.posting("e-1"), keys.reporting(OWN)),
+    keys.websockets("b-1"),
     "_kombu.binding_deadlines",
 ]
 
@@ -287,8 +289,9 @@ def test_a_whole_event_needs_no_more_rights(as_user, redis_client):
     assert notes.read([OWN]) == {}
     hand_over(host, sealer, joined)
     take_back(host, OWN)
-    read_status(bridge, keyring)
+    assert [one.host_uuid for one in read_overview(bridge, keyring).hosts] == [OWN]
     forget_gone(bridge, presence, gone_after_s=-1)
+    forget_host(bridge, OWN)
     assert redis_client.acl_log() == []
 
 

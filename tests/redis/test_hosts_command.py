@@ -1,4 +1,4 @@
-"""`cowpoke host add` and `host remove`: a user for a host, its bundle, and what the host stores."""
+"""`cowpoke hosts add` and `hosts remove`: the user of a host, its bundle, what the host stores."""
 
 import stat
 
@@ -53,7 +53,7 @@ def run(*arguments, code=0, **environment):
 def add(hub, server, *options, host=NEW, code=0):
     """Add a host to the hub."""
     address = f"redis://127.0.0.1:{server.port}/0"
-    arguments = ["host", "add", "--credentials", hub, "--host", host, "--redis", address]
+    arguments = ["hosts", "add", "--credentials", hub, "--host", host, "--redis", address]
     return run(*arguments, "--cattle-url", CATTLE_URL, *options, code=code)
 
 
@@ -116,13 +116,13 @@ def test_removed_host_is_cut_off_and_its_keys_are_gone(hub, server):
     )
     with redis.Redis.from_url(bundle.redis_url) as client:
         hand_over(client, Sealer(bundle.host_key), agent)
-        run("host", "remove", NEW, "--credentials", hub)
+        run("hosts", "remove", NEW, "--credentials", hub)
         with pytest.raises((redis.ConnectionError, redis.AuthenticationError)):
             client.ping()
     with redis.Redis.from_url((hub / "bridge" / "REDIS_URL").read_text()) as bridge:
         assert not bridge.exists(keys.joined(NEW))
     assert NEW not in (hub / "redis" / "users.acl").read_text()
-    _, said = run("host", "remove", NEW, "--credentials", hub, code=1)
+    _, said = run("hosts", "remove", NEW, "--credentials", hub, code=1)
     assert "not known" in said
 
 
@@ -132,7 +132,7 @@ def test_administrator_of_another_redis_adds_a_host(hub, server, tmp_path):
     address = f"127.0.0.1:{server.port}"
     output = tmp_path / "bundle"
     environment = {"REDIS_URL": f"redis://admin:{password}@{address}/0", "QUEUE_KEY": new_key()}
-    arguments = ["host", "add", "--redis", f"redis://{address}/0", "--output", output]
+    arguments = ["hosts", "add", "--redis", f"redis://{address}/0", "--output", output]
     printed, said = run(*arguments, **environment)
     assert printed == ""
     assert stat.S_IMODE(output.stat().st_mode) == 0o600
@@ -148,7 +148,7 @@ def test_administrator_of_another_redis_adds_a_host(hub, server, tmp_path):
 )
 def test_host_with_an_address_that_cannot_be_used_is_not_added(hub, server, address):
     """The next try needs no `--again`."""
-    run("host", "add", "--credentials", hub, "--host", NEW, "--redis", address, code=1)
+    run("hosts", "add", "--credentials", hub, "--host", NEW, "--redis", address, code=1)
     assert not (hub / "redis" / "hosts" / NEW).exists()
     add(hub, server)
 

@@ -146,7 +146,7 @@ def _check_host(settings: JoinSettings, bundle: Bundle) -> None:
     if kept is not None and kept != bundle.host_uuid:
         raise JoinError(
             f"this machine is host {kept} ({path}), and the bundle is for host {bundle.host_uuid}: "
-            f"make one with `cowpoke host add --host {kept}`, or remove the file to become a new "
+            f"make one with `cowpoke hosts add --host {kept}`, or remove the file to become a new "
             "host"
         )
 

@@ -12,7 +12,7 @@ import click
 @click.option(
     "--bundle",
     type=click.File(encoding="ascii"),
-    help="A file with what `cowpoke host add` printed on the hub; - is standard input.",
+    help="A file with what `cowpoke hosts add` printed on the hub; - is standard input.",
 )
 @click.option(
     "--credentials",

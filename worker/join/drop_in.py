@@ -171,7 +171,7 @@ class DropIn:
                 if kept and kept != bundle.host_uuid:
                     raise JoinError(
                         f"this machine is host {kept}, and the bundle is for host "
-                        f"{bundle.host_uuid}: use `cowpoke host add --host {kept}`"
+                        f"{bundle.host_uuid}: use `cowpoke hosts add --host {kept}`"
                     )
                 store_bundle(bundle, self._worker)
             except ValueError as error:

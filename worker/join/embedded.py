@@ -30,7 +30,7 @@ def make_credentials(places: Places, host_uuid: str, *, port: int = PORT) -> Non
         raise JoinError(
             "no REDIS_URL and no bundle are given, and this image has no redis-server for a Redis "
             "of this host alone; build it with REDIS_PACKAGE=redis-server, or give a bundle of "
-            "`cowpoke host add`"
+            "`cowpoke hosts add`"
         )
     installation = Installation(
         folder=places.credentials,

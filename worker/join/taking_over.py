@@ -64,7 +64,7 @@ class TakingOver:
                 f"cowpoke on this machine is host {ours}, and {NAME} is host "
                 f"{self._agent.host_uuid}: stop the worker, unset CATTLE_DOCKER_UUID, remove "
                 f"{self._settings.docker_uuid_file}, and use a bundle of that host, made by "
-                f"`cowpoke host add --host {self._agent.host_uuid}`"
+                f"`cowpoke hosts add --host {self._agent.host_uuid}`"
             )
         wanted = self._settings.cattle_url
         if wanted is not None and checked_api_url(wanted) != self._agent.cattle_url:

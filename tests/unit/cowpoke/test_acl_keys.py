@@ -19,7 +19,14 @@ ROWS = [
     )
 ]
 #: Whose scripts these are; the others run in both programs.
-BRIDGE_SCRIPTS = {"due.lua", "intake.lua", "outbox.py", "outcome_stream.py", "resealing.py"}
+BRIDGE_SCRIPTS = {
+    "due.lua",
+    "intake.lua",
+    "outbox.py",
+    "outcome_stream.py",
+    "resealing.py",
+    "hosts.lua",
+}
 
 
 def functions():

@@ -16,7 +16,17 @@ from cowpoke.seal import ClusterKeyring, host_key
 
 PROJECT_DIR = Path(__file__).parents[3]
 PROJECT = tomllib.loads((PROJECT_DIR / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-HEAVY = ("aiohttp", "celery", "cryptography", "docker", "kombu", "pydantic", "redis", "requests")
+HEAVY = (
+    "aiohttp",
+    "celery",
+    "cryptography",
+    "docker",
+    "kombu",
+    "pydantic",
+    "redis",
+    "requests",
+    "rich",
+)
 
 
 @pytest.fixture
@@ -42,14 +52,16 @@ def test_a_checkout_has_the_commands_and_the_version_of_its_pyproject(cowpoke):
         "acl",
         "credentials",
         "dead-letters",
+        "hosts",
         "key",
         "status",
+        "workers",
     ):
         assert f"\n  {name} " in listed
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--version"], ["--help"], ["worker", "--help"], ["acl", "--help"]]
+    "arguments", [["--version"], ["--help"], ["worker", "--help"], ["status", "--help"]]
 )
 def test_help_and_version_load_no_library(arguments):
     """Shell completion starts the command at every press of a key."""

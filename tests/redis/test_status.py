@@ -1,4 +1,4 @@
-"""`cowpoke status` and `cowpoke dead-letters` on a real Redis, also one that others wrote to."""
+"""`cowpoke status`, `workers` and `hosts list|show|forget` on a real Redis."""
 
 import json
 
@@ -7,14 +7,13 @@ from click.testing import CliRunner
 from cryptography.fernet import Fernet
 
 from cowpoke import keys
+from cowpoke.bridge_lease import WebsocketState
+from cowpoke.broker import BrokerSettings, connect
 from cowpoke.cli.main import main
 from cowpoke.joined import JoinedAgent, agent_hash, hand_over
-from cowpoke.lease import LaneProcess, Lease
-from cowpoke.liveness import Leases
 from cowpoke.removed import Removal, sealed_removal
 from cowpoke.seal import ClusterKeyring
-
-HOST = "h-1"
+from tests.redis.overviews import BRIDGE, ERROR, HOST, PULLS, WORKER, Installation
 
 
 @pytest.fixture
@@ -36,60 +35,59 @@ def cowpoke(redis_url, queue_key):
 
 
 @pytest.fixture
-def worker(redis_client, queue_key):
-    """A live worker of the host, and some work for it."""
-    lanes = (
-        LaneProcess(lane="compute", boot_id="w-1.compute.1"),
-        LaneProcess(lane="images", boot_id="w-1.images.1", consumes=False),
-    )
-    lease = Lease(worker_id="w-1", host_uuid=HOST, lanes=lanes, version="0.2.0")
-    Leases(redis_client).renew(lease, ClusterKeyring(queue_key).host(HOST))
-    redis_client.sadd(keys.HOSTS, HOST)
-    redis_client.zadd(keys.SEEN, {"h-2": 1})
-    redis_client.lpush(f"host.{HOST}", "message")
-    for event_id, state in (("e-1", "queued"), ("e-2", "claimed"), ("e-3", "claimed")):
-        redis_client.hset(keys.event(HOST, event_id), "state", state)
-        redis_client.zadd(keys.open_events(HOST), {event_id: 1})
-    redis_client.xadd(keys.outbox(HOST), {"id": "e-0"})
-    redis_client.xadd(keys.OUTCOMES, {"id": "e-0"})
-    Leases(redis_client).renew_bridge("b-1")
-    redis_client.xgroup_create(keys.OUTCOMES, "bridges", id="0")
-    redis_client.xreadgroup("bridges", "b-1", {keys.OUTCOMES: ">"}, count=1)
-    return lease
+def installation(redis_url, redis_client, queue_key):
+    """One bridge, one host with one worker."""
+    with connect(BrokerSettings.model_validate({"REDIS_URL": redis_url})) as client:
+        yield Installation(client, ClusterKeyring(queue_key)).begin()
 
 
-def test_status_of_a_working_installation(cowpoke, worker):
-    """Every number, as JSON."""
-    ended = cowpoke("status", "--json")
-    assert ended.exit_code == 0
-    found = json.loads(ended.stdout)
-    assert found["problems"] == []
-    assert found["bridges"] == [{"bridge_id": "b-1", "alive": True, "outcomes": 1}]
-    assert found["outcomes"] == {keys.OUTCOMES: 1, keys.CONTROL_OUTCOMES: 0}
-    first, second = found["hosts"]
-    assert (first["host_uuid"], second["host_uuid"], second["workers"]) == (HOST, "h-2", [])
-    assert first["queues"] == {"compute": 1, "control": 0, "images": 0}
-    assert first["open_events"] == {"claimed": 2, "queued": 1}
-    assert (first["outbox"], first["dead_letters"]) == (1, 0)
-    (live,) = first["workers"]
-    assert 0 < live["lease_ms"] <= 5000
-    assert [lane["lane"] for lane in live["lease"]["lanes"]] == ["compute", "images"]
-
-
-def test_status_as_a_table(cowpoke, worker):
-    """What people read first."""
-    text = cowpoke("status").stdout
-    assert "bridges: 1 live" in text
-    assert "claimed=2 queued=1" in text
-    assert "compute images(waits)" in text
-
-
-def test_status_of_an_empty_redis(cowpoke):
-    """Before the first bridge ran."""
+def test_status_of_a_healthy_installation_exits_with_0(cowpoke, installation):
+    """On one screen, and as JSON."""
+    installation.bridge(errors=(ERROR,))
+    installation.event("e-1", "claimed")
     ended = cowpoke("status")
-    assert ended.exit_code == 0
-    assert "hosts: 0" in ended.stdout
-    assert "joined hosts: 0; no host has joined" in ended.stdout
+    assert ended.exit_code == 0, ended.output
+    assert ended.stdout.startswith("nothing needs a person\n")
+    for part in (
+        "server        http://cattle:8080/v1",
+        "b-1 on hub-1, 0.2.0, up 60 s",
+        "websockets    1 open",
+        "hosts         1, 1 with a worker",
+        "h-1   web-1  1        compute 1, control 1, images 1  28.5    open",
+        "stream.closed  agent-1: cut  3",
+    ):
+        assert part in ended.stdout, ended.stdout
+    assert len(ended.stdout.splitlines()) < 30
+    found = json.loads(cowpoke("status", "--json").stdout)
+    assert found["needs_person"] is False
+    assert found["bridges"][0]["websockets"][0]["state"] == "open"
+    assert found["hosts"][0]["workers"][0]["lease"]["hostname"] == "web-1"
+    assert found["hosts"][0]["open_states"] == {"claimed": 1}
+
+
+def test_status_exits_with_1_and_says_what_to_do(cowpoke, installation):
+    """When something needs a person."""
+    installation.leases.give_up(HOST, WORKER)
+    ended = cowpoke("status")
+    assert ended.exit_code == 1
+    assert ended.stdout.startswith("1 problems need a person\n")
+    assert "host-without-worker" in ended.stdout
+    assert "cowpoke hosts forget" in ended.stdout
+    ended = cowpoke("status", "--json")
+    assert ended.exit_code == 1
+    (found, *_) = json.loads(ended.stdout)["problems"]
+    assert (found["code"], found["subject"]) == ("host-without-worker", HOST)
+
+
+def test_hosts_with_problems_are_shown_first(cowpoke, installation):
+    """One screen has no room for a thousand hosts."""
+    installation.client.zadd(keys.SEEN, {f"a-{number:02}": 1 for number in range(40)})
+    installation.client.lpush(keys.dead_letters("z-1"), "{}")
+    installation.client.sadd(keys.HOSTS, "z-1")
+    shown = cowpoke("status").stdout
+    assert "... and 22 more: cowpoke hosts list" in shown
+    assert "\nz-1 " in shown
+    assert len(cowpoke("hosts", "list").stdout.splitlines()) == 43
 
 
 @pytest.fixture
@@ -121,13 +119,12 @@ def joined(redis_client, queue_key):
     redis_client.set(keys.removed("waits"), b"\xff")
 
 
-def test_agents_of_hosts_as_json(cowpoke, joined):
+def test_agents_of_hosts_are_in_the_json(cowpoke, joined):
     """Who joined, whom a bridge serves, and whom cattle does not know any more."""
-    ended = cowpoke("status", "--json")
+    ended = cowpoke("hosts", "list", "--json")
     assert ended.exit_code == 0
     assert "hush-hush" not in ended.output
-    found = json.loads(ended.stdout)
-    agents = {host["host_uuid"]: host["agent"] for host in found["hosts"]}
+    agents = {host["host_uuid"]: host["agent"] for host in json.loads(ended.stdout)}
     assert agents["served"] == {
         "joined": True,
         "access_key": "key-served",
@@ -149,92 +146,133 @@ def test_agents_of_hosts_as_json(cowpoke, joined):
     assert [host for host, one in agents.items() if one and one["served"]] == ["served"]
     assert not agents["configured"]["joined"]
     assert agents["wrong"] is None
-    assert len(found["problems"]) == 2
 
 
-def test_agents_of_hosts_as_a_table(cowpoke, joined):
+def test_agents_of_hosts_are_in_the_tables(cowpoke, joined):
     """What people look for when a host does nothing."""
-    text = cowpoke("status").stdout
-    assert "joined hosts: 5\n" in text
-    assert "removed in Rancher, noticed 1970-01-01T00:00:01Z" in text
-    assert "in the settings of a bridge" in text
-    assert "unreadable" in text
+    text = cowpoke("hosts", "list").stdout
+    assert text.count("removed in Rancher") == 2
+    assert text.count("not served") == 4
     assert "\x1b" not in text
+    shown = cowpoke("hosts", "show", "removed").stdout
+    assert "in Rancher, noticed 1970-01-01T00:00:01Z" in shown
 
 
-def test_a_bad_entry_concerns_only_itself(cowpoke, worker, redis_client):
-    """Wrong types, no UTF-8, control characters, a forged lease: each is one line."""
-    redis_client.sadd(keys.HOSTS, b"\xff\x1b[2J", "h-3")
-    redis_client.set(keys.open_events("h-3"), "a string")
-    redis_client.set("host.h-3.images", "a string")
-    redis_client.sadd(keys.workers(HOST), "w-forged", "w-dead")
-    redis_client.set(keys.lease(HOST, "w-forged"), b"\xff{", px=5000)
-    redis_client.set(keys.event(HOST, "e-1"), "a string")
-    redis_client.hset(keys.event(HOST, "e-2"), "state", b"\xfe")
-    redis_client.delete(keys.OUTCOMES)
-    redis_client.set(keys.OUTCOMES, "a string")
-    ended = cowpoke("status", "--json")
-    assert ended.exit_code == 0
-    found = json.loads(ended.stdout)
-    assert len(found["problems"]) == 7
-    hosts = {host["host_uuid"]: host for host in found["hosts"]}
-    assert set(hosts) == {HOST, "h-2", "h-3"}
-    assert hosts["h-3"]["queues"] == {"compute": 0, "control": 0, "images": None}
-    assert hosts[HOST]["open_events"] == {"claimed": 1, "unreadable": 2}
-    assert [one["lease"] is None for one in hosts[HOST]["workers"]] == [False, True]
-    text = cowpoke("status").stdout
-    assert "unreadable entries: 7" in text
-    assert "\x1b" not in text
+def test_one_host_is_shown_with_all_parts(cowpoke, installation):
+    """By uuid, by the beginning of it, or by name."""
+    installation.figures(PULLS)
+    installation.event("e-1", age_ms=2_000)
+    for name in (HOST, "h-", "web-1"):
+        text = cowpoke("hosts", "show", name).stdout
+        for part in (
+            *("name          web-1", "28.5", "API 1.51", "e-1 ping, queued", "compute  1"),
+            *("b-1     agent-1  open", "pull          1      0       2.0 s"),
+            "pulls: 1, 0 failed, 3.0 MB downloaded",
+        ):
+            assert part in text, text
+    found = json.loads(cowpoke("hosts", "show", HOST, "--json").stdout)
+    assert (found["host"]["host_uuid"], found["problems"]) == (HOST, [])
 
 
-def test_another_key_shows_no_lease(cowpoke, worker):
+def test_a_host_must_be_named_clearly(cowpoke, installation):
+    """Nothing is guessed."""
+    installation.client.sadd(keys.HOSTS, "h-2")
+    for name, said in (("h-", "2 hosts fit h-: h-1, h-2"), ("x", "no host has the uuid")):
+        ended = cowpoke("hosts", "show", name)
+        assert (ended.exit_code, said in ended.output) == (1, True)
+
+
+def test_workers_are_listed_with_their_calls(cowpoke, installation):
+    """And as JSON."""
+    installation.figures(PULLS)
+    text = cowpoke("workers").stdout
+    assert f"{WORKER}     {HOST}   web-1" in text
+    assert "compute, control, images" in text
+    (found,) = json.loads(cowpoke("workers", "--json").stdout)
+    assert (found["worker_id"], found["host_uuid"]) == (WORKER, HOST)
+    assert found["figures"]["images"]["calls"]["pull"]["count"] == 1
+
+
+def test_a_host_in_use_is_not_forgotten(cowpoke, installation):
+    """Its workers live, or its events are open."""
+    ended = cowpoke("hosts", "forget", HOST, "--yes")
+    assert (ended.exit_code, "1 of its workers live" in ended.output) == (1, True)
+    installation.leases.give_up(HOST, WORKER)
+    installation.event("e-1")
+    ended = cowpoke("hosts", "forget", HOST, "--yes")
+    assert (ended.exit_code, "1 of its events are open" in ended.output) == (1, True)
+    assert installation.client.exists(keys.event(HOST, "e-1"))
+
+
+def test_a_host_that_is_gone_leaves_nothing_behind(cowpoke, installation, redis_client):
+    """Every kind of key of it, and no key of others; `--force` does it with open events too."""
+    client = installation.client
+    installation.leases.give_up(HOST, WORKER)
+    installation.event("e-1")
+    client.rpush(keys.fifo(HOST, "instance:1"), "e-1")
+    client.zadd(keys.DUE, {keys.member(HOST, "e-1"): 1, keys.member("h-10", "e-1"): 1})
+    client.zadd(keys.ALIVE, {keys.member(HOST, WORKER): 1, keys.member("h-10", "w"): 1})
+    agent = JoinedAgent(
+        host_uuid=HOST, cattle_url="http://cattle/v1", access_key="ak", secret_key="sk"
+    )
+    hand_over(client, installation.keyring.host(HOST), agent)
+    client.hset(keys.figures(HOST, "w-0"), "compute", "x")
+    client.lpush(keys.dead_letters(HOST), "{}")
+    client.set(keys.event("h-10", "e-1"), "of another host")
+    client.sadd(keys.HOSTS, "h-10")
+    client.zadd(keys.SEEN, {"h-10": 1})
+    asked = cowpoke("hosts", "forget", HOST, "--force")
+    assert (asked.exit_code, "give --yes" in asked.output) == (1, True)
+    ended = cowpoke("hosts", "forget", HOST, "--force", "--yes")
+    assert (ended.exit_code, f"forgot host {HOST}" in ended.output) == (0, True), ended.output
+    left = {name.decode() for name in redis_client.keys("*")}
+    assert left == {
+        *(keys.bridge(BRIDGE), keys.websockets(BRIDGE), keys.event("h-10", "e-1")),
+        *(keys.HOSTS, keys.SEEN, keys.DUE, keys.ALIVE),
+    }
+    assert client.smembers(keys.HOSTS) == {"h-10"}
+    assert client.zrange(keys.SEEN, 0, -1) == ["h-10"]
+    assert client.zrange(keys.DUE, 0, -1) == ["h-10 e-1"]
+    assert client.zrange(keys.ALIVE, 0, -1) == ["h-10 w"]
+
+
+def test_another_key_shows_no_lease(cowpoke, installation):
     """The worker is there, and what it says cannot be read."""
-    text = cowpoke("status", QUEUE_KEY=Fernet.generate_key().decode()).stdout
-    assert "sealed with another key" in text
+    other = Fernet.generate_key().decode()
+    assert "sealed with another key" in cowpoke("workers", QUEUE_KEY=other).stdout
+    ended = cowpoke("status", QUEUE_KEY=other)
+    assert (ended.exit_code, "keys-differ" in ended.stdout) == (1, True)
 
 
-@pytest.mark.parametrize("command", ["status", "dead-letters"])
+def test_text_of_others_cannot_move_the_cursor(cowpoke, installation):
+    """A worker chooses its name, and whoever writes to Redis the names of hosts."""
+    installation.lease(hostname="web-1")
+    installation.websocket(WebsocketState.CONNECTING, reason="\x1b[2Jcut\n")
+    installation.client.sadd(keys.HOSTS, b"\xff\x1b[2J")
+    for arguments in (("status",), ("hosts", "list"), ("hosts", "show", HOST), ("workers",)):
+        assert "\x1b" not in cowpoke(*arguments).stdout
+    assert cowpoke("status", "--json").stdout.isascii()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("status",), ("workers",), ("dead-letters",), ("hosts", "list"), ("hosts", "show", "x")],
+    ids=" ".join,
+)
 def test_an_absent_redis_is_one_sentence(cowpoke, command):
     """With nothing of the url's password."""
-    ended = cowpoke(command, REDIS_URL="redis://:hush-hush@127.0.0.1:1/0")
+    ended = cowpoke(*command, REDIS_URL="redis://:hush-hush@127.0.0.1:1/0")
     assert ended.exit_code == 1
-    assert f"cowpoke {command}: Redis does not answer" in ended.output
+    assert f"cowpoke {' '.join(command[:2]).removesuffix(' x')}" in ended.output
+    assert "Redis does not answer" in ended.output
     assert "hush-hush" not in ended.output
     assert "Traceback" not in ended.output
 
 
-def letter(at_ms, content="x"):
-    """An entry as a program writes it."""
-    return json.dumps(
-        {"at_ms": at_ms, "where": "host.h-1", "reason": "no JSON", "content": content}
-    )
-
-
-def test_dead_letters_of_all_hosts_newest_first(cowpoke, redis_client):
-    """Those of the bridges among them, and what is no entry of ours."""
-    redis_client.sadd(keys.HOSTS, HOST)
-    redis_client.lpush(keys.dead_letters(HOST), letter(1_000), letter(3_000))
-    redis_client.lpush(keys.BRIDGE_DEAD_LETTERS, letter(2_000), b"\xff\x1b", '{"at_ms": "x"}')
-    lines = cowpoke("dead-letters", "--json").stdout.splitlines()
-    assert [json.loads(line)["at_ms"] for line in lines] == [3_000, 2_000, 1_000, None, None]
-    text = cowpoke("dead-letters").stdout
-    assert "1970-01-01T00:00:03Z  h-1  host.h-1  no JSON  x" in text
-    assert text.endswith("5 dead letters\n")
-    assert "\x1b" not in text
-
-
-def test_dead_letters_are_cleared_when_told(cowpoke, redis_client):
-    """Of one host, or of all; the bridges' list stays when a host is named."""
-    redis_client.lpush(keys.dead_letters(HOST), letter(1_000))
-    redis_client.lpush(keys.BRIDGE_DEAD_LETTERS, letter(2_000))
-    assert cowpoke("dead-letters", HOST, "--clear").stdout.endswith("1 dead letters removed\n")
-    assert redis_client.keys("*") == [keys.BRIDGE_DEAD_LETTERS.encode()]
-    cowpoke("dead-letters", "--clear")
-    assert redis_client.keys("*") == []
-
-
-def test_secrets_of_the_settings_are_not_shown(cowpoke, redis_client, queue_key):
-    """Somebody may have put the key into a message."""
-    redis_client.lpush(keys.BRIDGE_DEAD_LETTERS, letter(1_000, f"key {queue_key}"))
-    for options in ((), ("--json",)):
-        assert queue_key not in cowpoke("dead-letters", *options).stdout
+def test_an_absent_redis_is_a_problem_in_the_json(cowpoke):
+    """For programs that read only standard output."""
+    ended = cowpoke("status", "--json", REDIS_URL="redis://127.0.0.1:1/0")
+    assert ended.exit_code == 1
+    # The sentence that follows goes to standard error, which this runner does not separate.
+    found, _ = json.JSONDecoder().raw_decode(ended.stdout)
+    assert (found["needs_person"], found["problems"][0]["code"]) == (True, "redis-down")

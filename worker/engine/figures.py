@@ -68,11 +68,12 @@ class EngineFigures:
         began_s, is_error = time.monotonic(), False
         try:
             yield
+        except docker.errors.APIError as error:
+            # One of the next class too.
+            is_error = (error.status_code or 0) >= _FIRST_SERVER_ERROR
+            raise
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError):
             is_error = True
-            raise
-        except docker.errors.APIError as error:
-            is_error = (error.status_code or 0) >= _FIRST_SERVER_ERROR
             raise
         finally:
             if kind not in _ENDLESS:

@@ -37,6 +37,7 @@ GATHER_S = 1.0
 #: How often the hash is renewed, with the times of pings.
 LOOK_EVERY_S = 5.0
 PINGS_AT_ONCE = 200
+_SAME_PING_MS = 500
 #: Reports of one round trip.
 _AT_ONCE = 1_000
 
@@ -151,6 +152,10 @@ class Websockets:
         reason = "" if wait is None else _REASONS.get(wait) or self._standing.reason_of(agent)
         since_ms = known.since_ms if known is not None and known.state is state else now_ms
         pinged_ms = None if asked_s is None else now_ms - round((now_s - asked_s) * 1000)
+        before_ms = None if known is None else known.last_ping_ms
+        if pinged_ms and before_ms and abs(pinged_ms - before_ms) < _SAME_PING_MS:
+            # The same ping: the two clocks differ by a little more or less each time.
+            pinged_ms = before_ms
         report = WebsocketReport(
             bridge_id=self._bridge_id,
             agent=agent.label,

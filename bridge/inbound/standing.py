@@ -94,6 +94,8 @@ class Standing:
 
     def waits_for_host(self, agent: AgentKeys, wait: Wait | None) -> None:
         """Note what keeps the agent from its host; None when the host is there."""
+        if wait == self._host_wait.get(agent):
+            return
         if wait is None:
             self._host_wait.pop(agent, None)
         else:

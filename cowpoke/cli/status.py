@@ -38,7 +38,8 @@ def print_problems(overview: Overview) -> None:
     """Print what is wrong, or that nothing is."""
     needed = sum(problem.needs_person for problem in overview.problems)
     if needed:
-        print_line(f"{needed} problems need a person", Tone.BAD)
+        said = "1 problem needs a person" if needed == 1 else f"{needed} problems need a person"
+        print_line(said, Tone.BAD)
     else:
         print_line("nothing needs a person", Tone.GOOD)
     shown = overview.problems[:MOST_PROBLEMS]

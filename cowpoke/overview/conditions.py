@@ -79,7 +79,7 @@ _ROWS = (
         "redis-memory",
         True,
         "Redis uses more than 80 % of its memory limit; at the limit it refuses all writes",
-        "raise `maxmemory`, or find what fills it: `cowpoke hosts` shows queues and outboxes",
+        "raise `maxmemory`, or find what fills it: `cowpoke hosts list` shows queues",
     ),
     (
         "redis-eviction",
@@ -221,13 +221,13 @@ _ROWS = (
         "events-stuck",
         True,
         "an event is open although its deadline is over",
-        "check that a bridge runs; `cowpoke events show ID` has the history of the event",
+        "check that a bridge runs; look for the id of the event in the logs",
     ),
     (
         "queue-slow",
         False,
         "messages wait long in the queue of a lane",
-        "see what the lane does with `cowpoke events`; raise the number of its slots if needed",
+        "see what the worker logs about the lane; raise the number of its slots if needed",
     ),
     (
         "pings-slow",

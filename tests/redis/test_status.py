@@ -70,7 +70,7 @@ def test_status_exits_with_1_and_says_what_to_do(cowpoke, installation):
     installation.leases.give_up(HOST, WORKER)
     ended = cowpoke("status")
     assert ended.exit_code == 1
-    assert ended.stdout.startswith("1 problems need a person\n")
+    assert ended.stdout.startswith("1 problem needs a person\n")
     assert "host-without-worker" in ended.stdout
     assert "cowpoke hosts forget" in ended.stdout
     ended = cowpoke("status", "--json")

@@ -6,6 +6,7 @@ import pytest
 import redis
 
 from bridge import websockets as module
+from bridge.inbound import standing as standing_module
 from bridge.inbound.reconnect import Ending
 from bridge.inbound.standing import Standing, Wait
 from bridge.settings import AgentKeys
@@ -33,6 +34,7 @@ class Rig:
         self.passed_s = 0.0
         real = module.time.monotonic
         monkeypatch.setattr(module.time, "monotonic", lambda: real() + self.passed_s)
+        monkeypatch.setattr(standing_module, "monotonic", lambda: real() + self.passed_s)
 
     def look(self):
         """Look once, as the bridge does every few seconds."""
@@ -118,6 +120,22 @@ def test_silence_of_cattle_is_a_change(rig):
     rig.passed_s = 0.0
     rig.standing.asked(AGENT)
     assert not rig.look()["h-1"].silent
+
+
+def test_nothing_is_written_of_an_agent_at_rest(rig):
+    """The times of pings aside; looks of the bridge at hosts that did not change count as rest."""
+    rig.standing.opened(AGENT)
+    rig.standing.asked(AGENT)
+    rig.look()
+    rig.client.config_resetstat()
+    for _ in range(5):
+        rig.passed_s += 1
+        rig.standing.waits_for_host(AGENT, None)
+        rig.standing.serves(AGENT, "h-1")
+        rig.look()
+    stats = rig.client.info("commandstats")
+    assert stats["cmdstat_pexpire"]["calls"] == 5
+    assert "cmdstat_hset" not in stats
 
 
 def test_many_agents_at_rest_cost_as_much_as_few(client, keyring, monkeypatch):

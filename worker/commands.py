@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cowpoke.cli.output import json_option, print_json
 from cowpoke.routes import Lane
 
 if TYPE_CHECKING:
@@ -115,8 +116,13 @@ def host_uuid() -> None:
 
 @worker.command(short_help="Say what this machine's worker lacks.")
 @_lanes
-def health(lanes: tuple[str, ...]) -> None:
-    """Say what the worker of this machine lacks; the exit code is 0 when it lacks nothing."""
+@json_option
+def health(lanes: tuple[str, ...], *, as_json: bool) -> None:
+    """Say what the worker of this machine lacks; the exit code is 0 when it lacks nothing.
+
+    Its lease must be renewed and name all lanes, each lane must take events, its keys must be those
+    of a bridge, and the Docker Engine must answer.
+    """
     from cowpoke import log  # noqa: PLC0415
     from worker.host.preparation import note_for_operator  # noqa: PLC0415
     from worker.process.readiness import problems  # noqa: PLC0415
@@ -125,10 +131,14 @@ def health(lanes: tuple[str, ...]) -> None:
     log.set_up(debug=settings.debug)
 
     found = problems(settings, tuple(Lane(lane) for lane in lanes) or tuple(Lane))
+    # No event fails for it, so it does not make the worker ill.
+    note = note_for_operator(settings)
+    if as_json:
+        print_json({"healthy": not found, "problems": found, "note": note or None})
+        sys.exit(1 if found else 0)
     for problem in found:
         click.echo(problem)
-    # No event fails for it, so it does not make the worker ill.
-    if note := note_for_operator(settings):
+    if note:
         click.echo(f"note: {note}")
     if found:
         sys.exit(1)

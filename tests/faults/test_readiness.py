@@ -1,5 +1,7 @@
 """A worker says what it lacks: in its log at start and later, and on its health check."""
 
+import json
+
 import pytest
 
 from simulator.rig.processes import wait_until
@@ -62,6 +64,9 @@ def test_health_check_names_each_missing_part(make_program, environment, health,
     code, said = health()
     assert (code, said.count("\n")) == (1, 1)
     assert said.startswith("Docker: ")
+    code, said = health("--json")
+    found = json.loads(said)
+    assert (code, found["healthy"], len(found["problems"])) == (1, False, 1)
     with ScriptedEngine(tmp_path):
         wait_until(lambda: health() == (0, "healthy\n"), 60, "a healthy worker")
         worker.terminate()

@@ -144,6 +144,8 @@ def test_retry_and_dead_letter_need_no_more_rights(cluster, scripted):
     ("arguments", "part"),
     [
         (("status",), "bridge"),
+        (("workers",), "bridge"),
+        (("hosts", "list"), "bridge"),
         (("dead-letters",), "bridge"),
         (("health",), "worker"),
         (("janitor",), "worker"),

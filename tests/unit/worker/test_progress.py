@@ -217,3 +217,22 @@ def fail(error):
 def test_reason_of_a_failure_is_read_wherever_it_is(said, reason):
     """W 20: `error` is deprecated; newer Engines may tell the reason in `errorDetail` alone."""
     assert failure_in(said) == reason
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ([line("a", "Downloading", 30, 100), line("a", "Downloading", 60, 100)], 60),
+        ([line("a", "Downloading", 60, 100), line("a", "Download complete")], 100),
+        ([line("a", "Pulling fs layer"), line("a", "Extracting", 10, 100)], 100),
+        ([line("a", "Downloading", 60, 100), line("b", "Downloading", 7, 10)], 67),
+        ([line("a", "Downloading", 60, 100), line("a", "Already exists")], 0),
+        ([line("a", "Waiting")], 0),
+    ],
+)
+def test_downloaded_bytes_are_those_of_layers_that_were_pulled(lines, expected):
+    """As far as the Engine says; a layer that is extracted was downloaded whole."""
+    layers = Layers()
+    for one in lines:
+        layers.read(one)
+    assert layers.downloaded_bytes == expected

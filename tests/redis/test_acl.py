@@ -290,8 +290,20 @@ def test_a_whole_event_needs_no_more_rights(as_user, redis_client):
     hand_over(host, sealer, joined)
     take_back(host, OWN)
     assert [one.host_uuid for one in read_overview(bridge, keyring).hosts] == [OWN]
-    forget_gone(bridge, presence, gone_after_s=-1)
-    forget_host(bridge, OWN)
+    assert redis_client.acl_log() == []
+
+
+def test_forgetting_a_host_needs_no_more_rights(as_user, redis_client):
+    """By a bridge after a month, and by a person at once."""
+    bridge = as_user(bridge_rules())
+    for forget in (
+        lambda: forget_gone(bridge, Presence(bridge, ClusterKeyring())),
+        lambda: forget_host(bridge, OWN),
+    ):
+        redis_client.zadd(keys.SEEN, {OWN: 1})
+        redis_client.lpush(f"host.{OWN}", "message")
+        forget()
+        assert redis_client.keys("*") == []
     assert redis_client.acl_log() == []
 
 

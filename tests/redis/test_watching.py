@@ -277,13 +277,10 @@ def of_host(client, host):
 
 
 def test_host_that_is_gone_for_good_is_forgotten(client, ledgers, presence):
-    """Nothing of it stays in Redis, Celery's bindings among it."""
+    """Nothing of it stays in Redis."""
     ledgers.start_process()
     ledgers.start_process("w2.compute.1", "host-2")
     presence.read_all()
-    for prefix in ("_kombu.binding", "_kombu.binding_permanent"):
-        client.sadd(f"{prefix}.host.{HOST}", "x")
-        client.sadd(f"{prefix}.host.{HOST}.control", "x")
     client.hset(keys.host_keys(HOST), "b1", "x")
     client.lpush(f"host.{HOST}.images", "x")
     client.set(keys.joined(HOST), "the keys of its agent")

@@ -108,7 +108,7 @@ class Installation:
         self.client.zadd(keys.open_events(HOST), {event_id: fields["deadline_ms"]})
         if state == "queued":
             queue = f"host.{HOST}" + ("" if lane == "compute" else f".{lane}")
-            message = task_message(event_id=event_id, task_name="ping", queue=queue, resource="")
+            message = task_message(event_id=event_id, task_name="ping", queue=queue, summary="")
             self.client.lpush(queue, message)
 
 

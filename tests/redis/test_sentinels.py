@@ -170,7 +170,7 @@ def test_added_host_is_known_to_every_server(cluster, client, tmp_path, monkeypa
     servers, queue_key, host = cluster.servers, new_key(), "new-host"
     variables = {**cluster.environment, "QUEUE_KEY": queue_key}
     url = cluster.url.replace(f":{cluster.password}@", "")
-    arguments = ["host", "add", "--host", host, "--redis", url, "--cattle-url", "http://h/v1"]
+    arguments = ["hosts", "add", "--host", host, "--redis", url, "--cattle-url", "http://h/v1"]
     bundle = tmp_path / "bundle"
     added = CliRunner().invoke(main, [*arguments, "--output", str(bundle)], env=variables)
     assert added.exit_code == 0, added.output
@@ -181,7 +181,7 @@ def test_added_host_is_known_to_every_server(cluster, client, tmp_path, monkeypa
         assert as_host.lpush(f"host.{host}", "x") == 1
         with pytest.raises(redis.exceptions.NoPermissionError):
             as_host.lpush("host.other", "x")
-    removed = CliRunner().invoke(main, ["host", "remove", host], env=variables)
+    removed = CliRunner().invoke(main, ["hosts", "remove", host], env=variables)
     assert removed.exit_code == 0, removed.output
     assert list_users(servers) == [False] * len(servers)
 

@@ -72,7 +72,7 @@ def events(environment):
 @pytest.fixture
 def in_flight(ledgers):
     """An event that waits for its next try, with a summary; its id."""
-    event_id = ledgers.accept("open-event-1", data=INSTANCE)
+    event_id = ledgers.accept("open-event-1", data=INSTANCE, resourceId="1ihm-open")
     ledgers.client.delete(QUEUE)
     worker = ledgers.start_process()
     worker.claim(event_id)

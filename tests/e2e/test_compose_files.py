@@ -17,8 +17,9 @@ from tests.compose_stack import LOGIN, Compose, compose_v1, folders
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(900)]
 
 FILES = ("docker-compose.yml", "deploy/compose/hub.yml", "deploy/compose/host.yml")
-#: What the image may add to its base: 88 MB, and a little for the next dependency.
-MOST_ADDED_BYTES = 95_000_000
+#: What the image may add to its base: 101 MB, of which rich and its pygments are 13, and a little
+#: for the next dependency.
+MOST_ADDED_BYTES = 105_000_000
 
 
 def test_the_image_is_small_and_says_what_it_is(docker_client, compose_image):

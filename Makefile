@@ -4,7 +4,8 @@ PYTHON_RUN := .venv/bin/python -m simulator.rig.reaper .venv/bin/python
 SOURCES := cowpoke bridge worker simulator tests celeryconfig.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-host dev test coverage lint format bench scale chaos setup ready lock clean
+.PHONY: help demo demo-host dev test coverage lint format bench scale chaos docs pictures setup ready lock
+.PHONY: clean
 
 help:  ## list the targets
 	@echo 'usage: make TARGET [OPTIONS="..."]'
@@ -54,6 +55,12 @@ scale: ready  ## measure many hosts at rest, see docs/performance.md; OPTIONS="-
 chaos: ready  ## kill parts under load and account for every event; OPTIONS="--duration-s 60" is short
 	@$(PYTHON_RUN) -m simulator.chaos $(OPTIONS)
 
+docs: ready  ## build the site of the documentation into build/docs; a dead link is an error
+	@scripts/docs
+
+pictures: ready  ## make the pictures of README and docs anew; needs an Engine and Chromium
+	@$(PYTHON_RUN) -m tests.pictures
+
 setup:  ## make .venv with the packages of requirements.lock, and show it
 	@scripts/setup --verbose
 
@@ -64,6 +71,6 @@ lock:  ## write the lock files anew from pyproject.toml
 	@scripts/lock
 
 clean:  ## remove everything that setup and the tools made here
-	rm -rf .venv .setup.lock .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-docs build/docs .setup.lock .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache
 	rm -rf .hypothesis .import_linter_cache $(HOME)/.cache/cowpoke
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -43,7 +43,7 @@ def examine(*, asked: bool) -> Iterator[Finding]:
         settings = read(BridgeSettings)
     except BadEnvironmentError as error:
         for line in str(error).splitlines():
-            yield _PART.problem("settings", line, advice="correct it; README has the table")
+            yield _PART.problem("settings", line, advice="correct it; docs/reference/settings.md has the table")
         return
     scrubbing.keep_secret(settings)
     yield _PART.good("settings", "they are complete")

@@ -33,7 +33,7 @@ PING = "ping"
 FAILED_PING_EVERY_S = 60.0
 _MOST_HOSTS = 20_000
 #: Where an event was when it expired, as the ledger's scripts say it.
-_EXPIRED_IN = frozenset({"recorded", "queue", "transit", "worker", "claimed"})
+EXPIRED_IN = frozenset({"recorded", "queue", "transit", "worker", "claimed"})
 
 #: Hears of an event that is over, pings included. Called in the event loop; must not wait.
 Observer = Callable[[FinishedEvent], None]
@@ -134,7 +134,7 @@ def over_event(one: OverEvent, keyring: ClusterKeyring) -> FinishedEvent:
     story = read_story(one.story)
     if one.state == State.EXPIRED:
         event = _finished(envelope, story, one.lane, Outcome(kind=Kind.ERROR))
-        where = one.expired_in if one.expired_in in _EXPIRED_IN else "unknown"
+        where = one.expired_in if one.expired_in in EXPIRED_IN else "unknown"
         return replace(event, outcome=Ending.EXPIRED, code=f"expired-{where}")
     sealer = keyring.host(one.host_uuid)
     opened = opened_outcome(sealer, one.final, event_id=one.event_id, kind=one.kind)

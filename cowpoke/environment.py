@@ -87,7 +87,8 @@ def read_or_exit(settings: type[_Settings], program: str) -> _Settings:
         # A misspelt variable is often the reason why a setting is missing.
         lines = "".join(f"{one.name}: {one.advice}\n" for one in strange)
         sys.exit(
-            f"{program}: the environment is not complete\n{error}\n{lines}README has the table."
+            f"{program}: the environment is not complete\n{error}\n{lines}"
+            "docs/reference/settings.md has the table."
         )
     keep(found)
     for one in strange:

@@ -1,4 +1,4 @@
-"""Writes the table of docs/metrics.md from what a bridge tells: `python -m tests.metrics_table`."""
+"""Writes the table of docs/reference/metrics.md from what a bridge tells: `python -m tests.metrics_table`."""
 
 import argparse
 from collections import Counter
@@ -17,7 +17,7 @@ from bridge.web.watched import Seen
 from cowpoke.seal import ClusterKeyring
 from tests.page_views import NOW_MS, host, overview
 
-PAGE = Path(__file__).parents[1] / "docs" / "metrics.md"
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "metrics.md"
 _BEGIN = (
     "<!-- metrics: written by `python -m tests.metrics_table`, held against the code by a test -->"
 )

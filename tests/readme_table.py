@@ -1,4 +1,4 @@
-"""Writes README's table of settings from the settings classes: `python -m tests.readme_table`.
+"""Writes docs/reference/settings.md from the settings classes: `python -m tests.readme_table`.
 
 Also `cowpoke/variables.txt`, with which programs find misspelt variables.
 """
@@ -15,8 +15,9 @@ from simulator.settings import SimulatorSettings
 from worker.join.settings import JoinSettings
 from worker.settings import WorkerSettings
 
-README = Path(__file__).parents[1] / "README.md"
-VARIABLES = README.parent / "cowpoke" / "variables.txt"
+PROJECT = Path(__file__).parents[1]
+PAGE = PROJECT / "docs" / "reference" / "settings.md"
+VARIABLES = PROJECT / "cowpoke" / "variables.txt"
 _BEGIN = (
     "<!-- settings: written by `python -m tests.readme_table`, held against the code by a test -->"
 )
@@ -78,14 +79,16 @@ def _default(field: Any) -> str:
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
 
 
-def with_table(readme: str) -> str:
-    """README's text with the table as it should be."""
-    head, _, rest = readme.partition(_BEGIN)
+def with_table(page: str) -> str:
+    """The text of the page with the table as it should be."""
+    head, _, rest = page.partition(_BEGIN)
     _, _, tail = rest.partition(_END)
-    return f"{head}{_BEGIN}\n\n{table()}\n\n{_END}{tail}"
+    # Descriptions name pages from the project's folder; the page is two folders below it.
+    linked = table().replace("](docs/", "](../")
+    return f"{head}{_BEGIN}\n\n{linked}\n\n{_END}{tail}"
 
 
 if __name__ == "__main__":
     argparse.ArgumentParser(description=__doc__).parse_args()
-    README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")
+    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     VARIABLES.write_text(variables(), encoding="ascii")

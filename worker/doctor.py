@@ -29,7 +29,7 @@ def examine(*, asked: bool) -> Iterator[Finding]:
     except BadEnvironmentError as error:
         if asked or any(map(is_given, _MARKS)):
             for line in str(error).splitlines():
-                yield _PART.problem("settings", line, advice="correct it; README has the table")
+                yield _PART.problem("settings", line, advice="correct it; docs/reference/settings.md has the table")
         return
     scrubbing.keep_secret(settings)
     if not (asked or any(map(is_given, _MARKS)) or settings.docker_uuid_file.exists()):

@@ -37,7 +37,7 @@ def examine_redis(*, asked: bool) -> Iterator[Finding]:
         settings = read(BrokerSettings)
     except BadEnvironmentError as error:
         for line in str(error).splitlines():
-            yield _PART.problem("settings", line, advice="correct it; README has the table")
+            yield _PART.problem("settings", line, advice="correct it; docs/reference/settings.md has the table")
         return
     scrubbing.keep_secret(settings)
     with connect(settings, retries=0) as client:

@@ -13,7 +13,8 @@ from worker.join.old_agent import KEPT_SETTINGS
 
 PROJECT = Path(__file__).parents[2]
 MIGRATE = PROJECT / "docs" / "migrate.md"
-PAGES = (PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")))
+CLI = PROJECT / "docs" / "cli.md"
+PAGES = (*sorted(PROJECT.glob("*.md")), *sorted((PROJECT / "docs").rglob("*.md")))
 #: Not the image `cowpoke:latest`, nor names such as `cowpoke-agent`.
 _CALL = re.compile(r"(?<![\w./:@*-])cowpoke (?=[a-z-])([^`|;&]*)")
 
@@ -59,6 +60,32 @@ def test_every_documented_command_exists(page):
     """With its subcommands and long options."""
     calls = _calls(page.read_text(encoding="utf-8"))
     assert [(call, why) for call in calls if (why := _problem(call))] == []
+
+
+def _rows_of(command: click.Command, path: str = "") -> Iterator[str]:
+    """Yield the subcommands that a person may call; `bridge` and `worker` repeat others."""
+    if not isinstance(command, click.Group) or path in {"bridge", "worker"}:
+        return
+    context = click.Context(command)
+    for name in command.list_commands(context):
+        found = command.get_command(context, name)
+        assert found is not None
+        whole = f"{path} {name}".strip()
+        yield whole
+        yield from _rows_of(found, whole)
+
+
+def test_every_subcommand_is_in_the_table_of_the_page_once():
+    """docs/cli.md lists what `cowpoke` can do; a group may be one row."""
+    table = CLI.read_text(encoding="utf-8").partition("| subcommand |")[2].partition("\n\n")[0]
+    cells = re.findall(r"(?m)^\| (`.+?) \|", table)
+    assert len(cells) == len(set(cells))
+    names = [name for cell in cells for name in re.findall(r"`([a-z][a-z -]*[a-z])", cell)]
+    text = table.replace("`", "")
+    missing = [
+        one for one in _rows_of(main) if one not in names and one.rpartition(" ")[2] not in text
+    ]
+    assert missing == []
 
 
 def test_the_guide_to_migration_has_its_commands():

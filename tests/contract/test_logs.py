@@ -1,4 +1,4 @@
-"""docs/logs.md lists every event that the programs log, and nothing else."""
+"""docs/reference/logs.md lists every event that the programs log, and nothing else."""
 
 import ast
 import functools
@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "logs.md"
+PAGE = ROOT / "docs" / "reference" / "logs.md"
 PROGRAMS = ("bridge", "cowpoke", "worker")
 LEVELS = frozenset({"debug", "info", "warning", "error", "critical", "exception"})
 SPELLING = re.compile(r"[a-z_]+\.[a-z_]+")
@@ -95,7 +95,7 @@ def _rows_of(event: str, rows: Iterable[str]) -> list[str]:
 
 
 def test_every_logged_event_is_listed():
-    """A new event needs a row in docs/logs.md."""
+    """A new event needs a row in docs/reference/logs.md."""
     rows = listed()
     assert [event for event in logged() if not _rows_of(event, rows)] == []
 

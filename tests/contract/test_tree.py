@@ -1,20 +1,20 @@
-"""README describes the source tree as it is."""
+"""docs/development.md describes the source tree as it is."""
 
 import re
 import tomllib
 
-from tests.readme_table import README
+from tests.readme_table import PROJECT
 
-PROJECT = README.parent
+PAGE = PROJECT / "docs" / "development.md"
 _BEGIN, _END = "<!-- tree:", "<!-- /tree -->"
 
 
 def _text() -> str:
-    return README.read_text(encoding="utf-8")
+    return PAGE.read_text(encoding="utf-8")
 
 
 def _listed() -> set[str]:
-    """Return the folders in the first column of README's tree table."""
+    """Return the folders in the first column of the tree table."""
     table = _text().partition(_BEGIN)[2].partition(_END)[0]
     return set(re.findall(r"(?m)^\| `([\w/]+)/` ", table))
 

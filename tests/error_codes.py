@@ -1,10 +1,10 @@
 """Which codes an event can end with, collected from the code: docs and tests use them.
 
-    worker      errors of an operation, a class each (`worker/errors.py`)
-    bridge      errors that bridges, the ledger and the result backend answer with
-    history     ends without a reply that cattle took (`bridge/finished.py`, `bridge/outbound`)
-    retry       reasons of retries that end no event
-    command     errors of `cowpoke join` and of the start of a worker
+worker      errors of an operation, a class each (`worker/errors.py`)
+bridge      errors that bridges, the ledger and the result backend answer with
+history     ends without a reply that cattle took (`bridge/finished.py`, `bridge/outbound`)
+retry       reasons of retries that end no event
+command     errors of `cowpoke join` and of the start of a worker
 """
 
 import ast

@@ -39,9 +39,7 @@ def events() -> str:
     for name, lane in LANES.items():
         does = _CITATION.sub("", (inspect.getdoc(OPERATIONS[name]) or "").partition("\n")[0])
         ends = [row for row in _offline_rows() if _names(row[0], name)]
-        end = "<br>".join(
-            f"{one[1]}{_of(one[0])}" if len(ends) > 1 else one[1] for one in ends
-        )
+        end = "<br>".join(f"{one[1]}{_of(one[0])}" if len(ends) > 1 else one[1] for one in ends)
         then = "<br>".join(one[2] for one in ends)
         rows.append(f"| `{name}` | {lane} | {does.rstrip('.')} | {end} | {then} |")
     return "\n".join(rows)

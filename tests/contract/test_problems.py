@@ -57,9 +57,7 @@ def test_every_alert_is_named_in_its_section():
     ]
     assert wrong == []
     with_alert = {one.runbook for one in alerts()}
-    told = {
-        code for code in CONDITIONS if not by_code[code].points["Alert"].startswith("none")
-    }
+    told = {code for code in CONDITIONS if not by_code[code].points["Alert"].startswith("none")}
     assert told == with_alert
 
 

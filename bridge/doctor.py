@@ -13,7 +13,7 @@ from bridge.client import UNREACHED, foreign_kind, open_session, trusted
 from bridge.settings import AgentKeys, BridgeSettings
 from cowpoke import keys, scrubbing
 from cowpoke.broker import connect
-from cowpoke.doctor.finding import Finding, Part
+from cowpoke.doctor.finding import CORRECT_IT, Finding, Part
 from cowpoke.envelopes import UnknownVersionError
 from cowpoke.environment import BadEnvironmentError, is_given, read
 from cowpoke.joined import JoinedNotes, opened_note
@@ -43,7 +43,7 @@ def examine(*, asked: bool) -> Iterator[Finding]:
         settings = read(BridgeSettings)
     except BadEnvironmentError as error:
         for line in str(error).splitlines():
-            yield _PART.problem("settings", line, advice="correct it; docs/reference/settings.md has the table")
+            yield _PART.problem("settings", line, advice=CORRECT_IT)
         return
     scrubbing.keep_secret(settings)
     yield _PART.good("settings", "they are complete")

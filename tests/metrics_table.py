@@ -1,4 +1,4 @@
-"""Writes the table of docs/reference/metrics.md from what a bridge tells: `python -m tests.metrics_table`."""
+"""Writes docs/reference/metrics.md from what a bridge tells: `python -m tests.metrics_table`."""
 
 import argparse
 from collections import Counter

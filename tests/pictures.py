@@ -141,7 +141,7 @@ def _overview() -> Overview:
     return Overview(redis=server, bridges=bridges, hosts=hosts, problems=problems)
 
 
-def _host(name: str, *, is_broken: bool):  # noqa: ANN202 -- as `page_views`
+def _host(name: str, *, is_broken: bool):
     """A host; the Engine of a broken one does not answer."""
     engine = EngineState(reachable=True, version="28.5.1", api_version="1.51")
     (one,) = host(_uuid(name)).workers

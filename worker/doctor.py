@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cowpoke import scrubbing
-from cowpoke.doctor.finding import Finding, Part
+from cowpoke.doctor.finding import CORRECT_IT, Finding, Part
 from cowpoke.environment import BadEnvironmentError, is_given, read
 from cowpoke.keys import is_host_uuid
 from cowpoke.routes import Lane
@@ -29,7 +29,7 @@ def examine(*, asked: bool) -> Iterator[Finding]:
     except BadEnvironmentError as error:
         if asked or any(map(is_given, _MARKS)):
             for line in str(error).splitlines():
-                yield _PART.problem("settings", line, advice="correct it; docs/reference/settings.md has the table")
+                yield _PART.problem("settings", line, advice=CORRECT_IT)
         return
     scrubbing.keep_secret(settings)
     if not (asked or any(map(is_given, _MARKS)) or settings.docker_uuid_file.exists()):

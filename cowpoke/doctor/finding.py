@@ -8,6 +8,8 @@ from typing import Protocol
 from cowpoke.cli.shown import shown
 from cowpoke.overview.conditions import CONDITIONS
 
+#: About a setting that is missing or wrong.
+CORRECT_IT = "correct it; docs/reference/settings.md has the table"
 _MESSAGE_CHARS = 500
 
 

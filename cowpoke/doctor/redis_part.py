@@ -12,7 +12,7 @@ import redis
 
 from cowpoke import scrubbing
 from cowpoke.broker import connect
-from cowpoke.doctor.finding import Finding, Part
+from cowpoke.doctor.finding import CORRECT_IT, Finding, Part
 from cowpoke.environment import BadEnvironmentError, read
 from cowpoke.overview import Overview, read_overview
 from cowpoke.overview.conditions import problem
@@ -37,7 +37,7 @@ def examine_redis(*, asked: bool) -> Iterator[Finding]:
         settings = read(BrokerSettings)
     except BadEnvironmentError as error:
         for line in str(error).splitlines():
-            yield _PART.problem("settings", line, advice="correct it; docs/reference/settings.md has the table")
+            yield _PART.problem("settings", line, advice=CORRECT_IT)
         return
     scrubbing.keep_secret(settings)
     with connect(settings, retries=0) as client:

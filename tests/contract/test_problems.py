@@ -1,4 +1,4 @@
-"""docs/cli.md lists each problem as the code has it, and the runbook has a section for each code."""
+"""docs/cli.md lists each problem as the code has it; the runbook has a section for each code."""
 
 import re
 from pathlib import Path

@@ -2,19 +2,17 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import click
 import pytest
 
 from cowpoke.cli.main import main
+from tests.documented_commands import PAGES, PROJECT, commands
 from worker.join.drop_in import PASSED_ON
 from worker.join.old_agent import KEPT_SETTINGS
 
-PROJECT = Path(__file__).parents[2]
 MIGRATE = PROJECT / "docs" / "migrate.md"
 CLI = PROJECT / "docs" / "cli.md"
-PAGES = (*sorted(PROJECT.glob("*.md")), *sorted((PROJECT / "docs").rglob("*.md")))
 #: Not the image `cowpoke:latest`, nor names such as `cowpoke-agent`.
 _CALL = re.compile(r"(?<![\w./:@*-])cowpoke (?=[a-z-])([^`|;&]*)")
 
@@ -101,3 +99,26 @@ def test_the_guide_to_migration_names_each_setting_that_carries_over():
     """What is read of the old agent, and what the command passes on."""
     settings = MIGRATE.read_text(encoding="utf-8").partition("\n## Settings\n")[2]
     assert {name for name in (*KEPT_SETTINGS, *PASSED_ON) if f"`{name}`" not in settings} == set()
+
+
+def test_every_command_has_a_rule():
+    """A new kind of command needs a line in tests/documented_commands.py."""
+    found = commands()
+    assert len(found) > 200
+    assert [(one.page, one.text) for one in found if one.rule is None] == []
+
+
+def test_every_test_that_is_named_exists():
+    """It is the proof that a command works."""
+    named = {one.rule.how for one in commands() if one.rule}
+    paths = {how for how in named if how != "run" and not how.startswith("no: ")}
+    assert len(paths) > 10
+    assert {path for path in paths if not (PROJECT / path).is_file()} == set()
+
+
+def test_commands_of_operators_are_run():
+    """What an operator is told to type when something is wrong is not only looked at."""
+    run = {one.inside for one in commands() if one.rule and one.rule.how == "run"}
+    assert len(run) > 40
+    for command in ("cowpoke status", "cowpoke events show ID", "cowpoke key usage"):
+        assert command in run

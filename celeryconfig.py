@@ -16,7 +16,10 @@ try:
     _broker = check_redis_url(_settings.redis_url.get_secret_value())
 except BadEnvironmentError as error:
     # A `celery` command reads this file first; a worker has checked its settings before.
-    sys.exit(f"celery: the environment is not complete\n{error}\ndocs/reference/settings.md has the table.")
+    sys.exit(
+        f"celery: the environment is not complete\n{error}\n"
+        "docs/reference/settings.md has the table."
+    )
 
 broker_url = _broker.broker_url
 if _broker.ssl_options is not None:

@@ -90,7 +90,7 @@ RULES = (
     ),
     Rule(r"curl -s http://127\.0\.0\.1:8080", "tests/unit/simulator/test_control.py"),
     Rule(r"docker build|scripts/image", "tests/e2e/test_compose.py"),
-    Rule(r"make |scripts/redis|PATH=\S+ make", ".ci/run"),
+    Rule(r"make( |$)|scripts/redis|PATH=\S+ make", ".ci/run"),
     Rule(r"systemctl", "no: a test machine has no systemd; tests/contract/test_systemd_units.py"),
     Rule(r"redis-cli ACL LOAD", "tests/redis/test_acl.py"),
     Rule(r"pip install|python3 -m venv|/opt/cowpoke/bin/pip", "no: scripts/check-wheel does it"),
@@ -154,7 +154,9 @@ def _is_command(line: str) -> bool:
 
 def _blocks(text: str) -> Iterator[str]:
     """Yield indented and fenced blocks of code; a list's own text is no code."""
-    yield from re.findall(r"(?m)((?:^(?: {4,})(?![-*] )\S.*\n(?:^\n(?= {4}))?)+)", text)
+    for block in re.findall(r"(?m)((?:^(?: {4,})(?![-*] )\S.*\n(?:^\n(?= {4}))?)+)", text):
+        # A paragraph of a list has fewer spaces than the code before it.
+        yield from re.split(r"(?m)^(?= {4}\S)", block) if block.startswith(" " * 8) else [block]
     yield from re.findall(r"(?ms)^```(?:sh|bash|console)\n(.*?)^```", text)
 
 

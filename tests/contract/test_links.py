@@ -33,6 +33,17 @@ def test_every_link_leads_somewhere():
     assert dead == []
 
 
+def test_code_in_a_list_is_code_on_github_and_in_the_site():
+    """`1.  text` and 8 spaces: with 7, which are enough on GitHub, the site shows a paragraph."""
+    wrong = [
+        f"{page.name}: {line}"
+        for page in PAGES
+        for line in re.sub(r"(?ms)^```.*?^```", "", page.read_text(encoding="utf-8")).split("\n")
+        if re.match(r" {5,7}\S", line)
+    ]
+    assert wrong == []
+
+
 def test_links_of_the_site_stay_in_it():
     """`make docs` makes a site of docs/ alone; other files are named as code."""
     pages = [page for page in PAGES if DOCS in page.parents and page.parent.name != "private_api"]

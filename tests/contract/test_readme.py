@@ -50,6 +50,13 @@ def test_readme_is_one_page_with_the_commands_of_a_newcomer():
         assert f"    {command}" in text
 
 
+def test_the_picture_of_the_demo_is_of_one_that_passed_and_loads_nothing():
+    """`make pictures` makes it from the real output."""
+    drawn = (PROJECT / "docs" / "pictures" / "demo.svg").read_text(encoding="utf-8")
+    assert "demo&#160;passed" in drawn
+    assert "url(http" not in drawn.replace('"', "")
+
+
 def test_every_page_is_listed_in_readme_and_in_the_site():
     """A page that nobody finds is not read."""
     readme = README.read_text(encoding="utf-8")

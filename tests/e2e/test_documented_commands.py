@@ -6,6 +6,7 @@
 import json
 import os
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -97,8 +98,10 @@ class Shell:
 
 
 @pytest.fixture
-def shell(redis_server, tmp_path, monkeypatch):
+def shell(redis_server, tmp_path, monkeypatch, missing_part):
     """A shell beside a bridge, with a host that has events of all kinds, and a dead letter."""
+    if shutil.which("curl") is None:
+        missing_part("no curl on the PATH; install Debian's package curl")
     monkeypatch.chdir(tmp_path)
     redis_server.client().flushall()
     with socket.create_server(("127.0.0.1", 0)) as free:

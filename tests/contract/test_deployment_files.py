@@ -4,8 +4,10 @@ import re
 import tomllib
 from pathlib import Path
 
+import click
 import pytest
 
+from cowpoke.cli.main import main
 from worker.settings import WorkerSettings
 
 PROJECT_DIR = Path(__file__).parents[2]
@@ -28,6 +30,7 @@ def test_both_locks_name_the_same_versions():
     assert runtime == {name: everything.get(name) for name in runtime}
 
 
+UNITS = ("bridge", "worker")
 #: A Compose file, and what an operator copies to `.env` for it.
 COMPOSE_FILES = {
     "docker-compose.yml": ".env.example",
@@ -70,6 +73,44 @@ def test_every_service_has_a_log_with_a_limit(file):
     for name, text in re.findall(r"(?ms)^  ([\w-]+):[^\n]*\n(.*?)(?=^  [\w-]+:|\Z)", services):
         assert re.search(r"(?m)^    (logging: \*logging|<<: \*\w+)$", text), name
     assert "max-size" in read(file)
+
+
+@pytest.mark.parametrize(
+    "file", [*COMPOSE_FILES, *(f"deploy/systemd/cowpoke-{one}.service" for one in UNITS)]
+)
+def test_every_command_in_a_file_exists(file):
+    """Also after a subcommand got another name."""
+    text = re.sub(r"(?m)^ *#.*$", "", read(file))
+    words = [word for word in re.findall(r"[^\s\"',\[\]()]+", text) if word != "-"]
+    commands = []
+    for at, word in enumerate(words):
+        if (word == "cowpoke" and words[at - 1] != "user:") or word.endswith("/bin/cowpoke"):
+            commands.append(named(words[at + 1 :]))
+    assert commands
+    assert None not in commands
+
+
+def named(words: list[str]) -> click.Command | None:
+    """The command of `cowpoke` that the words begin with; None if there is none."""
+    command: click.Command = main
+    for word in words:
+        if not isinstance(command, click.Group):
+            break
+        found = command.get_command(click.Context(command), word)
+        if found is None:
+            return command if command.invoke_without_command else None
+        command = found
+    return command
+
+
+def test_both_flowers_are_started_alike():
+    """Flower's own `/metrics` needs no login, and its history ends with the container."""
+    one, other = (
+        re.search(r"(?ms)^  flower:\n(.*?)(?=^ {0,2}\S)", read(file))[1].strip()
+        for file in ("docker-compose.yml", "deploy/compose/hub.yml")
+    )
+    assert "cowpoke" in one
+    assert one == other
 
 
 def worker_service(file: str = "docker-compose.yml") -> str:

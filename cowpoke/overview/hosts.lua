@@ -6,21 +6,33 @@
 -- has another type, or that is too long, is false, and is named among the errors.
 
 local most_states, most_chars, most_workers = tonumber(ARGV[1]), tonumber(ARGV[2]), 256
+-- Of names and states, which are shown; and of errors of one host.
+local most_word, most_errors = 300, 50
 local suffixes = cjson.decode(ARGV[3])
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 local over = { answered = true, expired = true }
 local found = {}
 
+-- The beginning of a word: whoever has the user of a host can write texts of any length.
+local function word(text)
+  return text and string.sub(text, 1, most_word)
+end
+
 for i = 4, #ARGV do
   local host = ARGV[i]
   local errors = {}
 
+  local function note_error(key, reason)
+    if #errors >= 2 * most_errors then return end
+    errors[#errors + 1] = word(key)
+    errors[#errors + 1] = word(reason)
+  end
+
   local function ask(command, key, ...)
     local answer = redis.pcall(command, key, ...)
     if type(answer) == 'table' and answer.err then
-      errors[#errors + 1] = key
-      errors[#errors + 1] = answer.err
+      note_error(key, answer.err)
       return false
     end
     return answer
@@ -29,8 +41,7 @@ for i = 4, #ARGV do
   local function text(key)
     local answer = ask('GETRANGE', key, 0, most_chars)
     if answer and #answer > most_chars then
-      errors[#errors + 1] = key
-      errors[#errors + 1] = 'the text is too long'
+      note_error(key, 'the text is too long')
       return false
     end
     return answer
@@ -40,7 +51,7 @@ for i = 4, #ARGV do
   for n, worker in ipairs(ask('SMEMBERS', 'cowpoke:workers:' .. host) or {}) do
     if n > most_workers then break end
     local key = 'cowpoke:lease:' .. host .. ':' .. worker
-    local left_ms = redis.call('PTTL', key)
+    local left_ms = #worker <= most_word and redis.call('PTTL', key) or -2
     if left_ms ~= -2 then
       local lanes = ask('HMGET', 'cowpoke:figures:' .. host .. ':' .. worker,
         'compute', 'control', 'images') or {}
@@ -65,7 +76,7 @@ for i = 4, #ARGV do
       local headers = ok and type(parsed) == 'table' and parsed.headers
       local id = type(headers) == 'table' and headers.id
       if type(id) == 'string' then
-        queued_ms = ask('HGET', 'cowpoke:event:' .. host .. ':' .. id, 'queued_ms')
+        queued_ms = word(ask('HGET', 'cowpoke:event:' .. host .. ':' .. id, 'queued_ms'))
       end
     end
     queues[n] = { length, queued_ms }
@@ -84,12 +95,15 @@ for i = 4, #ARGV do
     elseif over[state] then
       open = open - 1
     else
-      state = state or 'unreadable'
+      state = word(state or 'unreadable')
       states[state] = (states[state] or 0) + 1
       local received_ms = fields and tonumber(fields[2])
-      if received_ms and (not oldest_ms or received_ms < oldest_ms) then
+      -- NaN is no time.
+      local is_time = received_ms and received_ms == received_ms
+      if is_time and (not oldest_ms or received_ms < oldest_ms) then
         oldest_ms = received_ms
-        oldest = { id, state, fields[2], fields[3], fields[4], fields[5] }
+        oldest = { word(id), state }
+        for n = 2, 5 do oldest[n + 1] = word(fields[n]) end
       end
     end
   end

@@ -194,6 +194,24 @@ def test_foreign_data_concerns_only_its_own_key(client, keyring, installation):
     assert hosts[HOST].is_alive
 
 
+def test_huge_texts_of_a_host_are_cut_in_redis(client, keyring, installation):
+    """The user of a host writes its events, and must not fill the memory of bridges."""
+    huge = "x" * 1_000_000
+    installation.event("e-1", huge, age_ms=9_000)
+    client.hset(keys.event(HOST, "e-1"), mapping={"name": huge, "lane": huge, "queued_ms": huge})
+    client.zadd(keys.open_events(HOST), {f"{number}{huge[:1000]}": 1 for number in range(200)})
+    for number in range(200):
+        client.set(keys.event(HOST, f"{number}{huge[:1000]}"), "a string")
+    client.sadd(keys.workers(HOST), huge)
+    client.set(keys.lease(HOST, huge), "a lease")
+    before = client.info("stats")["total_net_output_bytes"]
+    found = read_overview(client, keyring)
+    assert client.info("stats")["total_net_output_bytes"] - before < 100_000
+    (host,) = found.hosts
+    assert len(host.oldest_event.name) < 1_000
+    assert [worker.worker_id for worker in host.workers] == [WORKER]
+
+
 def test_a_thousand_hosts_cost_few_round_trips(client, keyring, installation):
     """Redis is asked for a hundred hosts at once."""
     client.zadd(keys.SEEN, {f"h-{number}": 1 for number in range(1_000)})

@@ -1,17 +1,18 @@
 """The HTTP server of a bridge: one address, for people, for Docker's health checks, for Prometheus.
 
 It only shows. Whatever asks may be a stranger's page in an operator's browser, so answers say to
-browsers what they may do with them, and on loopback a name that is not of this machine is refused:
-somebody else's domain could be pointed at it.
+browsers what they may do with them, and names that are not ours are refused: somebody else's domain
+could be pointed at this address. Where the address is not loopback, the operator says the names.
 """
 
 import errno
 import ipaddress
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from bridge.errors import HttpAddressError
 from bridge.web.settings import HttpSettings
@@ -37,8 +38,6 @@ HEADERS = {
     "Server": "cowpoke",
 }
 
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
 
 @asynccontextmanager
 async def serving(
@@ -52,7 +51,8 @@ async def serving(
         yield None
         return
     host, port = settings.http_host, settings.http_port
-    middlewares = [_only_this_machine] if _is_loopback(host) else []
+    names = _names(settings)
+    middlewares = [] if names is None else [_only_by(names)]
     app = web.Application(middlewares=middlewares, client_max_size=MOST_BODY_BYTES)
     app.add_routes(routes)
     app.on_response_prepare.append(_add_headers)
@@ -75,22 +75,34 @@ async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(HEADERS)
 
 
-@web.middleware
-async def _only_this_machine(request: web.Request, handler: _Handler) -> web.StreamResponse:
-    name = _host_name(request.host)
-    if name == "localhost" or name.endswith(".localhost") or _is_address(name):
-        return await handler(request)
-    raise web.HTTPForbidden(
-        text="This bridge listens on loopback and answers to localhost and to addresses only. "
-        "A proxy in front of it sends the header `Host: localhost`.\n"
-    )
+def _names(settings: HttpSettings) -> frozenset[str] | None:
+    """Return the names that the server may be asked by; None for any."""
+    if settings.http_names is None:
+        return frozenset() if _is_loopback(settings.http_host) else None
+    return frozenset(name.strip().lower() for name in settings.http_names.split(","))
+
+
+def _only_by(names: frozenset[str]) -> Middleware:
+    @web.middleware
+    async def only_by(request: web.Request, handler: Handler) -> web.StreamResponse:
+        name = _host_name(request.host)
+        is_local = name == "localhost" or name.endswith(".localhost")
+        if is_local or _is_address(name) or name in names:
+            return await handler(request)
+        raise web.HTTPForbidden(
+            text="This bridge answers to addresses, to localhost and to the names in "
+            "BRIDGE_HTTP_NAMES only. A proxy in front of it may send the header "
+            "`Host: localhost`.\n"
+        )
+
+    return only_by
 
 
 def _host_name(host: str) -> str:
     """The name in a header `Host`, without its port and the brackets of an IPv6 address."""
     if host.startswith("["):
         return host[1:].partition("]")[0]
-    return host.rpartition(":")[0].lower() if ":" in host else host.lower()
+    return host.partition(":")[0].lower()
 
 
 def _is_address(name: str) -> bool:

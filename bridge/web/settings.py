@@ -22,6 +22,13 @@ class HttpSettings(BrokerSettings):
         description="Address on which it listens. There is no login: whoever reaches it sees the "
         "names of hosts and containers.",
     )
+    http_names: str | None = Field(
+        default=None,
+        validation_alias="BRIDGE_HTTP_NAMES",
+        description="Names by which it may be asked, with commas between, besides addresses and "
+        "`localhost`: somebody else's web page could point its own name at it. Default: none on "
+        "loopback, any on another address.",
+    )
     host_series: int = Field(
         default=1000,
         ge=0,

@@ -84,14 +84,36 @@ def test_foreign_name_for_loopback_is_refused(host, status):
     assert served(question) == status
 
 
-def test_any_name_is_good_where_the_operator_opened_the_address():
-    """A Prometheus in the network asks for `bridge:9105`."""
+@pytest.mark.parametrize(
+    ("names", "host", "status"),
+    [
+        (None, "evil.example:9105", 200),
+        ("bridge, Hub.example", "bridge:9105", 200),
+        ("bridge, Hub.example", "hub.example", 200),
+        ("bridge, Hub.example", "192.0.2.1:9105", 200),
+        ("bridge, Hub.example", "localhost:9105", 200),
+        ("bridge, Hub.example", "evil.example:9105", 403),
+    ],
+)
+def test_names_for_an_open_address_are_those_of_the_operator(names, host, status):
+    """A Prometheus asks for `bridge:9105`; Compose publishes the port on loopback."""
 
     async def question(url, session):
-        async with session.get(url, headers={"Host": "bridge.example:9105"}) as answer:
+        async with session.get(url, headers={"Host": host}) as answer:
             return answer.status
 
-    assert served(question, BRIDGE_HTTP_HOST="0.0.0.0") == 200
+    named = {} if names is None else {"BRIDGE_HTTP_NAMES": names}
+    assert served(question, BRIDGE_HTTP_HOST="0.0.0.0", **named) == status
+
+
+def test_loopback_answers_to_a_name_of_the_operator():
+    """That of a proxy on the same machine."""
+
+    async def question(url, session):
+        async with session.get(url, headers={"Host": "status.example"}) as answer:
+            return answer.status
+
+    assert served(question, BRIDGE_HTTP_NAMES="status.example") == 200
 
 
 def test_nothing_is_served_without_a_port():

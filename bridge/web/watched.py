@@ -77,6 +77,11 @@ class Watched:
     def _is_fresh(self) -> bool:
         return time.time() - self._seen.at_ms / 1000 < STALE_S
 
+    def _fail(self, trouble: str) -> None:
+        # The page keeps the last hosts: an outage is when people look at it.
+        self._seen = replace(self._seen, trouble=trouble)
+        self._failed_s = asyncio.get_running_loop().time()
+
     async def until_due(self) -> None:
         """Wait until `latest` would read again."""
         await asyncio.sleep(max(self._next_s - asyncio.get_running_loop().time(), 0.1))
@@ -94,10 +99,13 @@ class Watched:
         try:
             overview, recent, used_s = await asyncio.to_thread(self._timed)
         except redis.RedisError as problem:
-            # The page keeps the last hosts: an outage is when people look at it.
             trouble = str(problem) or type(problem).__name__
-            self._seen, self._failed_s = replace(self._seen, trouble=trouble), loop.time()
+            self._fail(trouble)
             _log.debug("overview.not_read", reason=trouble)
+        except Exception as problem:
+            # A defect: what was read before must not look like what is true now.
+            self._fail(f"what it answers cannot be read: {type(problem).__name__}")
+            raise
         else:
             self._seen = Seen(overview, tuple(recent[:RECENT]), round(time.time() * 1000))
             self._failed_s = float("-inf")

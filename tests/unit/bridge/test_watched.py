@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 
+import pytest
 import redis
 
 from bridge.web import watched as watched_module
@@ -49,14 +50,22 @@ def test_nobody_looks_nothing_is_read():
     assert reads == []
 
 
-def test_outage_keeps_what_was_known(monkeypatch):
-    """And says since when; the next look tries again."""
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(
+    ("problem", "trouble"),
+    [
+        (redis.ConnectionError("refused"), "refused"),
+        (KeyError("secret"), "what it answers cannot be read: KeyError"),
+    ],
+)
+def test_outage_keeps_what_was_known(monkeypatch, problem, trouble):
+    """And says that it is old, also after a defect; the next look tries again."""
     monkeypatch.setattr(watched_module, "EVERY_S", 0.0)
     monkeypatch.setattr(watched_module, "_REST", 0.0)
-    answers = [FOUND, redis.ConnectionError("refused"), FOUND]
+    answers = [FOUND, problem]
 
     def read():
-        answer = answers.pop(0)
+        answer = answers.pop(0) if answers else FOUND
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -66,7 +75,7 @@ def test_outage_keeps_what_was_known(monkeypatch):
         return [await made.latest(), await made.latest(), await without_trouble(made)]
 
     first, second, third = asyncio.run(scenario())
-    assert (second.overview, second.trouble) == (first.overview, "refused")
+    assert (second.overview, second.trouble) == (first.overview, trouble)
     assert third.trouble == ""
 
 

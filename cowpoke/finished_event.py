@@ -116,9 +116,11 @@ class FinishedEvent:
         return tuple(sorted((*first, *self.unusual, *new), key=lambda one: one.at_ms))
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as `--json` prints it."""
+        """Return it as `--json` prints it; the steps have all that is unusual."""
+        content = self.stored()
+        del content["unusual"]
         return {
-            **self.stored(),
+            **content,
             "steps": [
                 {"at_ms": one.at_ms, "step": one.step, "detail": one.detail} for one in self.steps
             ],

@@ -94,9 +94,7 @@ def _place(parts: list[SplitResult], default_port: int, *, query: str) -> Place:
     return Place(
         scheme=parts[0].scheme,
         login=f"{logins.pop()}@" if logins else "",
-        hosts=tuple(
-            f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in addresses
-        ),
+        hosts=tuple(_written(host, port) for host, port in addresses),
         addresses=addresses,
         database=databases.pop() if databases else 0,
         path=None,

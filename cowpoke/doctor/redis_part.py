@@ -15,7 +15,6 @@ from cowpoke.broker import connect
 from cowpoke.doctor.finding import CORRECT_IT, Finding, Part
 from cowpoke.environment import BadEnvironmentError, read
 from cowpoke.overview import Overview, read_overview
-from cowpoke.overview.conditions import problem
 from cowpoke.overview.finding import LEAST_REDIS, MEGABYTE, MEMORY_SHARE
 from cowpoke.seal import ClusterKeyring
 from cowpoke.settings import BrokerSettings
@@ -183,9 +182,8 @@ def _programs(overview: Overview, keyring: ClusterKeyring) -> Finding:
             lines.append(_line(line, fingerprints))
             wrong += [line] if fingerprints != wanted else []
     if wrong:
-        known = problem("keys-differ", "programs", "")
         said = f"{len(wrong)} of {len(lines)} programs have other keys: {', '.join(wrong[:5])}"
-        return _KEYS.problem("programs", said, code=known.code, details=lines)
+        return _KEYS.problem("programs", said, code="keys-differ", details=lines)
     if not lines:
         return _KEYS.good("programs", "no program runs")
     return _KEYS.good("programs", f"all {len(lines)} programs have keys of ours", details=lines)

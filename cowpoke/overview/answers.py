@@ -1,6 +1,6 @@
 """Values from Redis that somebody else may have written: each one is read, or is a problem."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import redis
@@ -37,8 +37,3 @@ def texts(answer: object) -> list[str]:
 def number(answer: object) -> int | None:
     """Return a number; None for anything else."""
     return answer if isinstance(answer, int) else None
-
-
-def is_unreadable(answers: Mapping[str, object]) -> list[str]:
-    """Return one line for each answer that is an error, by the name of its key."""
-    return [f"{key}: {answer}" for key, answer in answers.items() if isinstance(answer, Exception)]

@@ -1,7 +1,7 @@
 """Why an event is tried again, in words that are public: Flower shows them.
 
-The message of the error itself may quote the Engine or a registry, so it is only in the log and in
-`cowpoke events show`.
+The message of the error itself may quote the Engine or a registry, so it is only in the worker's
+log. `cowpoke events show` shows the code of each retry.
 """
 
 from collections.abc import Mapping

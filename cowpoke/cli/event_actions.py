@@ -111,6 +111,12 @@ def drop_event(beginning: str, *, host: str | None, reason: str, yes: bool) -> N
         keyring = settings.cluster_keyring()
         host_uuid, event_id = _open(_DROP, client, beginning, host)
         event = read_open_event(client, keyring, host_uuid, event_id)
+        if event is not None and not event.resource:
+            # Its answer would be sealed with a key of no bridge: cattle would hear nothing.
+            sys.exit(
+                f"{_DROP}: nothing was changed; QUEUE_KEY does not open event {shown(event_id)}: "
+                "give the command the key of the bridges"
+            )
         about = "" if event is None else f" ({event.name}, {event.summary or event.resource})"
         question = f"Answer event {event_id}{about} of host {host_uuid} with an error?"
         confirm(shown(question, 500), yes=yes, command=_DROP)

@@ -14,13 +14,15 @@ from cowpoke.overview.views import HostView, Overview
 
 def find_host(overview: Overview, name: str, command: str) -> HostView:
     """Return the host with a uuid, the beginning of one, or a name; exit with 1 without one."""
-    found = [host for host in overview.hosts if host.host_uuid == name]
-    found = found or [host for host in overview.hosts if host.hostname == name]
-    found = found or [host for host in overview.hosts if host.host_uuid.startswith(name)]
+    # An empty name, of a variable that a script did not set, is that of no host.
+    hosts = overview.hosts if name else ()
+    found = [host for host in hosts if host.host_uuid == name]
+    found = found or [host for host in hosts if host.hostname == name]
+    found = found or [host for host in hosts if host.host_uuid.startswith(name)]
     if len(found) == 1:
         return found[0]
     if not found:
-        sys.exit(f"{command}: no host has the uuid or the name {name}; see cowpoke hosts list")
+        sys.exit(f"{command}: no host has the uuid or the name {name!r}; see cowpoke hosts list")
     uuids = ", ".join(cell(host.host_uuid).text for host in found[:10])
     sys.exit(f"{command}: {len(found)} hosts fit {name}: {uuids}")
 

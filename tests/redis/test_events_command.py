@@ -215,6 +215,16 @@ def test_drop_asks(events, in_flight, ledgers):
     assert (outcome.code, outcome.message.endswith("it hangs")) == ("dropped", True)
 
 
+@pytest.mark.parametrize("key", ["", Fernet.generate_key().decode()])
+def test_drop_without_the_key_changes_nothing(events, in_flight, ledgers, environment, key):
+    """No bridge could open the answer, and cattle would wait in vain."""
+    environment["QUEUE_KEY"] = key
+    assert "nothing was changed; QUEUE_KEY does not open" in events(
+        "drop", in_flight, "--yes", code=1
+    )
+    assert ledgers.state(in_flight) == State.QUEUED
+
+
 def test_unreadable_without_the_key(events, in_flight, history, environment):
     """Another key shows what lies in clear, and no history."""
     environment["QUEUE_KEY"] = Fernet.generate_key().decode()

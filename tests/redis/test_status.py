@@ -193,6 +193,13 @@ def test_workers_are_listed_with_their_calls(cowpoke, installation):
     assert found["figures"]["images"]["calls"]["pull"]["count"] == 1
 
 
+def test_an_empty_name_is_no_host(cowpoke, installation):
+    """Such as that of a variable which a script did not set, where there is one host only."""
+    ended = cowpoke("hosts", "forget", "", "--force", "--yes")
+    assert (ended.exit_code, "no host has" in ended.output) == (1, True)
+    assert installation.client.exists(keys.workers(HOST))
+
+
 def test_a_host_in_use_is_not_forgotten(cowpoke, installation):
     """Its workers live, or its events are open."""
     ended = cowpoke("hosts", "forget", HOST, "--yes")

@@ -1,6 +1,7 @@
 """The compose stack: on a base image made on the spot, against the session's Engine."""
 
 import json
+import urllib.error
 import urllib.request
 import uuid
 from collections import Counter
@@ -133,6 +134,20 @@ def test_the_demo_shows_a_container_being_made(stack, docker_client):
     finally:
         stack.run_in("simulator", "cowpoke", "simulate", "stop", "nginx-like")
     assert docker_client.containers(all=True, filters=label) == []
+
+
+@pytest.mark.parametrize("service", ["bridge", "bridge-2"])
+def test_the_status_page_is_on_loopback(stack, service):
+    """It has no login; a name that a web page points at it is refused."""
+    (bridge,) = stack.containers(service)
+    ports = stack.inspect(bridge)["NetworkSettings"]["Ports"]["9105/tcp"]
+    assert {one["HostIp"] for one in ports} == {"127.0.0.1"}
+    request = urllib.request.Request(f"http://127.0.0.1:{ports[0]['HostPort']}/")
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        assert "Events in flight" in answer.read().decode()
+    request.add_header("Host", "evil.example")
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(request, timeout=20)
 
 
 def test_the_image_has_the_command_for_operators(stack):

@@ -173,9 +173,20 @@ def test_bridges_that_are_away_or_unready_fire_in_their_time(debian_program, tmp
 
 
 def test_no_bridge_is_told_when_its_series_end(debian_program, tmp_path):
-    """A scrape that fails ends them."""
-    series = [{"series": f"cowpoke_build_info{ONE}", "values": "1x1 stale _x2 1x5"}]
-    run_promtool(debian_program, tmp_path, [in_time("CowpokeNoBridge", 2, series, {})])
+    """A scrape that fails ends them; beside the bridges of another Redis, too."""
+    ended = {"series": f"cowpoke_build_info{ONE}", "values": "1x1 stale _x2 1x5"}
+    one, other = "cowpoke-one", "cowpoke-other"
+    beside = [
+        {"series": f'cowpoke_build_info{{job="{other}", instance="o"}}', "values": "1x9"},
+        {"series": f'up{{job="{other}", instance="o"}}', "values": "1x9"},
+        {"series": f'up{{job="{one}", instance="i"}}', "values": "1x1 0x2 1x5"},
+        {"series": f'up{{job="{one}", instance="j"}}', "values": "0x9"},
+    ]
+    tests = [
+        in_time("CowpokeNoBridge", 2, [ended], {}),
+        in_time("CowpokeNoBridge", 2, beside, {"job": one}),
+    ]
+    run_promtool(debian_program, tmp_path, tests)
 
 
 @pytest.mark.parametrize(

@@ -142,12 +142,12 @@ def test_the_status_page_is_on_loopback(stack, service):
     (bridge,) = stack.containers(service)
     ports = stack.inspect(bridge)["NetworkSettings"]["Ports"]["9105/tcp"]
     assert {one["HostIp"] for one in ports} == {"127.0.0.1"}
-    request = urllib.request.Request(f"http://127.0.0.1:{ports[0]['HostPort']}/")
-    with urllib.request.urlopen(request, timeout=20) as answer:
+    url = f"http://127.0.0.1:{ports[0]['HostPort']}/"
+    with urllib.request.urlopen(url, timeout=20) as answer:
         assert "Events in flight" in answer.read().decode()
-    request.add_header("Host", "evil.example")
+    foreign = urllib.request.Request(url, headers={"Host": "evil.example"})
     with pytest.raises(urllib.error.HTTPError, match="403"):
-        urllib.request.urlopen(request, timeout=20)
+        urllib.request.urlopen(foreign, timeout=20)
 
 
 def test_the_image_has_the_command_for_operators(stack):

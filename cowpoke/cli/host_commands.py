@@ -158,16 +158,23 @@ def host_add(
 @hosts.command("remove")
 @_hub_options
 @click.argument("host_uuid", metavar="UUID")
-def host_remove(credentials: Path | None, redis: tuple[int, int], host_uuid: str) -> None:
-    """Remove the Redis user of a host; it cannot work for the bridges of this hub any more.
+@yes_option
+def host_remove(
+    *, credentials: Path | None, redis: tuple[int, int], host_uuid: str, yes: bool
+) -> None:
+    """Remove the Redis user of a host, which cannot work for this hub any more; asks before.
 
     Run `cowpoke leave` on the host before, if it still lives. Its containers are not touched, and
     Rancher keeps the host until it is removed there.
     """
     from cowpoke.cli.hosts import remove_host  # noqa: PLC0415
 
-    with _errors("cowpoke hosts remove"):
-        remove_host(_hub(credentials, redis, "cowpoke hosts remove"), host_uuid, _say)
+    command = "cowpoke hosts remove"
+    with _errors(command):
+        hub = _hub(credentials, redis, command)
+        question = f"Remove the Redis user of host {host_uuid}, and cut its workers off?"
+        confirm(question, yes=yes, command=command)
+        remove_host(hub, host_uuid, _say)
         _say(f"removed host {host_uuid}")
 
 

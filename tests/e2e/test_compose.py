@@ -309,7 +309,7 @@ def test_hosts_of_other_machines_are_kept_by_a_second_start(stack):
     stack.start()
     assert f"user cowpoke-host-{other} on" in stack.redis_cli("ACL", "LIST")
     stack.run(
-        *("run", "--rm", "-T", "credentials", "cowpoke", "hosts", "remove", other),
+        *("run", "--rm", "-T", "credentials", "cowpoke", "hosts", "remove", other, "--yes"),
         *("--credentials", "/etc/cowpoke"),
     )
     stack.start()

@@ -117,7 +117,7 @@ def test_host_with_a_bundle_gets_no_redis_of_its_own(rig, image, docker_client, 
     assert (credentials / "worker" / "CATTLE_DOCKER_UUID").read_text() == uuid
     key = (credentials / "worker" / "HOST_KEY").read_text()
     assert key not in str(docker_client.inspect_container(NAME))
-    assert rig.run("hosts", "remove", uuid, **hub).returncode == 0
+    assert rig.run("hosts", "remove", uuid, "--yes", **hub).returncode == 0
 
 
 def test_host_of_another_server_is_not_moved(rig, docker_client):

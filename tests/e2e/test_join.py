@@ -223,4 +223,4 @@ def test_new_host_needs_only_its_bundle_and_the_url(rig, tmp_path):
     assert rig.host_uuid in refused.stderr
     for one in (added, other):
         uuid = one.stderr.rpartition("added host ")[2].split()[0]
-        assert rig.run("hosts", "remove", uuid, **hub).returncode == 0
+        assert rig.run("hosts", "remove", uuid, "--yes", **hub).returncode == 0

@@ -116,13 +116,15 @@ def test_removed_host_is_cut_off_and_its_keys_are_gone(hub, server):
     )
     with redis.Redis.from_url(bundle.redis_url) as client:
         hand_over(client, Sealer(bundle.host_key), agent)
-        run("hosts", "remove", NEW, "--credentials", hub)
+        _, asked = run("hosts", "remove", NEW, "--credentials", hub, code=1)
+        assert "give --yes" in asked
+        run("hosts", "remove", NEW, "--credentials", hub, "--yes")
         with pytest.raises((redis.ConnectionError, redis.AuthenticationError)):
             client.ping()
     with redis.Redis.from_url((hub / "bridge" / "REDIS_URL").read_text()) as bridge:
         assert not bridge.exists(keys.joined(NEW))
     assert NEW not in (hub / "redis" / "users.acl").read_text()
-    _, said = run("hosts", "remove", NEW, "--credentials", hub, code=1)
+    _, said = run("hosts", "remove", NEW, "--credentials", hub, "--yes", code=1)
     assert "not known" in said
 
 

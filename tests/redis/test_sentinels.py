@@ -181,7 +181,7 @@ def test_added_host_is_known_to_every_server(cluster, client, tmp_path, monkeypa
         assert as_host.lpush(f"host.{host}", "x") == 1
         with pytest.raises(redis.exceptions.NoPermissionError):
             as_host.lpush("host.other", "x")
-    removed = CliRunner().invoke(main, ["hosts", "remove", host], env=variables)
+    removed = CliRunner().invoke(main, ["hosts", "remove", host, "--yes"], env=variables)
     assert removed.exit_code == 0, removed.output
     assert list_users(servers) == [False] * len(servers)
 

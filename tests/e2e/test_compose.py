@@ -143,8 +143,13 @@ def test_the_status_page_is_on_loopback(stack, service):
     ports = stack.inspect(bridge)["NetworkSettings"]["Ports"]["9105/tcp"]
     assert {one["HostIp"] for one in ports} == {"127.0.0.1"}
     url = f"http://127.0.0.1:{ports[0]['HostPort']}/"
-    with urllib.request.urlopen(url, timeout=20) as answer:
-        assert "Events in flight" in answer.read().decode()
+
+    def page():
+        # The second bridge waits for a healthy first one.
+        with suppress(OSError), urllib.request.urlopen(url, timeout=20) as answer:
+            return answer.read().decode()
+
+    assert "Events in flight" in wait_until(page, 60, "the status page", interval_s=0.5)
     foreign = urllib.request.Request(url, headers={"Host": "evil.example"})
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.urlopen(foreign, timeout=20)

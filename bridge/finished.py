@@ -1,7 +1,7 @@
 """The one place that hears of each event that is over: the log, the history and the metrics do.
 
-A reply that cattle took or refused is told by the sender; an event without a reply, and one that
-expired, by the sweeper that found it over.
+The sender reports replies that cattle accepted or refused. The sweeper reports events that expired
+or need no reply.
 """
 
 import time

@@ -12,7 +12,7 @@ class Ending(StrEnum):
     ERROR = "error"
     #: Nobody waited for it any more: nothing was sent to cattle.
     EXPIRED = "expired"
-    #: cattle took its reply for good not.
+    #: cattle refused its reply for good.
     REFUSED = "refused"
 
 

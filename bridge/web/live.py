@@ -17,11 +17,11 @@ from bridge.web.readiness import Health, Readiness
 from bridge.web.watched import Seen, Watched
 from cowpoke.overview.views import Overview
 
-#: Each viewer costs a connection and some work every few seconds.
+#: Each viewer needs a connection, and work every few seconds.
 MOST_VIEWERS = 64
-#: Pages that are made of one reading; viewers mostly look at the same one.
+#: Pages kept per reading; most viewers look at the same one.
 _MOST_MADE = 64
-#: A browser that takes no bytes for so long has gone.
+#: A browser that reads nothing for this long is gone.
 _WRITE_WITHIN_S = 10.0
 _BUSY_RETRY_S = 30
 _STATIC = Path(__file__).parent / "static"

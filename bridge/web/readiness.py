@@ -2,7 +2,7 @@
 
 A bridge is ready when Redis answers, the hosts were looked at, and the websocket of every agent is
 open that can be open: an agent without a worker waits for its host, and one that cattle has removed
-is refused for good. Those two are told as notes; nothing is wrong with the bridge.
+is refused for good. The answer lists those two as notes; nothing is wrong with the bridge.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ from bridge.settings import AgentKeys
 REDIS_WITHIN_S = 2.0
 #: How long an answer of Redis counts, however many ask.
 REDIS_EVERY_S = 1.0
-#: In an outage one waits for Redis, and the others are told for so long what that one heard.
+#: In an outage one caller waits for Redis. For this long, all others get the error it got.
 TROUBLE_FOR_S = 5.0
-#: Agents that are named per reason; of the others their number is told.
+#: Agents named per reason; the rest are only counted.
 NAMED = 10
 
 #: What keeps the bridge from being ready; the code is that of the section in the runbook.
@@ -93,7 +93,7 @@ class Readiness:
         self._is_stopping = is_stopping
         self._asking: asyncio.Task[str] | None = None
         self._asked_s = float("-inf")
-        #: What Redis' silence was last, and when.
+        #: The last error of Redis, and when it occurred.
         self._trouble = ("", float("-inf"))
         #: A thread that waits for a frozen Redis is not joined by a second one.
         self._stuck: asyncio.Future[None] | None = None
@@ -130,7 +130,7 @@ class Readiness:
     async def _answer(self) -> str:
         if self._stuck is None or self._stuck.done():
             self._stuck = asyncio.ensure_future(asyncio.to_thread(self._probe))
-            # Its failure is told here or, when it comes late, to nobody.
+            # Read the error of a probe that ends after its caller gave up; asyncio would log it.
             self._stuck.add_done_callback(lambda task: task.cancelled() or task.exception())
         try:
             await asyncio.wait_for(asyncio.shield(self._stuck), REDIS_WITHIN_S)

@@ -1,8 +1,9 @@
 """The HTTP server of a bridge: one address, for people, for Docker's health checks, for Prometheus.
 
-It only shows. Whatever asks may be a stranger's page in an operator's browser, so answers say to
-browsers what they may do with them, and names that are not ours are refused: somebody else's domain
-could be pointed at this address. Where the address is not loopback, the operator says the names.
+It is read-only. A request may come from a foreign web page in an operator's browser. So the headers
+of every answer restrict browsers, and requests for foreign host names are refused: a foreign domain
+can resolve to this address (DNS rebinding). On another address than loopback, BRIDGE_HTTP_NAMES
+lists the names.
 """
 
 import errno
@@ -20,12 +21,12 @@ from cowpoke.log import logger
 
 _log = logger(__name__)
 
-#: For answers that are being written when the bridge ends.
+#: Time for answers that are being written when the bridge stops.
 SHUTDOWN_S = 0.5
-#: No address of ours has a body.
+#: No route takes a body.
 MOST_BODY_BYTES = 1024
 
-#: For every answer. Nothing is loaded from elsewhere, no script or style stands in the page itself.
+#: For every answer. The page loads nothing from other hosts and has no inline script or style.
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "

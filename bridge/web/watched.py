@@ -1,7 +1,7 @@
 """The one reading of Redis that all viewers of the page and all scrapes share.
 
-Redis is read when somebody asks, at most every `EVERY_S`, and less often where a reading takes
-long: with 10,000 hosts it costs about a second of this process, and events have the first right.
+Redis is read on demand, at most every `EVERY_S`, and less often if a reading takes long: with
+10,000 hosts it costs about a second of this process, and events have priority.
 """
 
 import asyncio
@@ -20,9 +20,9 @@ _log = logger(__name__)
 EVERY_S = 2.0
 #: A reading that takes 1 s of the processor is made every 10 s at most.
 _REST = 9.0
-#: How long somebody waits for a reading; then the last one is shown, and that it is old.
+#: Longest wait for a reading; after it the last reading is returned, marked as old.
 WITHIN_S = 3.0
-#: How long a failed reading is told without another one.
+#: How long callers get the error of a failed reading without waiting for the next one.
 FAILED_FOR_S = 10.0
 #: A reading that lasts longer than that is no answer of Redis.
 STALE_S = 60.0
@@ -54,7 +54,7 @@ class Watched:
         self._read = read
         self._seen = Seen(trouble="Redis was not read yet")
         self._reading: asyncio.Task[None] | None = None
-        #: The reading that somebody has waited for in vain.
+        #: The reading that a caller has already waited for until the time limit.
         self._late: asyncio.Task[None] | None = None
         #: When the last reading failed; long ago if it did not.
         self._failed_s = float("-inf")
@@ -64,7 +64,7 @@ class Watched:
         """Return what is known, read now if the last reading is old."""
         if self._reading is None and asyncio.get_running_loop().time() >= self._next_s:
             self._reading = asyncio.create_task(self._look())
-        # In an outage one waits, and the others are told.
+        # In an outage one caller waits; the others get the error at once.
         has_failed = asyncio.get_running_loop().time() - self._failed_s < FAILED_FOR_S
         if self._reading is not None and self._reading is not self._late and not has_failed:
             # A waiter that goes away cancels nothing for the others.

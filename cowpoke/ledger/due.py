@@ -52,7 +52,7 @@ class BridgeSweeper(Sweeper):
 
     def __init__(self, client: "redis.Redis", keyring: Keyring, clock: Clock) -> None:
         super().__init__(client, keyring, clock)
-        #: Events that were found over and whose end no reply tells, until somebody takes them.
+        #: Events that ended without a reply, until `take_over`.
         self._over: deque[OverEvent] = deque(maxlen=MOST_OVER)
         self._script = client.register_script(text_of("due"))
 

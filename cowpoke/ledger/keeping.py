@@ -8,8 +8,8 @@ from cowpoke import keys
 from cowpoke.history import FinishedEvent, sealed_finished
 from cowpoke.seal import Keyring
 
-#: A function for scripts of bridges. Nothing that lies in these keys may hold up what the script is
-#: for: a key of another type is nothing of ours, and any other failure costs an entry.
+#: A Lua function for the scripts of bridges. A key of another type is deleted. Any other failure
+#: loses one entry: the script goes on with its own work.
 KEEP = """
 local function kept(key, most, ...)
   local entry = redis.pcall('XADD', key, 'MAXLEN', '~', most, '*', ...)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 
-from bridge.metrics.labels import Bounded
+from bridge.metrics.labels import Bounded, cumulative
 from cowpoke.history import Ending, FinishedEvent
 from cowpoke.routes import LANES
 
@@ -28,14 +28,6 @@ class _Histogram:
     def add(self, seconds: float) -> None:
         self.counts[bisect_left(BUCKETS_S, seconds)] += 1
         self.sum_s += seconds
-
-    def buckets(self) -> list[tuple[str, float]]:
-        """Return how many were at most as long, by limit."""
-        found, so_far = [], 0
-        for limit_s, number in zip((*BUCKETS_S, float("inf")), self.counts, strict=True):
-            so_far += number
-            found.append(("+Inf" if limit_s == float("inf") else str(limit_s), float(so_far)))
-        return found
 
 
 class FinishedCounts:
@@ -102,5 +94,5 @@ class FinishedCounts:
             labels=["event", "stage"],
         )
         for pair, found in sorted(dict(self._durations).items()):
-            durations.add_metric(pair, found.buckets(), found.sum_s)
+            durations.add_metric(pair, cumulative(found.counts, BUCKETS_S), found.sum_s)
         yield durations

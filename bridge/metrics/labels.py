@@ -1,11 +1,25 @@
 """Values of labels: each one costs memory here, in Prometheus and for years on its disk."""
 
 import re
-from collections.abc import Container
+from collections.abc import Container, Sequence
 
 OTHER = "other"
 #: A host could put anything into an error's code.
 _WORD = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def cumulative(counts: Sequence[int], limits_s: Sequence[float]) -> list[tuple[str, float]]:
+    """Return the buckets of a histogram as Prometheus has them: label `le`, count up to there.
+
+    Args:
+        counts: Durations between two limits; the last one are those above all limits.
+        limits_s: Upper limits in seconds, ascending.
+    """
+    found, so_far = [], 0
+    for limit, number in zip((*map(str, limits_s), "+Inf"), counts, strict=True):
+        so_far += number
+        found.append((limit, float(so_far)))
+    return found
 
 
 class Bounded:

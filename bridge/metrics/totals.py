@@ -11,6 +11,7 @@ from time import monotonic
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 
+from bridge.metrics.labels import cumulative
 from cowpoke.figures import BUCKETS_S, CALL_GROUPS, Durations, LaneFigures
 from cowpoke.overview.views import Overview
 
@@ -79,7 +80,7 @@ class WorkerTotals:
             "cowpoke_engine_call_errors", "Those of them that failed", labels=["call"]
         )
         for group, found in self._calls.items():
-            calls.add_metric([group], _cumulative(found.buckets), found.seconds)
+            calls.add_metric([group], cumulative(found.buckets, BUCKETS_S), found.seconds)
             errors.add_metric([group], found.errors)
         yield from (calls, errors)
         pulls = CounterMetricFamily(
@@ -101,11 +102,3 @@ def _lanes(overview: Overview) -> Iterator[tuple[_Lane, LaneFigures]]:
             for name, figures in worker.figures.items():
                 lane = (host.host_uuid, worker.worker_id, name, figures.started_ms)
                 yield lane, figures
-
-
-def _cumulative(buckets: list[int]) -> list[tuple[str, float]]:
-    found, so_far = [], 0
-    for limit_s, number in zip((*BUCKETS_S, float("inf")), buckets, strict=True):
-        so_far += number
-        found.append(("+Inf" if limit_s == float("inf") else str(limit_s), float(so_far)))
-    return found

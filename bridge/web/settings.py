@@ -20,7 +20,7 @@ class HttpSettings(BrokerSettings):
         default="127.0.0.1",
         validation_alias="BRIDGE_HTTP_HOST",
         description="Address on which it listens. There is no login: whoever reaches it sees the "
-        "names of hosts and containers.",
+        "names of hosts and containers, and the texts of errors.",
     )
     http_names: str | None = Field(
         default=None,

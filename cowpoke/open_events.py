@@ -169,8 +169,8 @@ def _open_event(
 
 
 def _steps(counts: dict[str, int], boot: str, noted: str) -> list[EventStep]:
-    steps = list(read_steps(noted))
-    steps.append(EventStep(at_ms=counts["received_ms"], step="received"))
+    # The sort keeps this order where two things happened in the same ms.
+    steps = [EventStep(at_ms=counts["received_ms"], step="received"), *read_steps(noted)]
     times = {one.at_ms for one in steps}
     if counts["queued_ms"] not in times | {0}:
         steps.append(EventStep(at_ms=counts["queued_ms"], step="queued"))

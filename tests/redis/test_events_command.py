@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 from cryptography.fernet import Fernet
 
+from cowpoke import keys
 from cowpoke.cli.main import main
 from cowpoke.history import Ending, FinishedEvent
 from cowpoke.ledger.keeping import HistoryWriter
@@ -175,6 +176,16 @@ def test_show_of_an_open_event(events, in_flight):
     for output in (events("show", in_flight, "--data"), json.dumps(shown)):
         assert SECRET not in output
         assert "\x1b" not in output
+
+
+def test_steps_of_the_same_ms_are_in_order(events, in_flight, client):
+    """A worker may claim an event in the ms in which it came."""
+    key = keys.event(HOST, in_flight)
+    received_ms = client.hget(key, "received_ms")
+    steps = "".join(f"{received_ms} {step}\n" for step in ("claimed a", "retry engine-busy"))
+    client.hset(key, mapping={"steps": steps, "queued_ms": received_ms})
+    (shown,) = json.loads(events("show", in_flight, "--json"))
+    assert [one["step"] for one in shown["steps"]] == ["received", "claimed", "retry"]
 
 
 def test_show_of_a_finished_event(events, history):

@@ -89,18 +89,23 @@ class Clock:
         offset_ms = there_ms - (before_s + after_s) / 2 * 1000
         with self._lock:
             self._tried_s = after_s
+            jump_ms = 0.0
             if after_s - before_s <= SLOW_S or not self._offsets:
-                self._remember(offset_ms, after_s)
+                jump_ms = self._remember(offset_ms, after_s)
+        # Without the lock: who keeps log lines asks this clock for their time.
+        if jump_ms:
+            _log.warning("redis.clock_jumped", difference_s=round(jump_ms / 1000, 1))
 
-    def _remember(self, offset_ms: float, now_s: float) -> None:
+    def _remember(self, offset_ms: float, now_s: float) -> float:
+        """Keep a difference to the server's clock; by how many ms that clock jumped, 0 for no jump."""
         newest = _Offset(offset_ms=offset_ms, measured_s=now_s)
         older = [one for one in self._offsets if now_s - one.measured_s < REMEMBERED_S]
         # A clock that jumps forth and back is one of those known already.
         self._offsets = [newest, *(one for one in older if not _same(one, newest))]
-        if older and not _same(older[0], newest):
-            self._jumped_s = now_s
-            difference_s = round((offset_ms - older[0].offset_ms) / 1000, 1)
-            _log.warning("redis.clock_jumped", difference_s=difference_s)
+        if not older or _same(older[0], newest):
+            return 0.0
+        self._jumped_s = now_s
+        return offset_ms - older[0].offset_ms
 
 
 def _same(one: _Offset, other: _Offset) -> bool:

@@ -89,6 +89,27 @@ def test_events_in_the_socket_of_a_leaving_bridge_are_accepted(rig):
     assert rig.counted("duplicates") == 0
 
 
+def test_frames_that_a_leaving_bridge_reads_late_are_not_answered_again(rig):
+    """On a busy machine it reads them seconds after the other bridge had them answered."""
+    rig.start_worker()
+    bridges = [rig.start_bridge() for _ in range(2)]
+    rig.wait_subscribed(2)
+    bridges[1].send_signal(signal.SIGSTOP)
+    ids = send_many(rig, 5)
+    ends_s = time.monotonic() + 2
+    # One outcome may be on its way to the bridge that is frozen.
+    rig.wait_counted("finals", 4)
+    wait_until(lambda: time.monotonic() > ends_s, 10, "the frames to be old")
+    bridges[1].send_signal(signal.SIGTERM)
+    bridges[1].send_signal(signal.SIGCONT)
+    assert bridges[1].wait() == 0
+    assert states(rig, ids) == {"success"}
+    accepted = [line for line in bridges[1].output().splitlines() if "event.accepted" in line]
+    assert len(accepted) == 5
+    assert all('"result": "known"' in line for line in accepted)
+    assert rig.counted("duplicates_other_id") == 0
+
+
 def test_a_bridge_that_cannot_publish_stops_all_the_same(rig):
     """What cattle does not take in time is left to the next bridge."""
     rig.start_worker()

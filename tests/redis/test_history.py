@@ -12,6 +12,7 @@ from cowpoke.ledger.due import BridgeSweeper
 from cowpoke.ledger.keeping import HistoryWriter
 from cowpoke.ledger.outbox import STORY_BYTES
 from cowpoke.ledger.outcome_stream import OutcomeStream
+from cowpoke.ledger.states import Accepted
 from cowpoke.ledger.stories import read_story
 from cowpoke.outcomes import error, success
 from cowpoke.routes import Lane
@@ -127,7 +128,7 @@ def test_all_that_is_unusual_is_told(client, keyring, ledgers, worker, finish):
     ledgers.end_process("w2.compute.1")
     ledgers.sweeper.sweep_host(HOST)
     ledgers.set_back(event_id, 2_000, "received_ms")
-    ledgers.intake.accept([arrival(event_id, data=INSTANCE)])
+    ledgers.intake.accept([arrival(event_id, data=INSTANCE, timeoutMillis=2_000)])
     worker.claim(event_id)
     worker.complete(event_id, error("engine-refused", "the Engine says no"))
     finish(1)
@@ -197,7 +198,8 @@ def test_answer_that_goes_out_again_is_no_second_end(client, keyring, ledgers, w
     worker.complete(event_id, success({}))
     finish(1)
     ledgers.set_back(event_id, 2_000, "received_ms")
-    ledgers.intake.accept([arrival(event_id, data=INSTANCE)])
+    again = arrival(event_id, data=INSTANCE, timeoutMillis=2_000)
+    assert ledgers.intake.accept([again]) == [Accepted.ANSWERED]
     other = ledgers.accept()
     worker.claim(other)
     worker.complete(other, success({}))

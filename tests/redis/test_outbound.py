@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 import redis
 
-from bridge.outbound import collecting, reading
+from bridge.outbound import collecting, unreadable
 from cowpoke import dead_letters, keys
 from cowpoke.broker import connect
 from cowpoke.ledger.outcome_stream import GROUP, OutcomeStream
@@ -36,7 +36,7 @@ def sending(redis_url):
 @pytest.fixture
 def impatient(monkeypatch):
     """What cannot be read becomes a dead letter soon."""
-    monkeypatch.setattr(reading, "UNREADABLE_FOR_S", 0.5)
+    monkeypatch.setattr(unreadable, "FOR_S", 0.5)
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def test_a_bridge_without_agents_is_ready_and_waits(rig, bridge):
     join(rig, ONE)
     wait_served(rig, [ONE])
     assert ask(rig, ONE).state == "success"
-    assert metrics(bridge, "cowpoke_agents") == {
+    assert metrics(bridge, "cowpoke_agents{") == {
         'cowpoke_agents{source="settings"}': "0.0",
         'cowpoke_agents{source="joined"}': "1.0",
     }

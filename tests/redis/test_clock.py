@@ -1,5 +1,7 @@
 """The Redis server's clock jumps: no live event is refused or dropped for that."""
 
+import threading
+
 import pytest
 
 from cowpoke import clock as clocks
@@ -48,6 +50,22 @@ def jump(server, seconds):
     with server.client() as client:
         real = clocks.time.time
         wait_until(lambda: abs(client.time()[0] - real() - seconds) < 60, 10, "the jump")
+
+
+def test_who_keeps_log_lines_may_ask_the_clock_that_writes_one(server, sides, monkeypatch):
+    """A bridge keeps its last warnings with their time, also the one of a jump."""
+    clock, asked = sides[0].clock, []
+
+    def warning(event, **_):
+        thread = threading.Thread(target=lambda: asked.append((event, clock.known_ms())))
+        thread.daemon = True
+        thread.start()
+        thread.join(10)
+
+    monkeypatch.setattr(clocks._log, "warning", warning)
+    jump(server, 5 * HOURS)
+    clock.measure()
+    assert [event for event, _ in asked] == ["redis.clock_jumped"]
 
 
 @pytest.mark.parametrize("seconds", JUMPS)

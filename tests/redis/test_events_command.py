@@ -226,7 +226,7 @@ def test_drop_asks(events, in_flight, ledgers):
     assert (outcome.code, outcome.message.endswith("it hangs")) == ("dropped", True)
 
 
-@pytest.mark.parametrize("key", ["", Fernet.generate_key().decode()])
+@pytest.mark.parametrize("key", ["", Fernet.generate_key().decode()], ids=["missing", "other"])
 def test_drop_without_the_key_changes_nothing(events, in_flight, ledgers, environment, key):
     """No bridge could open the answer, and cattle would wait in vain."""
     environment["QUEUE_KEY"] = key

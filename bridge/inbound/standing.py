@@ -48,6 +48,10 @@ class Standing:
         #: Agents of which something changed since somebody took them out of here.
         self.changed: set[AgentKeys] = set(self._open)
 
+    def __len__(self) -> int:
+        """Return how many agents this bridge has."""
+        return len(self._open)
+
     def add(self, agent: AgentKeys) -> None:
         """Note an agent that came."""
         self._open[agent] = False

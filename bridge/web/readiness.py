@@ -2,7 +2,8 @@
 
 A bridge is ready when Redis answers, the hosts were looked at, and the websocket of every agent is
 open that can be open: an agent without a worker waits for its host, and one that cattle has removed
-is refused for good. The answer lists those two as notes; nothing is wrong with the bridge.
+is refused for good. The answer lists those two as notes; nothing is wrong with the bridge. Of many
+agents a few always reconnect, which is a note too.
 """
 
 import asyncio
@@ -23,6 +24,8 @@ REDIS_WITHIN_S = 2.0
 REDIS_EVERY_S = 1.0
 #: In an outage one caller waits for Redis. For this long, all others get the error it got.
 TROUBLE_FOR_S = 5.0
+#: This share of the agents may be without its websocket in a bridge that is ready: one of 100.
+RECONNECTING_SHARE = 0.01
 #: Agents named per reason; the rest are only counted.
 NAMED = 10
 
@@ -108,8 +111,12 @@ class Readiness:
         elif not self._hosts_known():
             reasons.append(Reason("bridge-starting", "the hosts are not known yet"))
         waits = self._standing.waits()
-        reasons += _grouped(waits, _UNREADY)
-        return Health(not reasons, tuple(reasons), tuple(_grouped(waits, _NOTES)))
+        missing, notes = _grouped(waits, _UNREADY), _grouped(waits, _NOTES)
+        if sum(one.count for one in missing) > len(self._standing) * RECONNECTING_SHARE:
+            reasons += missing
+        else:
+            notes += missing
+        return Health(not reasons, tuple(reasons), tuple(notes))
 
     async def _redis_trouble(self) -> str:
         now_s = asyncio.get_running_loop().time()

@@ -145,3 +145,17 @@ def test_frozen_redis_is_told_in_time_and_holds_one_thread(asked, monkeypatch):
     for health in asyncio.run(scenario()):
         assert codes(health.reasons) == {("redis-down", ())}
     assert len(entered) == 1
+
+
+def test_one_of_a_hundred_may_reconnect(asked):
+    """Of 10,000 websockets some always do; the bridge is ready all the same, and says it."""
+    for number in range(198):
+        agent = AgentKeys(access_key=f"k{number:04}", secret_key="s", host_uuid="h")
+        asked.standing.add(agent)
+        asked.standing.opened(agent)
+    asked.standing.closed(FIRST, Ending.LOST)
+    asked.standing.closed(SECOND, Ending.LOST)
+    found = asked.health()
+    assert (found.ready, codes(found.notes)) == (True, {("websocket-closed", ("first", "second"))})
+    asked.standing.closed(agent, Ending.LOST)
+    assert not asked.health().ready

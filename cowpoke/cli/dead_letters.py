@@ -57,7 +57,7 @@ class DeadLetter:
         """Return it for programs."""
         return {
             "id": self.letter_id,
-            "host": self.host,
+            "host_uuid": self.host,
             "at_ms": self.at_ms,
             "where": self.where,
             "reason": self.reason,

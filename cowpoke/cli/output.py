@@ -155,12 +155,12 @@ def span(seconds: float | None) -> str:
 
 
 def size(count_bytes: float) -> str:
-    """Return a number of bytes for people: `512 B`, `3.4 MB`."""
-    for unit in ("B", "KB", "MB", "GB"):
+    """Return a number of bytes for people: `512 B`, `3.4 MiB`."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
         if count_bytes < _KILO:
             return f"{count_bytes:.0f} B" if unit == "B" else f"{count_bytes:.1f} {unit}"
         count_bytes /= _KILO
-    return f"{count_bytes:.1f} TB"
+    return f"{count_bytes:.1f} TiB"
 
 
 def _print_plain(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:

@@ -167,7 +167,7 @@ def test_one_host_is_shown_with_all_parts(cowpoke, installation):
         for part in (
             *("name          web-1", "28.5", "API 1.51", "e-1 ping, queued", "compute  1"),
             *("b-1     agent-1  open", "pull          1      0       2.0 s"),
-            "pulls: 1, 0 failed, 3.0 MB downloaded",
+            "pulls: 1, 0 failed, 3.0 MiB downloaded",
         ):
             assert part in text, text
     found = json.loads(cowpoke("hosts", "show", HOST, "--json").stdout)

@@ -19,6 +19,7 @@ def run() -> None:
     """Run until SIGTERM (the default)."""
     # Imported by the command that needs them: `cowpoke --help` loads this module.
     from bridge import service  # noqa: PLC0415
+    from bridge.allocation import return_freed_memory  # noqa: PLC0415
     from bridge.errors import MetricsPortError  # noqa: PLC0415
     from bridge.settings import BridgeSettings  # noqa: PLC0415
     from cowpoke import log  # noqa: PLC0415
@@ -33,6 +34,7 @@ def run() -> None:
         logger.warning(
             "payloads.not_sealed", advice="payloads are stored in clear in Redis; set QUEUE_KEY"
         )
+    return_freed_memory()
     try:
         asyncio.run(service.run(settings))
     except MetricsPortError as error:

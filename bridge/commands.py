@@ -19,6 +19,7 @@ def run() -> None:
     """Run until SIGTERM (the default)."""
     # Imported by the command that needs them: `cowpoke --help` loads this module.
     from bridge import service  # noqa: PLC0415
+    from bridge.allocation import return_freed_memory  # noqa: PLC0415
     from bridge.errors import HttpAddressError  # noqa: PLC0415
     from bridge.settings import BridgeSettings  # noqa: PLC0415
     from cowpoke import log, tracing  # noqa: PLC0415
@@ -37,6 +38,7 @@ def run() -> None:
             "payloads.not_sealed", advice="payloads are stored in clear in Redis; set QUEUE_KEY"
         )
     tracing.set_up(settings.otlp_endpoint, "bridge")
+    return_freed_memory()
     try:
         asyncio.run(service.run(settings))
         tracing.shut_down()

@@ -49,6 +49,7 @@ from cowpoke.ledger.intake import IntakeLedger
 from cowpoke.ledger.replies import ReplyLedger
 from cowpoke.ledger.resealing import Resealing
 from cowpoke.log import logger
+from cowpoke.overview.trouble import probe_writes
 from cowpoke.seal import ClusterKeyring
 
 _log = logger(__name__)
@@ -177,7 +178,7 @@ async def run(settings: BridgeSettings) -> None:
             keyring,
             bridge_id,
             readiness=Readiness(
-                partial(probe, settings),
+                partial(probe_writes, settings),
                 standing=standing,
                 hosts_known=watching.has_looked,
                 is_stopping=stop.is_set,

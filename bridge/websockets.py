@@ -51,6 +51,7 @@ _REASONS: Mapping[Wait, str] = {
     Wait.SEVERAL_HOSTS: "several hosts have workers, and none is known to be this agent's",
     Wait.OTHER_AGENTS_HOST: "the only hosts with workers belong to other agents",
     Wait.HOST_AWAY: "no worker of the host runs",
+    Wait.KEYS_DIFFER: "the workers of the host have other keys than this bridge",
 }
 
 
@@ -169,6 +170,7 @@ class Websockets:
             since_ms=since_ms,
             last_ping_ms=pinged_ms if wait is None else None,
             reason=scrub(reason),
+            wait=wait or "",
         )
         return replace(report, silent=self._is_silent(agent, report, now_s))
 

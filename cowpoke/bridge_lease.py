@@ -85,6 +85,8 @@ class WebsocketReport:
     last_ping_ms: int | None = None
     #: Why it is not open; empty when it is.
     reason: str = ""
+    #: What it waits for, by the name in metrics; empty when it is open.
+    wait: str = ""
     #: Whether it is open, and cattle has asked nothing for `SILENT_AFTER_S`.
     silent: bool = False
 
@@ -147,6 +149,7 @@ def sealed_report(sealer: Sealer, report: WebsocketReport) -> str:
             "since_ms": report.since_ms,
             "last_ping_ms": report.last_ping_ms,
             "reason": shortened(report.reason, _MESSAGE_CHARS),
+            "wait": report.wait,
             "silent": report.silent,
         }
     )
@@ -170,6 +173,7 @@ def opened_report(sealer: Sealer, text: str, *, bridge_id: str) -> WebsocketRepo
             since_ms=bounded_int(content.get("since_ms")),
             last_ping_ms=None if last_ping_ms is None else bounded_int(last_ping_ms),
             reason=_text(content.get("reason")),
+            wait=_text(content.get("wait")),
             silent=content.get("silent") is True,
         )
     except (KeyError, TypeError, ValueError):

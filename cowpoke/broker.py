@@ -138,20 +138,29 @@ def _way(url: RedisUrl, sentinels: Sentinels | None) -> dict[str, Any]:
     return {"socket_keepalive": True, "connection_class": kind, "sentinels": sentinels}
 
 
-def probe(settings: BrokerSettings) -> None:
-    """Ask Redis once whether it answers, without repeating anything.
+def probing(settings: BrokerSettings) -> redis.Redis:
+    """Return a client of one connection that repeats nothing, with answers as texts; close it.
 
-    Errors: redis.RedisError after `PROBE_TIMEOUT_S` at most per step of the connection.
+    Its calls raise redis.RedisError after `PROBE_TIMEOUT_S` at most per step of the connection.
     """
     url = read_redis_url(settings.redis_url.get_secret_value())
-    client = redis.Redis.from_url(
+    client: redis.Redis = redis.Redis.from_url(
         url.client_url,
         **_way(url, sentinels_for(settings, url)),
         socket_timeout=PROBE_TIMEOUT_S,
         socket_connect_timeout=PROBE_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
+        decode_responses=True,
     )
-    with client:
+    return client
+
+
+def probe(settings: BrokerSettings) -> None:
+    """Ask Redis once whether it answers.
+
+    Errors: redis.RedisError, as for `probing`.
+    """
+    with probing(settings) as client:
         client.ping()
 
 

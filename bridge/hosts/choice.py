@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from bridge.awake import AwakeClock
 from bridge.hosts.claims import Claims
-from bridge.hosts.decision import Choice, choose, why_it_waits
+from bridge.hosts.decision import Choice, choose, why_it_waits, with_keys
 from bridge.hosts.host_state import HostState
 from bridge.hosts.presence import Change, Presence
 from bridge.inbound.standing import Standing, Wait
@@ -176,7 +176,8 @@ class Hosts:
     def _note_agents(self, host_uuid: str) -> None:
         for agent in self._agents_of.get(host_uuid, ()):
             wait = None if self.is_alive(host_uuid) else Wait.HOST_AWAY
-            self._note(agent, Choice(host_uuid=host_uuid, wait=wait))
+            choice = Choice(host_uuid=host_uuid, wait=wait)
+            self._note(agent, with_keys(choice, self._presence.unreadable()))
             if wait is not None and self._standing.is_open(agent):
                 self._unnoted.add(host_uuid)
 
@@ -208,7 +209,8 @@ class Hosts:
             is_gone=known is not None and self._is_gone(known),
             neighbors=learner.neighbors,
         )
-        self._note(agent, choice, free=alive - of_others)
+        told = with_keys(choice, self._presence.unreadable())
+        self._note(agent, told, free=alive - of_others)
         found = choice.host_uuid
         if found is not None and found != known:
             if not await asyncio.to_thread(self._claims.claim_free, found, agent.hash):

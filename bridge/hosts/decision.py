@@ -1,7 +1,8 @@
 """Decides which host an agent has whose host is not configured; pure."""
 
+from collections.abc import Collection
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bridge.inbound.standing import Wait
 from bridge.settings import AgentKeys
@@ -47,6 +48,19 @@ def choose(
     return Choice(host_uuid=None, wait=Wait.OTHER_AGENTS_HOST if alive else Wait.NO_WORKER)
 
 
+def with_keys(choice: Choice, unreadable: Collection[str]) -> Choice:
+    """Return the choice for people: an absent worker may be one whose keys differ.
+
+    Args:
+        choice: What was chosen.
+        unreadable: The hosts with a lease that no key of the bridge opens.
+    """
+    is_away = choice.wait is Wait.HOST_AWAY and choice.host_uuid in unreadable
+    if is_away or (choice.wait is Wait.NO_WORKER and unreadable):
+        return replace(choice, wait=Wait.KEYS_DIFFER)
+    return choice
+
+
 def why_it_waits(
     agent: AgentKeys, choice: Choice, free: AbstractSet[str], *, away_after_s: float
 ) -> str:
@@ -63,6 +77,11 @@ def why_it_waits(
             return ""
         case Wait.NO_WORKER:
             return "no worker is registered; start one with: python -m worker"
+        case Wait.KEYS_DIFFER:
+            return (
+                "the workers have other keys than this bridge; give all programs the same "
+                "QUEUE_KEY, or workers the HOST_KEY made from it: cowpoke key fingerprints"
+            )
         case Wait.SEVERAL_HOSTS:
             named = ", ".join(sorted(free)[:10])
             return (

@@ -19,6 +19,8 @@ class Wait(StrEnum):
     OTHER_AGENTS_HOST = "host-of-another-agent"
     #: The agent's host has no worker.
     HOST_AWAY = "host-away"
+    #: The workers of the agent's host, or of any, have keys that this bridge does not have.
+    KEYS_DIFFER = "keys-differ"
     #: cattle cannot be reached, or the websocket was lost.
     SERVER = "server"
     #: cattle refused the agent's keys; see the log.

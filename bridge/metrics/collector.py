@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from bridge.metrics.finished import FinishedCounts
 from bridge.metrics.own import OwnMetrics
-from bridge.metrics.shared import shared_metrics
+from bridge.metrics.shared import problem_counts, shared_metrics
 from bridge.metrics.totals import WorkerTotals
 from bridge.web.readiness import Health, Readiness
 from bridge.web.watched import Seen, Watched
@@ -69,14 +69,16 @@ class Metrics:
         yield from self._own.collect(per_host=per_host)
         yield from self._finished.collect()
         up = GaugeMetricFamily("cowpoke_redis_up", "Whether Redis answered this scrape")
-        up.add_metric([], not health.redis_trouble)
+        up.add_metric([], health.redis_trouble is None)
         yield up
         with self._looking:
             if overview is not None:
                 self._totals.look(overview)
             yield from self._totals.collect()
         if overview is None:
-            _log.warning("metrics.incomplete", reason=trouble)
+            if trouble is not None:
+                _log.warning("metrics.incomplete", reason=trouble.message)
+                yield problem_counts([trouble])
             return
         age = GaugeMetricFamily(
             "cowpoke_overview_age_seconds",

@@ -1,11 +1,12 @@
 """What Redis tells of all hosts: the same at each bridge, so sums over bridges make no sense."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from cowpoke.overview.conditions import CONDITIONS
+from cowpoke.overview.conditions import CONDITIONS, Problem
 from cowpoke.overview.views import HostView, Overview, RedisView
 from cowpoke.routes import Lane
 
@@ -15,7 +16,10 @@ def shared_metrics(overview: Overview, *, per_host: bool) -> Iterator[Metric]:
     yield from _redis(overview.redis)
     yield from _sums(overview)
     yield from _queues(overview.hosts)
-    yield _problems(overview)
+    every = dict.fromkeys(
+        ((code, urgent) for code in CONDITIONS for urgent in ("false", "true")), 0
+    )
+    yield problem_counts(overview.problems, every)
     if per_host:
         yield from _hosts(overview)
 
@@ -101,11 +105,15 @@ def _queues(hosts: Sequence[HostView]) -> Iterator[Metric]:
     yield _by("queue_oldest_seconds", text, "lane", oldest)
 
 
-def _problems(overview: Overview) -> Metric:
-    counts = dict.fromkeys(
-        ((code, urgent) for code in CONDITIONS for urgent in ("false", "true")), 0
-    )
-    for one in overview.problems:
+def problem_counts(
+    problems: Sequence[Problem], known: Mapping[tuple[str, str], int] = MappingProxyType({})
+) -> Metric:
+    """Return the number of problems by code; `known` are those that are 0 if they are not there.
+
+    While Redis is away, nobody knows the others.
+    """
+    counts = Counter(known)
+    for one in problems:
         counts[one.code, str(one.needs_person).lower()] += 1
     family = GaugeMetricFamily(
         "cowpoke_problems",

@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from bridge.web.hosts_part import chosen
-from bridge.web.page import Parts, document, parts
+from bridge.web.page import Parts, document, parts, problems_of, trouble_of
 from bridge.web.query import Query
 from bridge.web.readiness import Health, Readiness
 from bridge.web.watched import Seen, Watched
@@ -131,10 +131,16 @@ def _json_bytes(seen: Seen, health: Health, query: Query) -> bytes:
 
     Also of the hosts only one page: ten thousand would be 40 MB and seconds of this process.
     """
+    trouble = trouble_of(seen, health)
+    kinds = Counter((one.code, one.needs_person) for one in problems_of(seen, health))
     content = {
         "read_ms": seen.at_ms,
-        "trouble": seen.trouble,
+        "trouble": "" if trouble is None else trouble.message,
         "this_bridge": asdict(health),
+        "problems": [
+            {"code": code, "needs_person": needs_person, "count": count}
+            for (code, needs_person), count in kinds.items()
+        ],
         **({} if seen.overview is None else _overview(seen.overview, query)),
         "recent": [one.to_json() for one in seen.recent],
     }
@@ -147,14 +153,9 @@ def _overview(overview: Overview, query: Query) -> dict[str, Any]:
     for bridge in overview.bridges:
         states = Counter(str(one.state) for one in bridge.websockets)
         bridges.append({**asdict(replace(bridge, websockets=())), "websockets": states})
-    kinds = Counter((one.code, one.needs_person) for one in overview.problems)
     return {
         "redis": asdict(overview.redis),
         "bridges": bridges,
-        "problems": [
-            {"code": code, "needs_person": needs_person, "count": count}
-            for (code, needs_person), count in kinds.items()
-        ],
         "hosts": [
             {
                 **asdict(host),

@@ -18,7 +18,7 @@ from bridge.web.query import Query
 from bridge.web.readiness import Health
 from bridge.web.watched import Seen
 from bridge.web.words import moment
-from cowpoke.overview.conditions import Problem, problem
+from cowpoke.overview.conditions import Problem
 
 _SECTIONS = (
     ("problems", "Problems"),
@@ -42,11 +42,11 @@ class Parts:
 def parts(seen: Seen, health: Health, query: Query, own_id: str) -> Parts:
     """Return the changing parts of the page."""
     overview = seen.overview
-    problems = _problems(seen, health)
+    problems = problems_of(seen, health)
     line = summary(problems)
     html: dict[str, Html] = {
         "summary": joined(line),
-        "seen": joined(_read(seen, is_old=any(one.code == "redis-down" for one in problems))),
+        "seen": joined(_read(seen, is_old=trouble_of(seen, health) is not None)),
         "problems-part": problems_part(problems),
     }
     if overview is None:
@@ -65,12 +65,18 @@ def parts(seen: Seen, health: Health, query: Query, own_id: str) -> Parts:
     return Parts(f"{line} · cowpoke", html)
 
 
-def _problems(seen: Seen, health: Health) -> tuple[Problem, ...]:
-    trouble = seen.trouble or health.redis_trouble
-    if trouble or seen.overview is None:
+def trouble_of(seen: Seen, health: Health) -> Problem | None:
+    """Return why Redis cannot be read now; None when it can."""
+    return seen.trouble or health.redis_trouble
+
+
+def problems_of(seen: Seen, health: Health) -> tuple[Problem, ...]:
+    """Return what is wrong now, also while Redis is away."""
+    trouble = trouble_of(seen, health)
+    if trouble is not None:
         # What was found before the outage may be over.
-        return (problem("redis-down", "redis", trouble),)
-    return seen.overview.problems
+        return (trouble,)
+    return seen.overview.problems if seen.overview is not None else ()
 
 
 def _read(seen: Seen, *, is_old: bool) -> Content:

@@ -1,9 +1,9 @@
 """Whether a bridge can do its work, and if not, why: `/livez` and `/readyz`.
 
-A bridge is ready when Redis answers, the hosts were looked at, and the websocket of every agent is
-open that can be open: an agent without a worker waits for its host, and one that cattle has removed
-is refused for good. The answer lists those two as notes; nothing is wrong with the bridge. Of many
-agents a few always reconnect, which is a note too.
+A bridge is ready when Redis takes writes, the hosts were looked at, and the websocket of every
+agent is open that can be open: an agent without a worker waits for its host, and one that cattle
+has removed is refused for good. The answer lists those two as notes; nothing is wrong with the
+bridge. Of many agents a few always reconnect, which is a note too.
 """
 
 import asyncio
@@ -17,6 +17,8 @@ from aiohttp import web
 
 from bridge.inbound.standing import Standing, Wait
 from bridge.settings import AgentKeys
+from cowpoke.overview.conditions import Problem, problem
+from cowpoke.overview.trouble import trouble_of
 
 #: A health check is answered in this time, also when Redis is frozen.
 REDIS_WITHIN_S = 2.0
@@ -38,6 +40,7 @@ _NOTES = {
     Wait.REMOVED: ("agent-removed", "cattle has removed the agent"),
     Wait.NO_WORKER: ("host-without-worker", "no host has a worker"),
     Wait.HOST_AWAY: ("host-without-worker", "the agent's host has no worker"),
+    Wait.KEYS_DIFFER: ("keys-differ", "the workers have other keys than this bridge"),
     Wait.SEVERAL_HOSTS: (
         "host-unknown",
         "several hosts have workers, and none is known to be the agent's",
@@ -66,9 +69,10 @@ class Health:
     notes: tuple[Reason, ...]
 
     @property
-    def redis_trouble(self) -> str:
-        """Why Redis does not answer; empty when it does."""
-        return next((one.message for one in self.reasons if one.code == "redis-down"), "")
+    def redis_trouble(self) -> Problem | None:
+        """Why Redis does not answer; None when it does."""
+        told = (one.message for one in self.reasons if one.code == "redis-down")
+        return next((problem("redis-down", "redis", message) for message in told), None)
 
 
 class Readiness:
@@ -76,7 +80,7 @@ class Readiness:
 
     def __init__(
         self,
-        probe: Callable[[], None],
+        probe: Callable[[], Problem | None],
         *,
         standing: Standing,
         hosts_known: Callable[[], bool],
@@ -85,7 +89,7 @@ class Readiness:
         """Take what is asked.
 
         Args:
-            probe: Asks Redis, in a thread; raises redis.RedisError.
+            probe: Asks Redis, in a thread, what is wrong with it; raises redis.RedisError.
             standing: The websocket of each agent.
             hosts_known: Whether the leases and the notes of joined hosts were read.
             is_stopping: Whether the bridge leaves.
@@ -94,12 +98,12 @@ class Readiness:
         self._standing = standing
         self._hosts_known = hosts_known
         self._is_stopping = is_stopping
-        self._asking: asyncio.Task[str] | None = None
+        self._asking: asyncio.Task[Problem | None] | None = None
         self._asked_s = float("-inf")
-        #: The last error of Redis, and when it occurred.
-        self._trouble = ("", float("-inf"))
+        #: What was wrong with Redis last, and when.
+        self._trouble: tuple[Problem | None, float] = (None, float("-inf"))
         #: A thread that waits for a frozen Redis is not joined by a second one.
-        self._stuck: asyncio.Future[None] | None = None
+        self._stuck: asyncio.Future[Problem | None] | None = None
 
     async def health(self) -> Health:
         """Return the state of this moment, within `REDIS_WITHIN_S`."""
@@ -107,7 +111,7 @@ class Readiness:
         if self._is_stopping():
             reasons.append(Reason("bridge-stopping", "the bridge was told to stop"))
         if trouble := await self._redis_trouble():
-            reasons.append(Reason("redis-down", f"Redis does not answer: {trouble}"))
+            reasons.append(Reason(trouble.code, trouble.message))
         elif not self._hosts_known():
             reasons.append(Reason("bridge-starting", "the hosts are not known yet"))
         waits = self._standing.waits()
@@ -118,7 +122,7 @@ class Readiness:
             notes += missing
         return Health(not reasons, tuple(reasons), tuple(notes))
 
-    async def _redis_trouble(self) -> str:
+    async def _redis_trouble(self) -> Problem | None:
         now_s = asyncio.get_running_loop().time()
         if self._asking is None or (self._asking.done() and now_s - self._asked_s > REDIS_EVERY_S):
             self._asked_s = now_s
@@ -129,23 +133,23 @@ class Readiness:
         # Shielded: a caller that goes away takes the answer from nobody else.
         return await asyncio.shield(self._asking)
 
-    async def _ask(self) -> str:
+    async def _ask(self) -> Problem | None:
         found = await self._answer()
         self._trouble = (found, asyncio.get_running_loop().time())
         return found
 
-    async def _answer(self) -> str:
+    async def _answer(self) -> Problem | None:
         if self._stuck is None or self._stuck.done():
             self._stuck = asyncio.ensure_future(asyncio.to_thread(self._probe))
             # Read the error of a probe that ends after its caller gave up; asyncio would log it.
             self._stuck.add_done_callback(lambda task: task.cancelled() or task.exception())
         try:
-            await asyncio.wait_for(asyncio.shield(self._stuck), REDIS_WITHIN_S)
+            return await asyncio.wait_for(asyncio.shield(self._stuck), REDIS_WITHIN_S)
         except TimeoutError:
-            return f"nothing within {REDIS_WITHIN_S:g} s"
-        except redis.RedisError as problem:
-            return str(problem) or type(problem).__name__
-        return ""
+            said = f"Redis does not answer: nothing within {REDIS_WITHIN_S:g} s"
+            return problem("redis-down", "redis", said)
+        except redis.RedisError as error:
+            return trouble_of(error)
 
     def routes(self) -> list[web.RouteDef]:
         """`/livez` and `/readyz`."""

@@ -13,6 +13,8 @@ import redis
 
 from cowpoke.history import FinishedEvent
 from cowpoke.log import logger
+from cowpoke.overview.conditions import Problem, problem
+from cowpoke.overview.trouble import trouble_of
 from cowpoke.overview.views import Overview
 
 _log = logger(__name__)
@@ -29,6 +31,11 @@ STALE_S = 60.0
 #: Finished events that are shown.
 RECENT = 100
 
+
+def _silence(sentence: str) -> Problem:
+    return problem("redis-down", "redis", sentence)
+
+
 Read = Callable[[], tuple[Overview, list[FinishedEvent]]]
 
 
@@ -42,8 +49,8 @@ class Seen:
     recent: tuple[FinishedEvent, ...] = ()
     #: When it was read, in ms since 1970 by the clock of this machine.
     at_ms: int = 0
-    #: Why there is nothing newer; empty when there is.
-    trouble: str = ""
+    #: Why there is nothing newer; None when there is.
+    trouble: Problem | None = None
 
 
 class Watched:
@@ -52,7 +59,7 @@ class Watched:
     def __init__(self, read: Read) -> None:
         """Take the function that reads, in a thread; it raises redis.RedisError."""
         self._read = read
-        self._seen = Seen(trouble="Redis was not read yet")
+        self._seen = Seen(trouble=_silence("Redis was not read yet"))
         self._reading: asyncio.Task[None] | None = None
         #: The reading that a caller has already waited for until the time limit.
         self._late: asyncio.Task[None] | None = None
@@ -72,12 +79,12 @@ class Watched:
             self._late = self._reading
         if self._reading is None or has_failed or self._is_fresh():
             return self._seen
-        return replace(self._seen, trouble=f"Redis has not answered for {WITHIN_S:g} s")
+        return replace(self._seen, trouble=_silence(f"Redis has not answered for {WITHIN_S:g} s"))
 
     def _is_fresh(self) -> bool:
         return time.time() - self._seen.at_ms / 1000 < STALE_S
 
-    def _fail(self, trouble: str) -> None:
+    def _fail(self, trouble: Problem) -> None:
         # The page keeps the last hosts: an outage is when people look at it.
         self._seen = replace(self._seen, trouble=trouble)
         self._failed_s = asyncio.get_running_loop().time()
@@ -98,13 +105,13 @@ class Watched:
         rest_s = 0.0
         try:
             overview, recent, used_s = await asyncio.to_thread(self._timed)
-        except redis.RedisError as problem:
-            trouble = str(problem) or type(problem).__name__
+        except redis.RedisError as error:
+            trouble = trouble_of(error)
             self._fail(trouble)
-            _log.debug("overview.not_read", reason=trouble)
-        except Exception as problem:
+            _log.debug("overview.not_read", reason=trouble.message)
+        except Exception as error:
             # A defect: what was read before must not look like what is true now.
-            self._fail(f"what it answers cannot be read: {type(problem).__name__}")
+            self._fail(_silence(f"what it answers cannot be read: {type(error).__name__}"))
             raise
         else:
             self._seen = Seen(overview, tuple(recent[:RECENT]), round(time.time() * 1000))

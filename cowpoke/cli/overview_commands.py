@@ -20,11 +20,10 @@ def status(*, as_json: bool) -> None:
     """
     from cowpoke.cli.redis_session import redis_session  # noqa: PLC0415
     from cowpoke.cli.status import print_status  # noqa: PLC0415
-    from cowpoke.overview import problem, read_overview  # noqa: PLC0415
+    from cowpoke.overview import Problem, read_overview  # noqa: PLC0415
 
-    def print_failure(sentence: str) -> None:
+    def print_failure(found: Problem) -> None:
         if as_json:
-            found = problem("redis-down", "redis", sentence)
             print_json({"needs_person": True, "problems": [found]})
 
     with redis_session("cowpoke status", on_failure=print_failure) as (client, settings):

@@ -8,20 +8,21 @@ import redis
 
 from cowpoke import log, scrubbing
 from cowpoke.broker import connect
-from cowpoke.cli.shown import shown
 from cowpoke.environment import read_or_exit
+from cowpoke.overview.conditions import Problem
+from cowpoke.overview.trouble import trouble_of
 from cowpoke.settings import BrokerSettings
 
 
 @contextmanager
 def redis_session(
-    command: str, *, on_failure: Callable[[str], None] = lambda _: None
+    command: str, *, on_failure: Callable[[Problem], None] = lambda _: None
 ) -> Iterator[tuple["redis.Redis", BrokerSettings]]:
     """Give the client and the settings; exit with 1 when Redis cannot be used.
 
     Args:
         command: What the sentence begins with.
-        on_failure: Gets the sentence before the exit.
+        on_failure: Gets what is wrong before the exit.
     """
     settings = read_or_exit(BrokerSettings, command)
     # Warnings go to standard error: standard output is the command's answer.
@@ -30,13 +31,9 @@ def redis_session(
     try:
         with connect(settings, retries=0) as client:
             yield client, settings
-    except redis.exceptions.NoPermissionError as error:
-        sentence = f"the Redis user of REDIS_URL may not do this: {shown(error)}"
-    except redis.exceptions.AuthenticationError as error:
-        sentence = f"Redis refused the login in REDIS_URL: {shown(error)}"
     except redis.RedisError as error:
-        sentence = f"Redis does not answer: {shown(error)}"
+        trouble = trouble_of(error)
     else:
         return
-    on_failure(sentence)
-    sys.exit(f"{command}: {sentence}")
+    on_failure(trouble)
+    sys.exit(f"{command}: {trouble.message}\n{trouble.advice}")

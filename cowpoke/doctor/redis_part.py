@@ -16,6 +16,7 @@ from cowpoke.doctor.finding import CORRECT_IT, Finding, Part
 from cowpoke.environment import BadEnvironmentError, read
 from cowpoke.overview import Overview, read_overview
 from cowpoke.overview.finding import LEAST_REDIS, MEGABYTE, MEMORY_SHARE
+from cowpoke.overview.redis_server import why_no_writes
 from cowpoke.seal import ClusterKeyring
 from cowpoke.settings import BrokerSettings
 
@@ -53,7 +54,7 @@ def examine_redis(*, asked: bool) -> Iterator[Finding]:
             yield _PART.problem("connection", f"Redis does not answer: {error}", code="redis-down")
             return
         yield _round_trip(answered_s - began_s)
-        yield from _server(info)
+        yield from _server(client, info)
         yield from _configuration(client)
         yield _clock(client)
         yield from _keys(client, settings)
@@ -78,7 +79,7 @@ def _round_trip(took_s: float) -> Finding:
     return _PART.note("connection", said, advice=advice)
 
 
-def _server(info: Mapping[str, Any]) -> Iterator[Finding]:
+def _server(client: "redis.Redis", info: Mapping[str, Any]) -> Iterator[Finding]:
     version = str(info.get("redis_version", "?"))
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
     if numbers and numbers < LEAST_REDIS:
@@ -88,13 +89,9 @@ def _server(info: Mapping[str, Any]) -> Iterator[Finding]:
     if info.get("cluster_enabled"):
         said = "this Redis is part of a cluster: scripts of cowpoke use keys of several slots"
         yield _PART.problem("mode", said, advice="use a single Redis, or one with Sentinels")
-    role = str(info.get("role", ""))
-    if role in {"slave", "replica"}:
-        yield _PART.problem("role", "it is a read-only replica", code="redis-refuses-writes")
-    elif info.get("aof_enabled") and info.get("aof_last_write_status", "ok") != "ok":
-        said = "it could not write its append-only file"
-        yield _PART.problem("persistence", said, code="redis-refuses-writes")
-    elif not info.get("aof_enabled"):
+    if reason := why_no_writes(client, info):
+        yield _PART.problem("writes", reason, code="redis-refuses-writes")
+    if not info.get("aof_enabled"):
         said = "it keeps no append-only file"
         yield _PART.note("persistence", said, code="redis-not-persistent")
     else:

@@ -66,14 +66,14 @@ _ROWS = (
     (
         "redis-down",
         True,
-        "Redis does not answer",
+        "Redis does not answer, or refuses the login",
         "start Redis, and check REDIS_URL and the network; no event is lost meanwhile",
     ),
     (
         "redis-refuses-writes",
         True,
-        "Redis answers, but takes no writes: it is a replica, is loading, or cannot write its file",
-        "check the log, the disk and the role of the Redis server",
+        "Redis answers, but takes no writes, so all work stands still",
+        "read the reason; check the log, the disk, the memory and the role of the Redis server",
     ),
     (
         "redis-memory",
@@ -109,8 +109,8 @@ _ROWS = (
     (
         "no-bridge",
         True,
-        "no bridge runs: no event comes from cattle, and no reply reaches it",
-        "start a bridge: `cowpoke bridge`",
+        "no bridge runs or reaches Redis: no event comes from cattle, and no reply reaches it",
+        "start a bridge with `cowpoke bridge`, or see the log of the one that runs",
     ),
     (
         "bridge-not-ready",
@@ -158,7 +158,7 @@ _ROWS = (
         "host-unknown",
         True,
         "the agent of a bridge has no host: several could be its own, or all are other agents'",
-        "set `host_uuid` of the agent in BRIDGE_AGENTS_FILE",
+        "start the worker of its host, or set `host_uuid` of the agent in BRIDGE_AGENTS_FILE",
     ),
     (
         "replies-stuck",
@@ -170,8 +170,8 @@ _ROWS = (
     (
         "host-without-worker",
         True,
-        "no worker of a host runs",
-        "start the worker on the host; if the host is gone for good: `cowpoke hosts forget UUID`",
+        "no worker of a host runs, or none reaches Redis",
+        "start the worker or see its log; if the host is gone for good: `cowpoke hosts forget`",
     ),
     (
         "lane-missing",

@@ -24,12 +24,17 @@ CONNECTS_WITHIN_S = 15.0
 LEAST_REDIS = (6, 2)
 
 _REFUSED = frozenset({WebsocketState.REFUSED, WebsocketState.REMOVED})
+#: What an agent waits for (`bridge/inbound/standing.py`) that has no host.
+_UNKNOWN = frozenset({"several-hosts", "host-of-another-agent"})
 
 
 def find_problems(
     server: RedisView, bridges: Sequence[BridgeView], hosts: Sequence[HostView]
 ) -> list[Problem]:
     """Return all that is wrong, in the order Redis, bridges, hosts."""
+    if server.refuses_writes:
+        # Leases end, queues grow and outcomes wait because of that alone.
+        return list(_redis(server))
     live = [bridge for bridge in bridges if bridge.alive]
     unreachable = _cattle_unreachable(server, live)
     found = [*_redis(server), *_bridges(server, live), *unreachable, *_versions(live, hosts)]
@@ -69,7 +74,7 @@ def _redis(server: RedisView) -> Iterator[Problem]:
 
 def _bridges(server: RedisView, live: Sequence[BridgeView]) -> Iterator[Problem]:
     if not live:
-        yield problem("no-bridge", "bridges", "no bridge runs")
+        yield problem("no-bridge", "bridges", "no bridge has told Redis lately that it runs")
     for bridge in live:
         subject = f"bridge {bridge.bridge_id}"
         if not bridge.readable:
@@ -78,11 +83,9 @@ def _bridges(server: RedisView, live: Sequence[BridgeView]) -> Iterator[Problem]
         others = any(one.count(WebsocketState.OPEN) for one in live if one is not bridge)
         if late and others and not bridge.count(WebsocketState.OPEN):
             said = f"none of its {len(bridge.websockets)} websockets is open: {late[0].reason}"
-            yield problem("websocket-closed", subject, said)
+            yield problem("bridge-not-ready", subject, said)
         for report in bridge.websockets:
-            if not report.host_uuid and report.state in _REFUSED:
-                said = f"cattle refuses the keys of agent {report.agent}: {report.reason}"
-                yield problem("agent-keys-refused", subject, said)
+            yield from _hostless(report, subject)
     fingerprints = {bridge.fingerprints for bridge in live if bridge.fingerprints}
     if (NO_KEY,) in fingerprints:
         yield problem("keys-missing", "bridges", "a bridge has no QUEUE_KEY")
@@ -90,6 +93,20 @@ def _bridges(server: RedisView, live: Sequence[BridgeView]) -> Iterator[Problem]
         said = "the bridges have different keys, or the same ones in another order"
         # As during a key rotation.
         yield problem("keys-differ", "bridges", said, needs_person=False)
+
+
+def _hostless(report: WebsocketReport, subject: str) -> Iterator[Problem]:
+    """Yield what is wrong with an agent whose host is not known, so that no host shows it."""
+    agent = f"agent {report.agent}"
+    if report.wait in _UNKNOWN:
+        yield problem("host-unknown", agent, f"{agent} has no host: {report.reason}")
+    elif report.host_uuid:
+        return
+    elif report.state in _REFUSED:
+        said = f"cattle refuses the keys of {agent}: {report.reason}"
+        yield problem("agent-keys-refused", subject, said)
+    elif report.wait == "no-worker":
+        yield problem("host-without-worker", agent, f"{agent} waits: {report.reason}")
 
 
 def _cattle_unreachable(server: RedisView, live: Sequence[BridgeView]) -> list[Problem]:
@@ -126,7 +143,8 @@ def _workers(host: HostView) -> Iterator[Problem]:
         expected = bool(host.websockets) or (host.agent is not None and host.agent.joined)
         # A host that nobody asks for anything may be gone on purpose.
         urgent = bool(host.open_events) or (expected and not removed)
-        yield problem("host-without-worker", uuid, "no worker runs", needs_person=urgent)
+        said = "no worker has told Redis lately that it runs"
+        yield problem("host-without-worker", uuid, said, needs_person=urgent)
         return
     if not readable:
         return
@@ -150,7 +168,8 @@ def _workers(host: HostView) -> Iterator[Problem]:
 def _agent(server: RedisView, host: HostView) -> Iterator[Problem]:
     uuid, websocket, agent = host.host_uuid, host.websocket, host.agent
     if agent is not None and agent.removed_since_ms is not None:
-        said = f"cattle refuses agent {agent.access_key or '(in the settings of a bridge)'}"
+        name = agent.access_key or (websocket.agent if websocket else "in the settings of a bridge")
+        said = f"cattle refuses agent {name}"
         yield problem("agent-removed", uuid, said)
     elif websocket is None:
         if agent is not None and agent.joined and not agent.served and host.is_alive:

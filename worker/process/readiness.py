@@ -88,9 +88,15 @@ class EngineWatch(threading.Thread):
             if first or reachable != was_reachable:
                 self._since_ms = time.time_ns() // 1_000_000
             if reachable == state.reachable:
-                self._tell(replace(state, since_ms=self._since_ms))
+                self._tell(replace(state, since_ms=self._since_ms, reason=self._said(state)))
             first = False
             time.sleep(LOOK_EVERY_S)
+
+    def _said(self, state: EngineState) -> str:
+        """Return the reason with the place where the Engine was looked for."""
+        if state.reachable:
+            return state.reason
+        return f"{self._settings.docker_host}: {state.reason}"
 
 
 def problems(settings: WorkerSettings, lanes: Collection[Lane]) -> list[str]:

@@ -37,6 +37,8 @@ GATHER_S = 1.0
 #: How often the hash is renewed, with the times of pings.
 LOOK_EVERY_S = 5.0
 PINGS_AT_ONCE = 200
+#: A websocket that was open for less was never of use.
+LASTS_AFTER_S = 10.0
 _SAME_PING_MS = 500
 #: Reports of one round trip.
 _AT_ONCE = 1_000
@@ -84,6 +86,8 @@ class Websockets:
         self._agents: dict[str, AgentKeys] = {}
         #: Agents by turns, for the times of their pings.
         self._turns: deque[AgentKeys] = deque()
+        #: Since when each agent has had no websocket that lasted.
+        self._down_ms: dict[AgentKeys, int] = {}
         self._gone: set[str] = set()
         #: Agents whose report is not in Redis yet.
         self._unwritten: set[AgentKeys] = set()
@@ -156,7 +160,7 @@ class Websockets:
         wait, asked_s = self._standing.wait_of(agent), self._standing.asked_s(agent)
         state = state_of(wait)
         reason = "" if wait is None else _REASONS.get(wait) or self._standing.reason_of(agent)
-        since_ms = known.since_ms if known is not None and known.state is state else now_ms
+        since_ms = self._since_ms(agent, state, known, now_ms)
         pinged_ms = None if asked_s is None else now_ms - round((now_s - asked_s) * 1000)
         before_ms = None if known is None else known.last_ping_ms
         if pinged_ms and before_ms and abs(pinged_ms - before_ms) < _SAME_PING_MS:
@@ -173,6 +177,23 @@ class Websockets:
             wait=wait or "",
         )
         return replace(report, silent=self._is_silent(agent, report, now_s))
+
+    def _since_ms(
+        self, agent: AgentKeys, state: WebsocketState, known: WebsocketReport | None, now_ms: int
+    ) -> int:
+        """Return since when an agent is in a state; one that is cut again and again is down."""
+        if known is not None and known.state is state:
+            return known.since_ms
+        if state is not WebsocketState.CONNECTING:
+            return now_ms
+        is_brief = (
+            known is not None
+            and known.state is WebsocketState.OPEN
+            and now_ms - known.since_ms < LASTS_AFTER_S * 1000
+        )
+        if not is_brief or agent not in self._down_ms:
+            self._down_ms[agent] = now_ms
+        return self._down_ms[agent]
 
     def _is_silent(self, agent: AgentKeys, report: WebsocketReport, now_s: float) -> bool:
         if not self._standing.is_open(agent):
@@ -191,6 +212,7 @@ class Websockets:
     def _forget(self, agent: AgentKeys) -> None:
         field, _ = self._reported.pop(agent, ("", None))
         self._unwritten.discard(agent)
+        self._down_ms.pop(agent, None)
         if field:
             self._turns.remove(agent)
             self._agents.pop(field, None)
@@ -225,7 +247,8 @@ class Websockets:
                 pipe.hdel(self._key, *gone)
             for start in range(0, len(listed), _AT_ONCE):
                 pipe.hset(self._key, mapping=dict(listed[start : start + _AT_ONCE]))
-            if listed and not is_there:
+            if listed and (gone or not is_there):
+                # One that was there begins anew when its last field goes.
                 pipe.pexpire(self._key, keys.WEBSOCKETS_TTL_MS)
             if pipe.command_stack and any(isinstance(one, Exception) for one in answers(pipe)):
                 self._redis.delete(self._key)

@@ -12,6 +12,7 @@ from bridge.hosts.presence import Presence
 from bridge.inbound.standing import Standing, Wait
 from bridge.websockets import state_of
 from cowpoke.bridge_lease import SILENT_AFTER_S, WebsocketState
+from cowpoke.routes import Lane
 from cowpoke.seal import ClusterKeyring
 from cowpoke.version import CONTRACT_VERSION, VERSION
 
@@ -159,7 +160,7 @@ class OwnMetrics:
         lanes = GaugeMetricFamily(
             "cowpoke_lane_processes", "Live worker processes of all hosts", labels=["lane"]
         )
-        counts: Counter[str] = Counter()
+        counts: Counter[str] = Counter(dict.fromkeys(map(str, Lane), 0))
         for _, found in self._presence.by_host():
             for lease in found.leases.values():
                 counts.update(str(process.lane) for process in lease.lanes)

@@ -16,6 +16,8 @@ from cowpoke.overview.redis_server import read_redis
 from cowpoke.overview.views import Overview
 from cowpoke.seal import ClusterKeyring
 
+_BOTH = "cowpoke:[bj]*"
+
 
 def read_overview(client: "redis.Redis", keyring: ClusterKeyring) -> Overview:
     """Return what goes on in a Redis, by a few round trips.
@@ -24,15 +26,16 @@ def read_overview(client: "redis.Redis", keyring: ClusterKeyring) -> Overview:
     """
     problems: list[Problem] = []
     server = read_redis(client, problems)
+    joined, bridge_ids = _named(client)
     uuids = []
-    for name in known_hosts(client):
+    for name in sorted(joined | _listed(client)):
         if keys.is_host_uuid(name):
             uuids.append(name)
         else:
             problems.append(problem("entry-unreadable", keys.HOSTS, f"no host uuid: {name}"))
     read = read_hosts(client, keyring, uuids)
     problems += read.problems
-    bridges = read_bridges(client, keyring, read.bridge_ids, problems)
+    bridges = read_bridges(client, keyring, read.bridge_ids | bridge_ids, problems)
     reports = by_host(bridges)
     # The agent of a host may be known before one of its workers ever ran.
     missing = sorted(set(filter(keys.is_host_uuid, reports)) - set(uuids))
@@ -57,6 +60,25 @@ def known_hosts(client: "redis.Redis") -> list[str]:
 
     Errors: redis.RedisError.
     """
+    return sorted(JoinedNotes(client).hosts() | _listed(client))
+
+
+def _named(client: "redis.Redis") -> tuple[set[str], set[str]]:
+    """Return the hosts that joined and the live bridges; no list names all of them.
+
+    A bridge whose agents have no host yet, or without an agent, has a lease and nothing else.
+    """
+    joined, bridge_ids = set(), set()
+    # One look at the names of all keys for both.
+    for name in map(str, client.scan_iter(match=_BOTH, count=JoinedNotes.AT_ONCE)):
+        if name.startswith(keys.JOINED_PREFIX):
+            joined.add(name.removeprefix(keys.JOINED_PREFIX))
+        elif name.startswith(keys.BRIDGE_PREFIX):
+            bridge_ids.add(name.removeprefix(keys.BRIDGE_PREFIX))
+    return set(filter(keys.is_host_uuid, joined)), bridge_ids
+
+
+def _listed(client: "redis.Redis") -> set[str]:
     with_events, seen, workers = ask(
         client,
         [
@@ -67,7 +89,7 @@ def known_hosts(client: "redis.Redis") -> list[str]:
         ],
     )
     alive = (name.partition(" ")[0] for name in texts(workers))
-    return sorted({*texts(with_events), *texts(seen), *alive, *JoinedNotes(client).hosts()})
+    return {*texts(with_events), *texts(seen), *alive}
 
 
 def _once(problems: Collection[Problem]) -> list[Problem]:

@@ -7,6 +7,7 @@ import pytest
 
 from cowpoke.routes import Lane
 from tests.faults import visible_faults as the
+from tests.faults.slow_faults import SlowScene
 from tests.faults.telling import Expected
 from tests.faults.visible_faults import HOST, Cause, Scene
 
@@ -107,13 +108,12 @@ FAULTS: dict[str, tuple[Cause, Expected]] = {
         the.worker_has_other_key,
         Expected(urgent={"keys-differ": "cannot be opened"}, notes={"keys-differ"}),
     ),
-    "other-lock-folder": (the.other_lock_folder, Expected(urgent={"locks-not-shared": "2 diff"})),
     "volumes-left": (the.volumes_left, Expected(known={"orphan-volumes": "1 volume"})),
     "bridge-dead": (the.bridge_dead, NO_BRIDGE),
     "bridge-frozen": (the.bridge_frozen, NO_BRIDGE),
     "one-bridge-without-cattle": (
         the.one_bridge_without_cattle,
-        Expected(known={"bridge-not-ready": "cannot be reached"}, samples={"cowpoke_bridges": 2.0}),
+        Expected(known={"bridge-not-ready": "cannot be reached"}),
     ),
     "agent-without-host": (
         the.agent_without_host,
@@ -133,15 +133,53 @@ TOGETHER = (
     "redis-without-replicas",
     "cattle-dead engine-hangs redis-evicts rubbish-in-queue volumes-left",
     "cattle-frozen engine-dead redis-forgets redis-nearly-full rubbish-in-key",
-    "cattle-answers-503 other-lock-folder",
+    "cattle-answers-503",
     "agent-deactivated engine-too-old",
     "agent-removed lane-frozen",
-    "control-lane-frozen agent-without-host",
-    "worker-dead one-bridge-without-cattle",
+    "control-lane-frozen agent-without-host one-bridge-without-cattle",
+    "worker-dead",
     "worker-frozen",
     "worker-has-other-key",
     "bridge-dead",
     "bridge-frozen",
+)
+#: The agent of a new bridge does not know its host yet.
+NO_WORKER_ANYWHERE = Expected(
+    urgent={"host-without-worker": "agent-key.*no worker of any host"},
+    notes={"host-without-worker"},
+)
+SILENT = Expected(
+    urgent={"cattle-silent": r"no ping from cattle for \d+ s"},
+    samples={"cowpoke_silent_websockets": 1.0},
+)
+SLOW = SILENT | Expected(urgent={"replies-stuck": r"waited \d+ s"})
+#: What programs in trouble leave in Redis, see `alert_faults.py`.
+PLANTED = SLOW | Expected(
+    urgent={
+        "redis-memory": r"\d MB of",
+        "redis-eviction": "volatile-lru",
+        "websocket-closed": "no answer",
+        "agent-keys-refused": "no answer",
+        "agent-removed": "key-of-removed",
+        "host-not-served": "no bridge uses its keys",
+        "host-without-worker": "no worker",
+        "lane-missing": "control, images",
+        "engine-unreachable": "no socket",
+        "engine-version": "API 1.1 ",
+        "locks-not-shared": "2 workers have 2",
+        "keys-differ": "cannot be opened",
+        "events-stuck": r"e1 \(compute.instance.activate\) is claimed.*\d+ s ago",
+        "pings-slow": r"waited \d+ s",
+        "dead-letters": "the bridges put 1",
+    },
+    known={
+        "redis-not-persistent": "no append-only file",
+        "orphan-volumes": "2 volumes",
+        "versions-differ": "0.0.1: 1",
+        "queue-slow": r"waited 4\d\d s",
+        "entry-unreadable": "WRONGTYPE",
+    },
+    samples={"cowpoke_bridges": 2.0, "cowpoke_dead_letters": 1.0},
 )
 SILENT_BRIDGE = {"bridge-dead", "bridge-frozen"}
 
@@ -152,7 +190,16 @@ def test_each_fault_is_tried_once():
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory):
+def slow():
+    """What shows after a minute or two begins before the other tests."""
+    with SlowScene() as made:
+        made.views.wait(NO_WORKER_ANYWHERE, WITHIN_S)
+        made.begin()
+        yield made
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory, slow):
     """One system for all faults."""
     with Scene(tmp_path_factory.mktemp("truth")) as made:
         made.views.wait(HEALTHY, WITHIN_S)
@@ -169,3 +216,15 @@ def test_all_views_tell_the_truth(scene: Scene, faults: str):
             lasting.enter_context(FAULTS[name][0](scene))
         scene.views.wait(expected, WITHIN_S, bridge=not SILENT_BRIDGE & set(names))
     scene.views.wait(HEALTHY, WITHIN_S)
+
+
+@pytest.mark.timeout(300)
+def test_slow_faults_are_told(slow: SlowScene):
+    """A cattle without pings that takes no replies; the websocket was open all the time."""
+    slow.views.wait(SLOW, 150.0)
+    slow.planted.cause()
+    slow.planted.cause_stuck()
+    slow.views.wait(PLANTED, WITHIN_S)
+    slow.planted.heal()
+    slow.rig.cattle.faults_off()
+    slow.views.wait(SILENT, WITHIN_S)

@@ -298,16 +298,6 @@ def worker_has_other_key(scene: Scene) -> Iterator[None]:
 
 
 @contextmanager
-def other_lock_folder(scene: Scene) -> Iterator[None]:
-    """A second worker of the host does not see the locks of the first."""
-    locks = scene.folder / "locks"
-    with scene.system.start_worker(CATTLE_LOCK_DIR=str(locks)) as second:
-        scene.system.wait_lanes(second)
-        yield
-        second.terminate()
-
-
-@contextmanager
 def volumes_left(scene: Scene) -> Iterator[None]:
     """A volume could not be removed."""
     store = orphan_volumes(scene.folder / "state")

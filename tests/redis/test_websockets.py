@@ -89,12 +89,35 @@ def test_a_state_begins_with_its_first_report(rig):
     assert rig.look()["h-1"].since_ms >= first.since_ms
 
 
+def test_a_websocket_that_is_cut_again_and_again_is_down(rig):
+    """Since the first cut: people look at the seconds between two tries, and at any moment."""
+    rig.standing.opened(AGENT)
+    opened = rig.look()["h-1"]
+    rig.told._clock.known_ms = lambda: (opened.since_ms + 60_000,)
+    rig.standing.closed(AGENT, Ending.LOST, "cut")
+    first = rig.look()["h-1"]
+    assert first.since_ms == opened.since_ms + 60_000
+    rig.told._clock.known_ms = lambda: (first.since_ms + 20_000,)
+    rig.standing.opened(AGENT)
+    assert rig.look()["h-1"].since_ms == first.since_ms + 20_000
+    rig.standing.closed(AGENT, Ending.LOST, "cut")
+    assert rig.look()["h-1"].since_ms == first.since_ms
+
+
 def test_a_learned_host_replaces_the_hash_of_the_agent(rig):
     """People look for hosts."""
     rig.look()
     rig.standing.serves(LEARNER, "h-2")
     found = rig.look()
     assert {field: one.host_uuid for field, one in found.items()} == {"h-1": "h-1", "h-2": "h-2"}
+    # The only field of a hash: a bridge that is killed now must not look alive for ever.
+    rig.standing.forget(AGENT)
+    rig.look()
+    rig.standing.serves(LEARNER, "h-3")
+    assert set(rig.look()) == {"h-3"}
+    assert 0 < rig.client.pttl(KEY) <= keys.WEBSOCKETS_TTL_MS
+    rig.standing.add(AGENT)
+    rig.look()
     rig.standing.serves(LEARNER, "h-1")
     assert set(rig.look()) == {"h-1", f"agent:{LEARNER.hash}"}
 

@@ -111,7 +111,7 @@ class Watched:
             _log.debug("overview.not_read", reason=trouble.message)
         except Exception as error:
             # A defect: what was read before must not look like what is true now.
-            self._fail(_silence(f"what it answers cannot be read: {type(error).__name__}"))
+            self._fail(_silence(f"what Redis answers cannot be read: {type(error).__name__}"))
             raise
         else:
             self._seen = Seen(overview, tuple(recent[:RECENT]), round(time.time() * 1000))

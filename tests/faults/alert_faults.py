@@ -2,6 +2,9 @@
 
 import json
 import time
+from contextlib import suppress
+
+import redis
 
 from cowpoke import keys
 from cowpoke.bridge_lease import (
@@ -157,7 +160,8 @@ class Faults:
             started_ms=self._ms(-600),
         )
         self.client.set(keys.bridge("other"), bridge_lease_text(lease, self._keyring))
-        self.client.xgroup_create(keys.CONTROL_OUTCOMES, GROUP, "0", mkstream=True)
+        with suppress(redis.ResponseError):  # the bridge has made it
+            self.client.xgroup_create(keys.CONTROL_OUTCOMES, GROUP, "0", mkstream=True)
         # It has read an outcome two minutes ago and does not get rid of it.
         old = f"{self._ms(-120)}-0"
         self.client.xadd(keys.CONTROL_OUTCOMES, {"no": "outcome"}, id=old)

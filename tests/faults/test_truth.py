@@ -69,7 +69,6 @@ FAULTS: dict[str, tuple[Cause, Expected]] = {
     ),
     "cattle-dead": (the.cattle_dead, no_websocket("cattle-unreachable", "cannot be reached")),
     "cattle-frozen": (the.cattle_frozen, no_websocket("cattle-unreachable", "heartbeat|reached")),
-    "cattle-answers-503": (the.cattle_answers(503), no_websocket("cattle-unreachable", "503")),
     "agent-deactivated": (
         the.cattle_answers(403),
         no_websocket("agent-keys-refused", "403", "agent-keys-refused"),
@@ -133,7 +132,6 @@ TOGETHER = (
     "redis-without-replicas",
     "cattle-dead engine-hangs redis-evicts rubbish-in-queue volumes-left",
     "cattle-frozen engine-dead redis-forgets redis-nearly-full rubbish-in-key",
-    "cattle-answers-503",
     "agent-deactivated engine-too-old",
     "agent-removed lane-frozen",
     "control-lane-frozen agent-without-host one-bridge-without-cattle",

@@ -58,7 +58,7 @@ def scrape(client, counts):
     """Everything that a scrape shows: `name, label values` -> value."""
     watched = Watched(lambda: (read_overview(client, counts["keyring"]), []))
     readiness = Readiness(
-        client.ping,
+        lambda: client.ping() and None,
         standing=counts["standing"],
         hosts_known=lambda: True,
         is_stopping=lambda: False,

@@ -34,7 +34,7 @@ class FiguresWriter(threading.Thread):
         self._key = keys.figures(runtime.identity.host_uuid, runtime.worker_id)
         self._started_ms = time.time_ns() // 1_000_000
         self._engine: EngineState | None = None
-        #: Set when the state of the Engine changed, and at the end.
+        #: Set when what is wrong with the Engine changed, and at the end.
         self._wake = threading.Event()
         self._over = False
         self._written: LaneFigures | None = None
@@ -43,7 +43,7 @@ class FiguresWriter(threading.Thread):
     def set_engine(self, state: EngineState) -> None:
         """Take what the lane that watches the Engine found; another state is written at once."""
         before, self._engine = self._engine, state
-        if before is None or before.reachable != state.reachable:
+        if before is None or before.reachable != state.reachable or before.reason != state.reason:
             self._wake.set()
 
     def stop(self) -> None:

@@ -60,7 +60,7 @@ def samples(families):
     }
 
 
-def scraped(metrics, found=None, *, health=READY, trouble=""):
+def scraped(metrics, found=None, *, health=READY, trouble=None):
     """Scrape; what Prometheus reads is the same number of samples."""
     seen = Seen(overview=found, at_ms=NOW_MS, trouble=trouble)
     text = metrics.text(seen, health).decode()
@@ -213,11 +213,15 @@ def test_without_redis_the_bridges_own_figures_stay(counts, metrics):
     counts.observe(finished())
     reason = Reason("redis-down", "refused")
     health = Health(ready=False, reasons=(reason,), notes=())
-    found = scraped(metrics, overview(host()), health=health, trouble="refused")
+    found = scraped(metrics, overview(host()), health=health, trouble=health.redis_trouble)
     assert found["cowpoke_redis_up",] == 0
     assert found["cowpoke_ready",] == 0
     assert found["cowpoke_unready_reason", "redis-down"] == 1
     assert ("cowpoke_bridges",) not in found
+    # Nobody knows the other problems.
+    assert [key for key in found if key[0] == "cowpoke_problems"] == [
+        ("cowpoke_problems", "redis-down", "true")
+    ]
     assert [key for key in found if key[0] == "cowpoke_finished_events_total"]
 
 

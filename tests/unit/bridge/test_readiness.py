@@ -12,6 +12,8 @@ from bridge.inbound.standing import Standing, Wait
 from bridge.settings import AgentKeys
 from bridge.web import readiness as readiness_module
 from bridge.web.readiness import Readiness
+from cowpoke.overview.conditions import problem
+from cowpoke.overview.trouble import trouble_of
 
 FIRST = AgentKeys(access_key="first", secret_key="s1", host_uuid="h1")
 SECOND = AgentKeys(access_key="second", secret_key="s2", host_uuid="h2")
@@ -159,3 +161,22 @@ def test_one_of_a_hundred_may_reconnect(asked):
     assert (found.ready, codes(found.notes)) == (True, {("websocket-closed", ("first", "second"))})
     asked.standing.closed(agent, Ending.LOST)
     assert not asked.health().ready
+
+
+def test_redis_that_takes_no_writes_is_as_bad_as_none(asked):
+    """Events could not be recorded; how it shows does not matter."""
+    full = problem("redis-refuses-writes", "redis", "its memory is full")
+    assert codes(asyncio.run(asked.make(lambda: full).health()).reasons) == {
+        ("redis-refuses-writes", ())
+    }
+    asked.trouble = redis.ResponseError("MISCONF Redis is configured to save RDB snapshots")
+    assert codes(asked.health().reasons) == {("redis-refuses-writes", ())}
+    assert asked.health().redis_trouble is None
+
+
+def test_refused_login_is_no_silence(asked):
+    """Redis runs; starting it would help nobody."""
+    asked.trouble = redis.AuthenticationError("invalid username-password pair")
+    (reason,) = asked.health().reasons
+    assert (reason.code, "login in REDIS_URL" in reason.message) == ("redis-down", True)
+    assert "start" not in trouble_of(asked.trouble).advice

@@ -117,7 +117,7 @@ def test_problems_come_by_kind_with_advice_and_section():
     text = said(made)
     assert "10,000 problems need a person" in text
     assert "and 9,995 more" in text
-    assert "What to do: start the worker on the host; if the host is gone" in text
+    assert "What to do: start the worker or see its log; if the host is gone" in text
     assert "docs/runbook.md#host-without-worker" in text
     assert made.ids.index("problem-host-without-worker") < made.ids.index(
         "problem-redis-not-persistent"
@@ -127,7 +127,7 @@ def test_problems_come_by_kind_with_advice_and_section():
 @pytest.mark.parametrize("known", [None, overview(host())])
 def test_outage_of_redis_is_the_problem_and_the_last_state_stays(known):
     """What was wrong before may be over; what was there is still worth reading."""
-    text = said(page(known, trouble="connection refused"))
+    text = said(page(known, trouble=problem("redis-down", "redis", "connection refused")))
     assert "1 problem needs a person" in text
     assert "redis: connection refused" in text
     assert ("name-of-host-1" in text) == (known is not None)
@@ -138,7 +138,7 @@ def test_what_this_bridge_lacks_is_told_without_redis():
     """It knows its own websockets."""
     reason = Reason("websocket-closed", "the websocket to cattle is not open", ("key-1",), 12)
     health = Health(ready=False, reasons=(reason,), notes=())
-    text = said(page(None, health=health, trouble="gone", at_ms=0))
+    text = said(page(None, health=health, trouble=problem("redis-down", "redis", "gone"), at_ms=0))
     assert "not ready" in text
     assert "the websocket to cattle is not open: key-1 and 11 more" in text
 
@@ -167,7 +167,7 @@ def test_nothing_that_others_wrote_becomes_markup():
         problems=[problem("dead-letters", EVIL, EVIL)],
     )
     reason = Reason("redis-down", EVIL, (EVIL,), 1)
-    for seen in ({}, {"trouble": EVIL}):
+    for seen in ({}, {"trouble": problem("redis-down", EVIL, EVIL)}):
         health = Health(ready=False, reasons=(), notes=(reason,))
         made = page(found, recent=[event], query=Query(EVIL[:100]), health=health, **seen)
         plain = page(overview(host()), recent=[finished()], query=Query("x"))

@@ -32,7 +32,7 @@ def test_many_viewers_cost_one_reading():
         made = Watched(lambda: reads.append(1) or FOUND)
         await asyncio.gather(*(made.latest() for _ in range(30)))
         seen = await made.latest()
-        assert (seen.overview, seen.recent, seen.trouble) == (FOUND[0], tuple(FOUND[1]), "")
+        assert (seen.overview, seen.recent, seen.trouble) == (FOUND[0], tuple(FOUND[1]), None)
 
     asyncio.run(scenario())
     assert len(reads) == 1
@@ -54,8 +54,8 @@ def test_nobody_looks_nothing_is_read():
 @pytest.mark.parametrize(
     ("problem", "trouble"),
     [
-        (redis.ConnectionError("refused"), "refused"),
-        (KeyError("secret"), "what it answers cannot be read: KeyError"),
+        (redis.ConnectionError("refused"), "Redis does not answer: refused"),
+        (KeyError("secret"), "what Redis answers cannot be read: KeyError"),
     ],
 )
 def test_outage_keeps_what_was_known(monkeypatch, problem, trouble):
@@ -75,8 +75,9 @@ def test_outage_keeps_what_was_known(monkeypatch, problem, trouble):
         return [await made.latest(), await made.latest(), await without_trouble(made)]
 
     first, second, third = asyncio.run(scenario())
-    assert (second.overview, second.trouble) == (first.overview, trouble)
-    assert third.trouble == ""
+    assert second.overview == first.overview
+    assert second.trouble.message == trouble
+    assert third.trouble is None
 
 
 def test_slow_reading_is_made_rarely(monkeypatch):
@@ -124,6 +125,6 @@ def test_frozen_redis_holds_one_thread_and_no_viewer(monkeypatch):
         return [*seen, await without_trouble(made)]
 
     *frozen, thawed = asyncio.run(scenario())
-    assert all("has not answered" in one.trouble for one in frozen)
-    assert thawed.trouble == ""
+    assert all("has not answered" in one.trouble.message for one in frozen)
+    assert thawed.trouble is None
     assert len(entered) == 1

@@ -94,7 +94,8 @@ def test_spans_have_the_unit_that_people_use(seconds, text):
 
 
 @pytest.mark.parametrize(
-    ("count", "text"), [(0, "0 B"), (1536, "1.5 KiB"), (3 * 2**30, "3.0 GiB"), (2**50, "1024.0 TiB")]
+    ("count", "text"),
+    [(0, "0 B"), (1536, "1.5 KiB"), (3 * 2**30, "3.0 GiB"), (2**50, "1024.0 TiB")],
 )
 def test_sizes_have_the_unit_that_people_use(count, text):
     """Rounded."""

@@ -26,7 +26,7 @@ LONG_AGO_MS = NOW_MS - 300_000
 #: Codes that are found elsewhere: by reading, by a failure to read, or by `cowpoke doctor`.
 FOUND_ELSEWHERE = {"redis-down", "clock-differs", "state-folder", "entry-unreadable"}
 #: By the alert rules, from the metrics of each bridge.
-FOUND_ELSEWHERE |= {"bridge-not-ready", "host-unknown", "many-errors"}
+FOUND_ELSEWHERE |= {"many-errors"}
 
 SERVER = RedisView(
     version="7.0.15",
@@ -108,6 +108,8 @@ NO_LANE = LEASE.lanes[1:]
 SILENT_LANE = (replace(LEASE.lanes[0], consumes=False), *LEASE.lanes[1:])
 CUT = websocket("connecting", since_ms=LONG_AGO_MS, reason="no route")
 AWAY = websocket("waiting")
+LOST = websocket("waiting", host_uuid="", wait="several-hosts", reason="several hosts")
+HOSTLESS = replace(LOST, wait="no-worker")
 
 #: What is different -> the problem, its subject, whether it needs a person.
 CASES = [
@@ -148,8 +150,20 @@ CASES = [
     (with_websocket(CUT), "websocket-closed", "h-1", True),
     (
         {"bridges": [BRIDGE, replace(BRIDGE, bridge_id="b-2", websockets=(CUT,))]},
-        "websocket-closed",
+        "bridge-not-ready",
         "bridge b-2",
+        False,
+    ),
+    (
+        {"bridges": [BRIDGE, replace(BRIDGE, bridge_id="b-2", websockets=(LOST,))]},
+        "host-unknown",
+        "agent a",
+        True,
+    ),
+    (
+        {"bridges": [BRIDGE, replace(BRIDGE, bridge_id="b-2", websockets=(HOSTLESS,))]},
+        "host-without-worker",
+        "agent a",
         True,
     ),
     (with_websocket(replace(WEBSOCKET, silent=True)), "cattle-silent", "h-1", True),

@@ -24,6 +24,10 @@ from cowpoke.routes import LANES, Lane, queue_for
 from cowpoke.seal import ClusterKeyring
 from cowpoke.version import VERSION
 
+_HOSTS = (
+    *("orphans", "lane", "locks", "old", "keys", "engine", "engine-old", "queue", "pings"),
+    *("unserved", "stuck", "closed", "silent", "refused", "removed"),
+)
 PAD_BYTES = 30 * 1024 * 1024
 #: The alerts that all of it leads to.
 ALERTS = {
@@ -73,6 +77,9 @@ class Faults:
         for host in sorted(key.split(":")[2] for key in own if key.startswith(keys.LEASE_PREFIX)):
             Leases(self.client).give_up(host, "w1", "w2")
         self.client.delete(*own, "pad", keys.BRIDGE_DEAD_LETTERS)
+        # Nobody is to remember hosts that were none.
+        self.client.zrem(keys.SEEN, *_HOSTS)
+        self.client.srem(keys.HOSTS, *_HOSTS)
         self.client.xtrim(keys.CONTROL_OUTCOMES, maxlen=0)
         for name, value in (
             ("maxmemory", "0"),
@@ -86,9 +93,7 @@ class Faults:
         self.client.close()
 
     def _is_ours(self, key: str) -> bool:
-        hosts = ("orphans", "lane", "locks", "old", "keys", "engine", "engine-old", "queue")
-        hosts += ("pings", "unserved", "stuck", "closed", "silent", "refused", "removed")
-        names = {*hosts, "other"}
+        names = {*_HOSTS, "other"}
         return bool(names & set(key.split(":"))) or key.removeprefix("host.").split(".")[0] in names
 
     def _ms(self, from_now_s: float) -> int:

@@ -104,7 +104,7 @@ class Outbox:
     async def leave(self) -> None:
         """Hand what is still unsent over to the other bridges."""
         for reader in self._readers:
-            reader.cancel()
+            await reader.close()
         await asyncio.to_thread(self._readers[0].stream.leave)
 
     async def _give_back_forever(self) -> None:

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import redis
 
@@ -18,6 +19,7 @@ from bridge.errors import NoAgentError
 from bridge.outbound.letters import UnreadableOutcomeError
 from bridge.outbound.rarely import Rarely
 from bridge.outbound.refused_keys import RefusedKeys
+from bridge.outbound.unreadable import Unreadable
 from cowpoke.clock import Clock
 from cowpoke.ledger.outcome_stream import READ_BYTES, Delivery, OutcomeStream
 from cowpoke.liveness import LEASE_TTL_MS
@@ -31,6 +33,8 @@ READ_AT_ONCE = 200
 #: An idle bridge also takes this long to stop.
 READ_BLOCK_MS = 500
 CLAIM_AT_ONCE = 200
+#: How long a bridge that stops waits for its last read: a frozen Redis may never answer it.
+LAST_READ_S = 2.0
 RENEW_EVERY_S = 1.0
 #: A live bridge without a lease has renewed it by then.
 PATIENCE_S = LEASE_TTL_MS / 1000
@@ -38,10 +42,6 @@ _RESTING_POLL_S = 0.1
 #: How often a bridge without any agent looks for replies that nobody waits for any more. All others
 #: are left to bridges that can send them.
 WITHOUT_AGENTS_EVERY_S = 30.0
-#: How long an outcome waits for a bridge that can read it.
-UNREADABLE_FOR_S = 60.0
-#: After this it is another bridge's for certain.
-UNREADABLE_FORGOTTEN_S = 3 * UNREADABLE_FOR_S
 
 #: Sends an outcome's reply; returns when it may leave the stream.
 Deliver = Callable[[Delivery], Awaitable[None]]
@@ -70,6 +70,9 @@ class OutcomeReader:
         self._limit_bytes = limit_bytes
         self._counts = counts
         self._draining = False
+        #: Nothing is taken any more, also not what a call under way brings.
+        self._drained = False
+        self._last_read = asyncio.Event()
         #: The last delivery in hand of each event; the next one goes after it.
         self._last: dict[str, asyncio.Task[None]] = {}
         self._in_hand: set[asyncio.Task[None]] = set()
@@ -79,8 +82,7 @@ class OutcomeReader:
         self._ids: set[str] = set()
         #: Until then other bridges may have lost their leases without being dead.
         self._patient_until_s = 0.0
-        #: Outcomes that this bridge could not read, and when it first tried.
-        self._unreadable: dict[str, float] = {}
+        self._unreadable = Unreadable()
         self._done_ids: asyncio.Queue[str] = asyncio.Queue()
         self._forgetting = asyncio.Lock()
         # A blocking read must not wait behind other calls in the shared pool, nor they behind it.
@@ -89,29 +91,40 @@ class OutcomeReader:
     async def run(self) -> None:
         """Read, hand on and forget until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._read_forever())
+            reading = group.create_task(self._read_forever())
+            reading.add_done_callback(lambda _: self._last_read.set())
             group.create_task(self._live_forever())
             group.create_task(self._forget_forever())
 
     async def drain(self) -> None:
-        """Read no more, and return when everything in hand is sent; the caller bounds the time."""
+        """Read no more, and return when everything in hand is sent; the caller bounds the time.
+
+        What the read under way brings is sent too, and nothing after it: a bridge that leaves
+        before it has noted what it sent lets another one send it again.
+        """
         self._draining = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_READ_S):
+                await self._last_read.wait()
         while True:
             if self._in_hand:
                 await asyncio.wait(self._in_hand)
             await self._forget_once()
             if not self._in_hand and self._done_ids.empty():
+                self._drained = True
                 return
 
-    def cancel(self) -> None:
-        """Send nothing more of what is in hand."""
-        for task in self._in_hand:
-            task.cancel()
+    async def close(self) -> None:
+        """Send nothing more, and note what was sent: other bridges send the rest."""
+        self._drained = True
+        await self.give_back()
+        await self._forget_once()
 
     async def give_back(self) -> int:
         """Send nothing more of what is in hand, and return how many outcomes that were."""
         held = tuple(self._in_hand)
-        self.cancel()
+        for task in held:
+            task.cancel()
         await asyncio.gather(*held, return_exceptions=True)
         return len(held)
 
@@ -184,17 +197,7 @@ class OutcomeReader:
             return self.stream.claim_missed(frozenset(self._ids), 1)
         claimed = self.stream.claim_missed(frozenset(self._ids), CLAIM_AT_ONCE)
         if time.monotonic() >= self._patient_until_s:
-            now_s = time.monotonic()
-            for one, at_s in tuple(self._unreadable.items()):
-                if at_s < now_s - UNREADABLE_FORGOTTEN_S:
-                    # Another bridge could read it.
-                    self._unreadable.pop(one, None)
-            tried = {
-                one
-                for one, at_s in tuple(self._unreadable.items())
-                if at_s > now_s - UNREADABLE_FOR_S
-            }
-            claimed += self.stream.claim_from_dead(CLAIM_AT_ONCE, but=tried)
+            claimed += self.stream.claim_from_dead(CLAIM_AT_ONCE, but=self._unreadable.waiting())
         return claimed
 
     def _take_all(self, deliveries: list[Delivery]) -> None:
@@ -202,7 +205,7 @@ class OutcomeReader:
             self._take(delivery)
 
     def _take(self, delivery: Delivery) -> None:
-        if delivery.outcome_id in self._ids:
+        if self._drained or delivery.outcome_id in self._ids:
             return
         self._ids.add(delivery.outcome_id)
         is_tried = delivery.outcome_id in self._unreadable
@@ -235,9 +238,8 @@ class OutcomeReader:
 
         Errors: redis.RedisError; it stays this bridge's then, and is tried again.
         """
-        outcome_id, now_s = delivery.outcome_id, time.monotonic()
-        tried_s = self._unreadable.setdefault(outcome_id, now_s)
-        if tried_s == now_s:
+        outcome_id = delivery.outcome_id
+        if self._unreadable.add(outcome_id):
             self._counts["unreadable"] += 1
             _log.error(
                 "outcome.unreadable",
@@ -246,11 +248,11 @@ class OutcomeReader:
                 reason=str(problem),
                 advice="another bridge may read it; else it becomes a dead letter",
             )
-        if now_s - tried_s < UNREADABLE_FOR_S:
+        if not self._unreadable.is_for_good(outcome_id):
             await asyncio.to_thread(self.stream.leave_to_others, outcome_id)
             return
         await asyncio.to_thread(self.stream.put_aside, delivery, str(problem))
-        self._unreadable.pop(outcome_id, None)
+        self._unreadable.discard(outcome_id)
         self._ids.discard(outcome_id)
 
     def _over(self, delivery: Delivery, task: asyncio.Task[None]) -> None:
@@ -259,16 +261,12 @@ class OutcomeReader:
         self.bytes -= delivery.bytes
         if self._last.get(event_id) is task:
             del self._last[event_id]
-        if task.cancelled():
-            # Left to other bridges; it may come again when none has taken it.
+        problem = None if task.cancelled() else task.exception()
+        if task.cancelled() or problem is not None or delivery.outcome_id in self._unreadable:
+            # It may come again: it is ours still, or left to other bridges and none has taken it.
             self._ids.discard(delivery.outcome_id)
-        elif task.exception() is not None:
-            # Stays in the stream as ours, and is claimed again after a while.
-            self._ids.discard(delivery.outcome_id)
-            _log.error("reply.failed", event_id=event_id, reason=repr(task.exception()))
-        elif delivery.outcome_id in self._unreadable:
-            # As above.
-            self._ids.discard(delivery.outcome_id)
+        if problem is not None:
+            _log.error("reply.failed", event_id=event_id, reason=repr(problem))
 
     async def _forget_forever(self) -> None:
         while True:

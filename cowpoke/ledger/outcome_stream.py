@@ -49,11 +49,14 @@ return taken
 _CLAIM = (
     _TAKE
     + """
-for i = 4, #ARGV do
+for i = 5, #ARGV do
   if bytes >= tonumber(ARGV[3]) then break end
-  local entry = redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i])[1]
-  -- Nothing, or an entry without content, when the outcome was deleted meanwhile.
-  if entry and entry[2] then add(entry) end
+  -- Another live bridge may have claimed it since it was listed, and be sending it.
+  if redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1, ARGV[4])[1] then
+    local entry = redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i])[1]
+    -- Nothing, or an entry without content, when the outcome was deleted meanwhile.
+    if entry and entry[2] then add(entry) end
+  end
 end
 return taken
 """
@@ -146,7 +149,7 @@ class OutcomeStream:
             ids = self._pending(name, most + len(but)) if consumers[name]["pending"] else []
             wanted = [one for one in ids if one not in but][:most]
             if wanted:
-                claimed += self._claim(wanted)
+                claimed += self._claim(wanted, name)
             elif not ids and int(consumers[name]["idle"]) > FORGET_AFTER_MS:
                 self._redis.xgroup_delconsumer(self._key, GROUP, name)
         return claimed
@@ -160,7 +163,7 @@ class OutcomeStream:
             return []
         ids = self._pending(self._bridge_id, most + len(in_hand), idle_ms=self._missed_after_ms)
         missed = [outcome_id for outcome_id in ids if outcome_id not in in_hand]
-        return self._claim(missed[:most]) if missed else []
+        return self._claim(missed[:most], self._bridge_id) if missed else []
 
     def _pending(self, name: str, most: int, *, idle_ms: int | None = None) -> list[str]:
         rows: Any = self._redis.xpending_range(
@@ -168,8 +171,9 @@ class OutcomeStream:
         )
         return [str(row["message_id"]) for row in rows]
 
-    def _claim(self, ids: Sequence[str]) -> list[Delivery]:
-        args: list[str | int] = [GROUP, self._bridge_id, READ_BYTES, *ids]
+    def _claim(self, ids: Sequence[str], holder: str) -> list[Delivery]:
+        """Claim those that the holder, a consumer, still has."""
+        args: list[str | int] = [GROUP, self._bridge_id, READ_BYTES, holder, *ids]
         entries: Any = self._claim_script(keys=[self._key], args=args)
         found = [(entry_id, _pairs(texts)) for entry_id, texts in entries]
         return self._deliveries(found, claimed=True)

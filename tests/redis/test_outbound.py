@@ -14,7 +14,7 @@ from bridge.awake import AwakeClock
 from bridge.client import open_session
 from bridge.doorbell import Announcements
 from bridge.inbound.standing import Standing
-from bridge.outbound import collecting, reading
+from bridge.outbound import collecting, unreadable
 from bridge.outbound.configcontent import ConfigContent
 from bridge.outbound.outbox import Outbox
 from bridge.outbound.publisher import Publisher
@@ -115,7 +115,7 @@ def sending(redis_url):
 @pytest.fixture
 def impatient(monkeypatch):
     """What cannot be read becomes a dead letter soon."""
-    monkeypatch.setattr(reading, "UNREADABLE_FOR_S", 0.5)
+    monkeypatch.setattr(unreadable, "FOR_S", 0.5)
 
 
 @pytest.fixture

@@ -106,6 +106,25 @@ def test_what_a_dead_bridge_had_is_claimed_once(complete, bridge):
     assert second.claim_from_dead(10) == []
 
 
+def test_what_another_bridge_claimed_meanwhile_is_left_alone(complete, bridge, monkeypatch):
+    """Two bridges that find the same dead one at once do not both send its outcomes."""
+    wanted = complete(3)
+    dead = bridge("b1")
+    dead.read(10, 100)
+    dead.leave()
+    second, third = bridge("b2"), bridge("b3")
+    listed, claimed = third._pending, []
+
+    def list_slowly(*args):
+        found = listed(*args)
+        claimed.extend(second.claim_from_dead(2))
+        return found
+
+    monkeypatch.setattr(third, "_pending", list_slowly)
+    found = third.claim_from_dead(10)
+    assert ids(claimed + found) == wanted
+
+
 def test_a_bridge_without_outcomes_is_forgotten_only_after_a_while(client, complete, bridge):
     """A bridge that lost its lease for a moment is still in the group when it comes back."""
     complete(1)

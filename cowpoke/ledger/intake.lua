@@ -2,20 +2,25 @@
 
 local DUE = PREFIX .. 'due'
 local HOSTS = PREFIX .. 'hosts'
--- cattle sends an id again after 2 s or more; sooner it is the same frame, read by another bridge.
-local SAME_FRAME_MS = 1000
+
+-- cattle sends an id again after the timeout of the event, 2 s or more; sooner it is the same frame,
+-- read by another bridge. A bridge on a busy machine, or one that is told to stop, reads its sockets
+-- seconds late. Half of the timeout: the bridge that read the frame first may have been late too.
+local SAME_FRAME_LEAST_MS = 1000
+local function is_same_frame(timeout_ms)
+  local since_ms = now_ms - count('received_ms')
+  -- Negative: the server's clock was set back since.
+  return since_ms >= 0 and since_ms < math.max(SAME_FRAME_LEAST_MS, timeout_ms / 2)
+end
 
 -- The same id again after its answer. Says what became of the event; nil when the answer was not
 -- kept, so that the event begins anew.
-local function repeat_answer(envelope, timeout_ms)
-  local since_ms = now_ms - count('received_ms')
-  -- Negative: the server's clock was set back since.
-  local is_same_frame = since_ms >= 0 and since_ms < SAME_FRAME_MS
+local function repeat_answer(envelope, remaining_ms, timeout_ms)
+  if is_same_frame(timeout_ms) then return 'known' end
   local kind, final = field('kind'), field('final')
-  if not kind or not final then return is_same_frame and 'known' or nil end
-  redis.call('HSET', key, 'received_ms', now_ms, 'deadline_ms', now_ms + timeout_ms,
+  if not kind or not final then return nil end
+  redis.call('HSET', key, 'received_ms', now_ms, 'deadline_ms', now_ms + remaining_ms,
     'envelope', envelope)
-  if is_same_frame then return 'known' end
   report(kind, final)
   return 'answered'
 end
@@ -34,14 +39,14 @@ if step == 'accept' then
   local envelope, payload, message, offline = unpack(ARGV, 10, 13)
   local remaining_ms, timeout_ms, ttl_ms, check_ms = unpack(ARGV, 14, 17)
   if state == 'answered' then
-    local answered = repeat_answer(envelope, remaining_ms)
+    local answered = repeat_answer(envelope, remaining_ms, timeout_ms)
     if answered then return answered end
   end
   if is_open(state) then
     -- A call of several sends: cattle waits from the last one. What is in the hash may have been
     -- changed by others; this copy is cattle's.
     redis.call('HSET', key, 'envelope', envelope, 'payload', payload, 'reply', reply)
-    prolong(remaining_ms, ttl_ms, true)
+    prolong(remaining_ms, ttl_ms, not is_same_frame(timeout_ms))
     index(count('deadline_ms'), check_ms)
     if redis.call('HDEL', key, 'rejected_ms') == 1 and state == 'queued' then push(key) end
     return 'known'
@@ -70,7 +75,7 @@ end
 if step == 'refuse' then
   local version, name, reply, envelope, content, timeout_ms, ttl_ms = unpack(ARGV, 4, 10)
   if state == 'answered' then
-    local answered = repeat_answer(envelope, timeout_ms)
+    local answered = repeat_answer(envelope, timeout_ms, timeout_ms)
     if answered then return answered end
   end
   if is_open(state) then return 'known' end

@@ -1,5 +1,6 @@
 """A bridge that ends, by a signal or a kill, and bridges side by side: nothing lost or doubled."""
 
+import signal
 import threading
 import time
 
@@ -70,6 +71,28 @@ def test_a_bridge_that_stops_amid_traffic_stops_soon_and_doubles_nothing(rig):
         sender.join()
     assert states(rig, ids) == {"success"}
     assert rig.counted("duplicates") == 0
+
+
+def test_frames_that_a_bridge_reads_late_are_not_answered_again(rig):
+    """On a busy machine it reads them seconds after the other bridge had them answered."""
+    rig.start_worker()
+    bridges = [rig.start_bridge() for _ in range(2)]
+    rig.wait_subscribed(2)
+    bridges[1].send_signal(signal.SIGSTOP)
+    ids = send_many(rig, 5)
+    ends_s = time.monotonic() + 2
+    # One outcome may be on its way to the bridge that is frozen.
+    rig.wait_counted("finals", 4)
+    wait_until(lambda: time.monotonic() > ends_s, 10, "the frames to be old")
+    bridges[1].send_signal(signal.SIGCONT)
+
+    def accepted():
+        return [line for line in bridges[1].output().splitlines() if "event.accepted" in line]
+
+    wait_until(lambda: len(accepted()) == 5, allowed_s(20), "the frames to be read")
+    assert states(rig, ids) == {"success"}
+    assert all('"result": "known"' in line for line in accepted())
+    assert rig.counted("duplicates_other_id") == 0
 
 
 def test_a_bridge_that_cannot_publish_stops_all_the_same(rig):

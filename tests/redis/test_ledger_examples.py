@@ -95,7 +95,7 @@ def test_ping_that_begins_anew_keeps_its_next_check(ledgers):
     Else a lost message of the ping that came again is never noticed.
     """
     worker = ledgers.start_process("w1.control.1")
-    one = arrival(name="ping")
+    one = arrival(name="ping", timeoutMillis=2_000)
     ledgers.intake.accept([one])
     worker.claim(one.event.id)
     worker.complete(one.event.id, success({}))
@@ -120,7 +120,7 @@ def test_event_that_begins_anew_while_a_sweeper_looks_keeps_its_next_check(ledge
 def test_refused_ping_that_was_answered_before_is_refused(ledgers):
     """No answer of it was kept that could be sent again."""
     worker = ledgers.start_process("w1.control.1")
-    one = arrival(name="ping")
+    one = arrival(name="ping", timeoutMillis=2_000)
     ledgers.intake.accept([one])
     worker.claim(one.event.id)
     worker.complete(one.event.id, success({}))

@@ -155,7 +155,7 @@ def answered(ledgers, worker, one):
 
 def test_a_repeated_id_is_answered_from_the_ledger(ledgers, worker):
     """A re-send of an answered event gets the stored reply again, and is not run again."""
-    one = arrival()
+    one = arrival(timeoutMillis=2000)
     answered(ledgers, worker, one)
     ledgers.client.delete(QUEUE)
     ledgers.set_back(one.event.id, 2000)
@@ -172,9 +172,22 @@ def test_the_same_frame_read_by_another_bridge_is_not_answered_twice(ledgers, wo
     assert len(ledgers.sent()) == 2
 
 
+@pytest.mark.parametrize("name", ["compute.instance.activate", "ping"])
+def test_a_frame_that_another_bridge_reads_late_is_not_answered_twice(ledgers, worker, name):
+    """A busy or stopping bridge reads its socket late; cattle sends after the timeout only."""
+    one = arrival(name=name, timeoutMillis=15_000)
+    answered(ledgers, worker, one)
+    ledgers.set_back(one.event.id, 7_000)
+    assert offer(ledgers, one, one) == [Accepted.KNOWN] * 2
+    assert len(ledgers.sent()) == 1
+    # The late copies do not make cattle's own repeat look like a copy.
+    ledgers.set_back(one.event.id, 8_000)
+    assert offer(ledgers, one) == [Accepted.QUEUED if name == "ping" else Accepted.ANSWERED]
+
+
 def test_a_repeated_ping_is_asked_anew(ledgers, worker):
     """A list of containers is old at once: the worker makes another one."""
-    one = arrival(name="ping")
+    one = arrival(name="ping", timeoutMillis=2000)
     answered(ledgers, worker, one)
     ledgers.client.delete(f"{QUEUE}.control")
     ledgers.set_back(one.event.id, 2000)
@@ -197,7 +210,7 @@ def test_what_is_kept_of_an_answered_ping_is_small(ledgers, worker):
 
 def test_a_refused_event_is_answered_at_once_and_once(ledgers):
     """What no host can do is an error reply without any host (A 1.13)."""
-    event = arrival().event
+    event = arrival(timeoutMillis=2000).event
     refusal = error("event-unknown", "what is that")
     assert ledgers.refuse(event, refusal) is Accepted.REFUSED
     assert ledgers.refuse(event, refusal) is Accepted.KNOWN

@@ -190,7 +190,7 @@ def test_recorded_claim_holds_while_its_worker_lives(ledgers, moments):
 def test_recorded_answer_answers_a_repeated_event(ledgers, moments):
     """A current bridge sends the outcome that a worker of version 1 stored."""
     restore(ledgers, moments["answered"])
-    ledgers.pass_time(5_000)
+    ledgers.pass_time(45_000)
     (became,) = ledgers.intake.accept([arrival("activate-1", **EVENTS["activate-1"])])
     assert became is Accepted.ANSWERED
     assert sorted(map(str, ledgers.sent())) == sorted(map(str, [*SENT, SENT[1]]))

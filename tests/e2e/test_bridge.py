@@ -7,6 +7,7 @@ import pytest
 
 from cowpoke import keys
 from cowpoke.broker import BrokerSettings, connect
+from cowpoke.events import DEFAULT_TIMEOUT_MS
 from cowpoke.outcomes import error, progress, success
 from simulator.rig.processes import wait_until
 from simulator.rig.redis_server import RedisServer
@@ -227,7 +228,8 @@ def test_an_answered_event_sent_again_gets_the_same_reply(rig):
     """The stored reply goes out again with the id it had; nothing is run again."""
     call = rig.cattle.call(ACTIVATE, {"a": 1}, **EVENT)
     with rig.redis.client() as client:
-        client.hincrby(keys.event(HOST, call.id), "received_ms", -2000)
+        # As if its timeout were over, after which cattle sends it again.
+        client.hincrby(keys.event(HOST, call.id), "received_ms", -DEFAULT_TIMEOUT_MS)
     frame = {"id": call.id, "name": ACTIVATE, "replyTo": call.record["replyTo"], "data": {}}
     rig.cattle.frames(json.dumps(frame))
     wait_until(lambda: rig.cattle.record(call.id)["duplicates"], 10, "the reply, again")

@@ -97,7 +97,7 @@ class Clock:
             _log.warning("redis.clock_jumped", difference_s=round(jump_ms / 1000, 1))
 
     def _remember(self, offset_ms: float, now_s: float) -> float:
-        """Keep a difference to the server's clock; by how many ms that clock jumped, 0 for no jump."""
+        """Keep a difference to the server's clock; by how many ms that clock jumped, else 0."""
         newest = _Offset(offset_ms=offset_ms, measured_s=now_s)
         older = [one for one in self._offsets if now_s - one.measured_s < REMEMBERED_S]
         # A clock that jumps forth and back is one of those known already.

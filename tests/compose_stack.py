@@ -13,9 +13,8 @@ from docker.errors import NotFound
 
 from simulator import sample
 from simulator.rig.loopback_server import free_port
-from simulator.rig.processes import clean_environment
+from simulator.rig.processes import PROJECT_DIR, clean_environment
 
-PROJECT_DIR = Path(__file__).parents[1]
 LOGIN = "operator:only-in-this-test"
 WORKERS = 3
 # Runs inside the simulator's container: its control API answers loopback only.

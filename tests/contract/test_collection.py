@@ -3,8 +3,7 @@
 import subprocess
 import sys
 
-from simulator.rig.processes import clean_environment
-from tests.readme_table import README
+from simulator.rig.processes import PROJECT_DIR, clean_environment
 
 
 def _names(hash_seed: str, zone: str) -> list[str]:
@@ -12,7 +11,7 @@ def _names(hash_seed: str, zone: str) -> list[str]:
     collect = ["--collect-only", "-q", "-p", "no:cacheprovider", "tests"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *collect],
-        cwd=README.parent,
+        cwd=PROJECT_DIR,
         env=clean_environment({"PYTHONHASHSEED": hash_seed, "TZ": zone}),
         capture_output=True,
         text=True,

@@ -231,6 +231,20 @@ def usage_text(usage: KeyUsage) -> str:
     return "\n".join(lines)
 
 
+def usage_json(usage: KeyUsage) -> dict[str, Any]:
+    """What `cowpoke key usage --json` prints; positions count from 1, as in `usage_text`."""
+    sealed = {
+        kind: {"no key" if n == UNREADABLE else f"key {n}": count for n, count in counts.items()}
+        for kind, counts in usage.sealed.items()
+    }
+    return {
+        "complete": usage.is_round_complete,
+        "fingerprints": usage.fingerprints,
+        "programs": usage.holders,
+        "sealed": sealed,
+    }
+
+
 def _line_of(one: Holder) -> str:
     host = f" of host {one.host_uuid}" if one.host_uuid else ""
     found = "its lease cannot be opened" if one.fingerprints is None else " ".join(one.fingerprints)

@@ -163,12 +163,6 @@ class Leases:
                 )
         return HostLeases(leases=leases, unreadable=tuple(unreadable))
 
-    def has_workers(self, host_uuid: str) -> bool:
-        """Return whether a worker of the host lives; unlike `of_host` this changes nothing."""
-        worker_ids = self._worker_ids(host_uuid)
-        leases = [keys.lease(host_uuid, worker_id) for worker_id in worker_ids]
-        return bool(leases) and bool(self._redis.exists(*leases))
-
     def forget_dead(self, host_uuid: str) -> None:
         """Forget the ids of workers of a host that have no lease."""
         self._forget(host_uuid, self._worker_ids(host_uuid))

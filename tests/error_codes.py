@@ -20,7 +20,7 @@ from worker.errors import RetryableError, WorkerError
 
 PROJECT = Path(__file__).parents[1]
 #: Bases, which are never raised, and what leads to `event-unreadable` at the bridge.
-_BASES = {"worker-error", "event-untrusted"}
+_BASES = {"worker-error"}
 #: Caught by the attempt: the event goes on.
 #: A worker leaves these events to others; a bridge answers them.
 _REJECTED = {"event-unknown"}

@@ -169,7 +169,8 @@ def explain(event_file: Path) -> None:
 
 @worker.command(short_help="Remove what crashes left on this host.")
 @click.option("--dry-run", is_flag=True, help="Show what would be removed; change nothing.")
-def janitor(*, dry_run: bool) -> None:
+@json_option
+def janitor(*, dry_run: bool, as_json: bool) -> None:
     """Remove what crashes left on this host (workers also do this from time to time).
 
     Exits with 1 when an area could not be checked.
@@ -184,6 +185,18 @@ def janitor(*, dry_run: bool) -> None:
         found = clean(StandaloneAccess(settings), Grace(), dry_run=dry_run)
     except OSError as error:
         sys.exit(f"worker janitor: cannot use the state folder: {error}")
+    if as_json:
+        orphans = [
+            {
+                "kind": one.kind,
+                "name": one.name,
+                "since_s": one.since_s,
+                "removed": one in found.removed,
+            }
+            for one in found.orphans
+        ]
+        print_json({"orphans": orphans, "not_checked": found.not_checked})
+        sys.exit(1 if found.not_checked else 0)
     now_s = time.time()
     for orphan in found.orphans:
         click.echo(f"{orphan.kind:>10}  {(now_s - orphan.since_s) / 3600:8.1f} h  {orphan.name}")

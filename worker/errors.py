@@ -3,7 +3,6 @@
     WorkerError                        code: str, stable; sent to cattle and logged
      +- PayloadError                   the event cannot be read or is not supported
      |   +- UnknownEventError          no operation with that name
-     |   +- UntrustedEventError        not sealed by our bridge for this host and event
      |   +- ProtectedContainerError    the event would stop cowpoke itself
      +- EngineError                    the Docker Engine refused
      |   +- EngineUnavailableError     unreachable, timed out, 5xx              (retryable)
@@ -94,12 +93,6 @@ class UnknownEventError(PayloadError):
     """Raised when no operation has the name of the event."""
 
     code = "event-unknown"
-
-
-class UntrustedEventError(PayloadError):
-    """Raised when a payload was not sealed by our bridge for this event, host and time."""
-
-    code = "event-untrusted"
 
 
 class ProtectedContainerError(PayloadError):

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cowpoke.cli.output import json_option, print_json
+
 if TYPE_CHECKING:
     from cowpoke.acl import Rules
 
@@ -41,7 +43,8 @@ def key_host(host_uuid: str) -> None:
 
 @key.command("fingerprints")
 @click.argument("host_uuids", metavar="[UUID]...", nargs=-1)
-def key_fingerprints(host_uuids: tuple[str, ...]) -> None:
+@json_option
+def key_fingerprints(host_uuids: tuple[str, ...], *, as_json: bool) -> None:
     """Print the fingerprints of QUEUE_KEY and of the host keys, as logs and metrics show them.
 
     The line `bridge` is what bridges show for QUEUE_KEY. A line `host` is what the workers of that
@@ -51,22 +54,30 @@ def key_fingerprints(host_uuids: tuple[str, ...]) -> None:
     from cowpoke.seal import ClusterKeyring  # noqa: PLC0415
 
     keyring = ClusterKeyring(*_cluster_keys("cowpoke key fingerprints"))
-    click.echo(fingerprints_text(keyring, host_uuids))
+    if as_json:
+        hosts = {one: keyring.host(one).fingerprints for one in host_uuids}
+        print_json({"bridge": keyring.fingerprints, "hosts": hosts})
+    else:
+        click.echo(fingerprints_text(keyring, host_uuids))
 
 
 @key.command("usage")
-def key_usage() -> None:
+@json_option
+def key_usage(*, as_json: bool) -> None:
     """Show which keys of QUEUE_KEY are in use: whether a round of a key rotation is complete.
 
     The exit code is 0 if all live programs have these keys and only the first one is in use.
     """
     from cowpoke.cli.redis_session import redis_session  # noqa: PLC0415
-    from cowpoke.key_usage import key_usage, usage_text  # noqa: PLC0415
+    from cowpoke.key_usage import key_usage, usage_json, usage_text  # noqa: PLC0415
 
     _cluster_keys("cowpoke key usage")
     with redis_session("cowpoke key usage") as (client, settings):
         found = key_usage(client, settings.cluster_keyring())
-    click.echo(usage_text(found))
+    if as_json:
+        print_json(usage_json(found))
+    else:
+        click.echo(usage_text(found))
     sys.exit(0 if found.is_round_complete else 1)
 
 

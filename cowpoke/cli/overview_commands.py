@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from cowpoke.cli.output import confirm, json_option, print_json, print_json_line, yes_option
+from cowpoke.cli.output import confirm, json_option, print_json, yes_option
 
 
 @click.command(short_help="Show the state of an installation, and what is wrong.")
@@ -70,7 +70,7 @@ def dead_letters(context: click.Context) -> None:
 def letters_list(*, host_uuid: str | None = None, as_json: bool = False) -> None:
     """List dead letters, the newest first (the default).
 
-    Without a host: those of the bridges and of all hosts. --json prints one object a line.
+    Without a host: those of the bridges and of all hosts.
     """
     from cowpoke.cli.dead_letters import print_letters, read_dead_letters  # noqa: PLC0415
     from cowpoke.cli.redis_session import redis_session  # noqa: PLC0415
@@ -78,8 +78,7 @@ def letters_list(*, host_uuid: str | None = None, as_json: bool = False) -> None
     with redis_session("cowpoke dead-letters") as (client, _):
         found = read_dead_letters(client, host_uuid)
     if as_json:
-        for letter in found:
-            print_json_line(letter.as_json())
+        print_json([letter.as_json() for letter in found])
     else:
         print_letters(found)
 

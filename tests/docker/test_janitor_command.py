@@ -3,6 +3,8 @@
 Row numbers (W) refer to docs/parity.md.
 """
 
+import json
+
 import pytest
 
 from simulator.rig.processes import Program
@@ -31,6 +33,16 @@ def test_dry_run_changes_nothing(environment, tmp_path):
     assert code == 0, said
     assert "nothing removed" in said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_json_says_what_the_text_says(environment, tmp_path):
+    """What was found, whether it is gone, and what could not be checked."""
+    code, said = run(environment, "--dry-run", "--json")
+    assert (code, json.loads(said)) == (0, {"orphans": [], "not_checked": {}})
+    environment["DOCKER_HOST"] = f"unix://{tmp_path}/nobody.sock"
+    code, said = run(environment, "--json")
+    found = json.loads(said[said.index("{\n") :])
+    assert (code, set(found["not_checked"])) == (1, set(DOCKER_AREAS))
 
 
 @pytest.mark.parametrize("options", [(), ("--dry-run",)], ids=["run", "dry-run"])

@@ -38,7 +38,7 @@ def letter(at_ms, content="x"):
 
 def listed(cowpoke, *arguments):
     """The letters, as programs read them."""
-    return [json.loads(line) for line in cowpoke("list", *arguments, "--json").stdout.splitlines()]
+    return json.loads(cowpoke("list", *arguments, "--json").stdout)
 
 
 def test_letters_of_all_hosts_are_listed_newest_first(cowpoke, redis_client):

@@ -1,5 +1,7 @@
 """Notes of keys, leases of bridges, sealing anew and the use of keys, on a real Redis."""
 
+import json
+
 import pytest
 from click.testing import CliRunner
 from cryptography.fernet import Fernet
@@ -188,12 +190,16 @@ def test_command_shows_the_use_of_keys_and_seals_anew(client, redis_url, pair):
     client.delete(*keys.OUTCOME_STREAMS)
     environment = {"REDIS_URL": redis_url, "QUEUE_KEY": f"{new},{old}"}
 
-    def call(name):
-        return CliRunner().invoke(main, ["key", name], env=environment)
+    def call(*words):
+        return CliRunner().invoke(main, ["key", *words], env=environment)
 
     before = call("usage")
     assert (before.exit_code, "an older key is in use" in before.output) == (1, True)
     assert call("reseal").output == ("resealed: texts of events 4, hosts 1, joined hosts 1\n")
     after = call("usage")
     assert (after.exit_code, "complete" in after.output) == (0, True), after.output
+    shown = json.loads(call("usage", "--json").output)
+    assert (shown["complete"], len(shown["fingerprints"])) == (True, 2)
+    assert shown["sealed"]["kept answers"] == {"key 1": 1}
+    assert [one["kind"] for one in shown["programs"]] == ["bridge"]
     assert old not in before.output + after.output

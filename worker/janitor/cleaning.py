@@ -61,6 +61,8 @@ class Findings:
     """The orphans of a host, and the areas that could not be checked, each with the reason."""
 
     orphans: list[Orphan] = field(default_factory=list)
+    #: Those of the orphans that are gone now.
+    removed: list[Orphan] = field(default_factory=list)
     not_checked: dict[str, str] = field(default_factory=dict)
 
 
@@ -75,20 +77,20 @@ def clean(access: HostAccess, grace: Grace, *, dry_run: bool) -> Findings:
         if not free:
             return Findings(not_checked={"anything": "another janitor is at work on this host"})
         found = find_orphans(access, grace, time.time())
-        for orphan in found.orphans:
-            _remove(orphan)
+        found.removed.extend(filter(_remove, found.orphans))
         return found
 
 
-def _remove(orphan: Orphan) -> None:
+def _remove(orphan: Orphan) -> bool:
     try:
         removed = orphan.remove()
     except (WorkerError, OSError) as error:
         reason = str(error)
         _log.warning("orphan.not_removed", kind=orphan.kind, orphan=orphan.name, reason=reason)
-        return
+        return False
     if removed:
         _log.info("orphan.removed", kind=orphan.kind, orphan=orphan.name)
+    return removed
 
 
 class Janitor(threading.Thread):

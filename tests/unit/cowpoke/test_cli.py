@@ -1,5 +1,6 @@
 """The command `cowpoke`: what it lists, how quickly it starts, keys and ACL lines."""
 
+import json
 import subprocess
 import sys
 import tomllib
@@ -123,6 +124,8 @@ def test_fingerprints_are_those_that_programs_log(cowpoke):
     bridge, host = keyring.fingerprints[0], keyring.host("h-1").fingerprints[0]
     assert found == f"bridge {bridge}\nhost h-1 {host}\n"
     assert key not in found
+    as_json = cowpoke("key", "fingerprints", "h-1", "--json", env={"QUEUE_KEY": key}).output
+    assert json.loads(as_json) == {"bridge": [bridge], "hosts": {"h-1": [host]}}
 
 
 def test_a_key_command_says_what_it_lacks(cowpoke):

@@ -68,6 +68,8 @@ class Hosts:
         self._began_s = self._looked_s = clock.now_s()
         self._states: dict[str, HostState] = {}
         self._claimed_s = float("-inf")
+        #: Agents whose claims were given up because cattle refused their keys.
+        self._given_up: set[AgentKeys] = set()
         #: Hosts that came to an agent since claims were renewed, and claims to be given up.
         self._unclaimed: set[str] = set()
         self._released: list[tuple[str, str]] = []
@@ -144,7 +146,9 @@ class Hosts:
         for learner in self._learners:
             await self._learn(learner)
         await self._release()
-        if now_s - self._claimed_s >= CLAIM_EVERY_S:
+        # An agent whose keys are good again must have its host before another one takes it.
+        is_back = any(not self._standing.is_refused(agent) for agent in self._given_up)
+        if is_back or now_s - self._claimed_s >= CLAIM_EVERY_S:
             await asyncio.to_thread(self._claim)
             self._claimed_s = now_s
         else:
@@ -248,8 +252,9 @@ class Hosts:
             for agent, host_uuid in hosts
             if host_uuid is not None and not self._standing.is_refused(agent)
         }
-        refused = [(one, host) for one, host in hosts if host is not None and one not in served]
-        self._claims.release([(host, one.hash) for one, host in refused])
+        refused = {one: host for one, host in hosts if host is not None and one not in served}
+        self._given_up = set(refused)
+        self._claims.release([(host, one.hash) for one, host in refused.items()])
         alive = {host: agent.hash for agent, host in served.items() if self.is_alive(host)}
         self._claims.renew(alive)
         for agent, host_uuid in served.items():

@@ -248,6 +248,23 @@ def test_keys_that_cattle_does_not_know_hold_no_host(client, bridge, ending, is_
     assert client.exists(keys.served("a")) == is_kept
 
 
+@pytest.mark.parametrize("agent", [GIVEN, LEARNING], ids=["given", "learned"])
+def test_keys_that_are_good_again_hold_their_host_at_once(client, bridge, agent, start_host):
+    """Not with the next renewal of claims: another agent would take the host before."""
+    one = bridge(agent)
+    start_host(HOST)
+    one.look()
+    one.standing.closed(agent, Ending.UNAUTHORIZED)
+    one.look(after_s=CLAIM_EVERY_S)
+    assert client.get(keys.served(HOST)) is None
+    one.standing.opened(agent)
+    one.look()
+    assert client.get(keys.served(HOST)) == agent.hash
+    other = bridge(OTHER)
+    other.look()
+    assert other.host is None
+
+
 def test_absent_hosts_of_many_agents_are_each_named(bridge, start_host):
     """W 29: once each, and not while a websocket is open."""
     agents = [AgentKeys(access_key=n, secret_key="s", host_uuid=f"host-{n}") for n in "abcd"]

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from cowpoke.files import replace_file
+from cowpoke.files import let_pass, replace_file
 
 AUTHORITY = "ca.crt"
 AUTHORITY_KEY = "ca.key"
@@ -41,7 +41,7 @@ class Certificates:
     folder: Path
     #: Names and addresses by which hosts reach Redis; at least one.
     names: tuple[str, ...]
-    #: The user id of Redis, which reads the key. None: the owner of the folder.
+    #: The user id of Redis, which gets the key and may pass the folder. None: the folder's owner.
     owner: int | None = None
 
 
@@ -59,6 +59,9 @@ def write_certificates(wanted: Certificates, now: dt.datetime) -> list[Path]:
     if _has_to_be_made(folder, names, now):
         _write_certificate(wanted, names, now)
         written += [folder / KEY, folder / CERTIFICATE]
+    if wanted.owner is not None:
+        # A folder that was made here is for its owner alone, and Redis is somebody else.
+        let_pass(folder)
     return written
 
 

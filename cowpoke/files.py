@@ -1,9 +1,13 @@
 """Replace files atomically, with an owner and a mode that suit secrets."""
 
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+
+#: For the group and for others.
+_SEARCH = 0o011
 
 
 def replace_file(path: Path, content: str | bytes, mode: int) -> None:
@@ -27,3 +31,13 @@ def replace_file(path: Path, content: str | bytes, mode: int) -> None:
             with suppress(OSError):
                 Path(fresh.name).unlink()
             raise
+
+
+def let_pass(folder: Path) -> None:
+    """Let every user open the files of a folder that their modes allow; only its owner lists them.
+
+    Errors: OSError.
+    """
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if mode & _SEARCH != _SEARCH:
+        folder.chmod(mode | _SEARCH)

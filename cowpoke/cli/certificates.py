@@ -18,7 +18,12 @@ import click
     multiple=True,
     help="A name or an address by which hosts reach Redis; may be given several times.",
 )
-@click.option("--owner", type=int, metavar="UID", help="User id of Redis, which reads the key.")
+@click.option(
+    "--owner",
+    type=int,
+    metavar="UID",
+    help="User id of Redis: it gets the key, and may open files of the folder.",
+)
 def certificates(folder: Path, names: tuple[str, ...], owner: int | None) -> None:
     """Make an authority (ca.crt, ca.key) and a certificate for Redis (redis.crt, redis.key).
 

@@ -4,6 +4,9 @@ import datetime as dt
 import os
 import ssl
 import stat
+import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -20,6 +23,15 @@ def written(folder, *names, now=NOW, owner=None):
     """The names of the files that a run wrote."""
     wanted = Certificates(folder=folder, names=names or NAMES, owner=owner)
     return {path.name for path in write_certificates(wanted, now)}
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that other users may enter, which those of pytest are not."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
 
 
 def test_a_second_run_changes_nothing(tmp_path):
@@ -90,6 +102,29 @@ def test_the_key_is_readable_by_the_user_of_redis(tmp_path):
     """Its image has a user of its own."""
     written(tmp_path, owner=999)
     assert {path.name for path in tmp_path.iterdir() if path.stat().st_uid == 999} == {"redis.key"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+def test_the_user_of_redis_opens_what_redis_needs_and_nothing_else(open_folder):
+    """Also in a folder that the command made; `cowpoke credentials` adds files to it."""
+    folder = open_folder / "redis"
+    written(folder, owner=999)
+    (folder / "admin").touch(mode=0o400)
+    (folder / "users.acl").touch(mode=0o444)
+    as_redis = ["setpriv", "--reuid=999", "--regid=999", "--clear-groups"]
+    for name, is_readable in {
+        **dict.fromkeys(("redis.key", "redis.crt", "ca.crt", "users.acl"), True),
+        **dict.fromkeys(("ca.key", "admin"), False),
+    }.items():
+        read = subprocess.run([*as_redis, "cat", folder / name], capture_output=True, check=False)
+        assert (read.returncode == 0) is is_readable, name
+    assert subprocess.run([*as_redis, "ls", folder], capture_output=True, check=False).returncode
+
+
+def test_without_a_user_of_redis_the_folder_is_for_its_owner_alone(tmp_path):
+    """As it is made."""
+    written(tmp_path / "redis")
+    assert stat.S_IMODE((tmp_path / "redis").stat().st_mode) == 0o700
 
 
 def test_the_command_says_what_it_wrote_and_how_long_it_holds(tmp_path):

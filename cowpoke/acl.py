@@ -24,6 +24,8 @@ from cowpoke import keys
 _SETINFO = "client|setinfo"
 _SETINFO_SINCE = (7, 2)
 LEAST_REDIS = (7, 0)
+#: Begins the name of the user of a host; its uuid follows.
+HOST_USER = "cowpoke-host-"
 
 #: The decision on each key of `cowpoke/keys.py`. Keys that the workers of a host read and write:
 HOST_KEYS: tuple[Callable[..., str], ...] = (
@@ -168,7 +170,7 @@ def host_rules(
     """
     _check_host_uuid(host_uuid)
     return Rules(
-        user=user or f"cowpoke-host-{host_uuid}",
+        user=user or f"{HOST_USER}{host_uuid}",
         grant=Grant(
             commands=_sorted(_connect(redis), _SCRIPTS, _LEDGER, _WORKER),
             keys=(*(_pattern(key, host_uuid) for key in HOST_KEYS), *keys.queues(host_uuid)),

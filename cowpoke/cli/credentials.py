@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import redis
 
-from cowpoke.acl import Rules, bridge_rules, flower_rules, host_rules, password_words
+from cowpoke.acl import HOST_USER, Rules, bridge_rules, flower_rules, host_rules, password_words
 from cowpoke.files import replace_file
 from cowpoke.keys import is_host_uuid
 from cowpoke.seal import host_key, key_list, new_key
@@ -92,6 +92,7 @@ def write_credentials(installation: Installation) -> list[Path]:
         written.add(url_file, _url(installation, rules, password), _SECRET_MODE)
         lines.append(rules.line(password=password))
     lines += _lines_of_hosts(installation)
+    lines += _lines_of_others(old_acl, lines)
     key_file = folder / "bridge" / "QUEUE_KEY"
     queue_key = installation.queue_key or _text(key_file) or new_key()
     written.add(key_file, queue_key, _SECRET_MODE)
@@ -114,6 +115,24 @@ def _lines_of_hosts(installation: Installation) -> Iterator[str]:
                 record.name, redis=installation.redis, database=installation.database
             )
             yield " ".join(("user", rules.user, _text(record).strip(), *rules.words()))
+
+
+def _lines_of_others(acl: str, ours: list[str]) -> Iterator[str]:
+    """The ACL lines of users that no command made, such as those of operators.
+
+    A host without a record was removed, or is the host of another uuid than before.
+    """
+    names = {_user_of(line) for line in ours}
+    for line in acl.splitlines():
+        name = _user_of(line)
+        if name and name not in names and not name.startswith(HOST_USER):
+            yield line
+
+
+def _user_of(line: str) -> str:
+    """The name of a line `user NAME ...`, otherwise an empty text."""
+    word, _, rest = line.partition(" ")
+    return rest.partition(" ")[0] if word == "user" else ""
 
 
 class _Written:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import redis
 
-from cowpoke.acl import Rules, host_rules, password_words
+from cowpoke.acl import HOST_USER, Rules, host_rules, password_words
 from cowpoke.broker import every_server
 from cowpoke.bundle import Bundle, check_bundle
 from cowpoke.cli.credentials import ADMIN, HOSTS_FOLDER
@@ -161,7 +161,7 @@ def remove_host(hub: Hub, host_uuid: str, say: Say) -> None:
 
 
 def _is_known(hub: Hub, client: "redis.Redis", user: str) -> bool:
-    record = hub.record(user.removeprefix("cowpoke-host-"))
+    record = hub.record(user.removeprefix(HOST_USER))
     if record is not None and record.exists():
         return True
     with suppress(redis.ConnectionError, redis.TimeoutError):
@@ -193,7 +193,7 @@ def _save(hub: Hub, servers: "list[redis.Redis]", say: Say) -> None:
 
 
 def _store(hub: Hub, rules: Rules, password_hash: tuple[str, ...]) -> None:
-    record = hub.record(rules.user.removeprefix("cowpoke-host-"))
+    record = hub.record(rules.user.removeprefix(HOST_USER))
     if record is None:
         return
     replace_file(record, "".join(password_hash), _RECORD_MODE)

@@ -159,6 +159,23 @@ def test_running_redis_uses_changed_rules_at_once(make, tmp_path):
         assert client.lpush("host.host-2", "x") == 1
 
 
+def test_users_of_operators_stay(running, make, tmp_path):
+    """The command runs with each start of the Compose stack, and after each upgrade."""
+    acl_file = tmp_path / "redis" / "users.acl"
+    (tmp_path / "anna.password").write_text("password of anna\n")
+    words = ["--user", "operator-anna", "--password-file", str(tmp_path / "anna.password")]
+    line = CliRunner().invoke(main, ["acl", "bridge", *words]).output
+    removed = CliRunner().invoke(main, ["acl", "host", "removed"]).output
+    acl_file.write_text(f"{acl_file.read_text()}{line}{removed}")
+    assert make(host="host-2") == {"worker/REDIS_URL", "worker/HOST_KEY", "redis/users.acl"}
+    assert line in acl_file.read_text()
+    assert not any(name in acl_file.read_text() for name in ("cowpoke-host-removed", f"-{HOST} "))
+    url = f"redis://operator-anna:password of anna@127.0.0.1:{running.port}/0"
+    with redis.Redis.from_url(url) as client:
+        assert client.ping()
+    assert make(host="host-2") == set()
+
+
 @pytest.mark.usefixtures("running")
 def test_rules_that_a_running_redis_refuses_are_taken_back(make, tmp_path, monkeypatch):
     """Otherwise it would not start again."""

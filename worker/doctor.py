@@ -20,6 +20,10 @@ _MARKS = ("HOST_KEY", "CATTLE_HOME", "CATTLE_STATE_DIR", "CATTLE_DOCKER_UUID", "
 #: Locks, pulls and the files of image builds need room.
 LEAST_FREE_BYTES = 100 * 1024 * 1024
 MEGABYTE = 1024 * 1024
+_LOGIN_ADVICE = (
+    "store the newest bundle of this host (`cowpoke join --bundle`); on the hub, `cowpoke hosts "
+    "add --host UUID --again` makes another one, also after `cowpoke hosts remove`"
+)
 
 
 def examine(*, asked: bool) -> Iterator[Finding]:
@@ -46,7 +50,8 @@ def examine(*, asked: bool) -> Iterator[Finding]:
     for line in found:
         # The part about Redis says what to do about Redis.
         code = {"QUEUE_KEY": "keys-differ", "Redis": "redis-down"}.get(line.partition(":")[0])
-        yield _PART.problem("lanes", line, code=code or "host-without-worker")
+        advice = _LOGIN_ADVICE if line.startswith("Redis: refuses the login") else ""
+        yield _PART.problem("lanes", line, code=code or "host-without-worker", advice=advice)
     if not found:
         yield _PART.good("lanes", "all lanes take events, with keys that the bridges know")
     if note := note_for_operator(settings):

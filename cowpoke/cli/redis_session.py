@@ -8,10 +8,15 @@ import redis
 
 from cowpoke import log, scrubbing
 from cowpoke.broker import connect
-from cowpoke.environment import read_or_exit
+from cowpoke.environment import is_given, read_or_exit
 from cowpoke.overview.conditions import Problem
 from cowpoke.overview.trouble import trouble_of
 from cowpoke.settings import BrokerSettings
+
+_WITHOUT_URL = (
+    "REDIS_URL is not set, so redis://127.0.0.1:6379/0 was asked: set REDIS_URL and QUEUE_KEY, or "
+    "COWPOKE_CREDENTIALS_DIR to the folder of a bridge, such as /etc/cowpoke/bridge"
+)
 
 
 @contextmanager
@@ -36,4 +41,5 @@ def redis_session(
     else:
         return
     on_failure(trouble)
-    sys.exit(f"{command}: {trouble.message}\n{trouble.advice}")
+    advice = trouble.advice if is_given("REDIS_URL") else _WITHOUT_URL
+    sys.exit(f"{command}: {trouble.message}\n{advice}")

@@ -17,6 +17,7 @@ from cowpoke.environment import BadEnvironmentError, read
 from cowpoke.overview import Overview, read_overview
 from cowpoke.overview.finding import LEAST_REDIS, MEGABYTE, MEMORY_SHARE
 from cowpoke.overview.redis_server import why_no_writes
+from cowpoke.overview.trouble import trouble_of
 from cowpoke.seal import ClusterKeyring
 from cowpoke.settings import BrokerSettings
 
@@ -44,14 +45,15 @@ def examine_redis(*, asked: bool) -> Iterator[Finding]:
         try:
             began_s, answered_s = _pinged(client)
             info: Mapping[str, Any] = client.info()
-        except redis.exceptions.AuthenticationError as error:
-            advice = (
-                "check user and password in REDIS_URL; `cowpoke acl` prints the rules of a user"
-            )
-            yield _PART.problem("login", f"Redis refuses the login: {error}", advice=advice)
-            return
         except redis.RedisError as error:
-            yield _PART.problem("connection", f"Redis does not answer: {error}", code="redis-down")
+            refused = isinstance(error, redis.exceptions.AuthenticationError)
+            found = trouble_of(error)
+            yield _PART.problem(
+                "login" if refused else "connection",
+                found.message,
+                code=found.code,
+                advice=found.advice,
+            )
             return
         yield _round_trip(answered_s - began_s)
         yield from _server(client, info)

@@ -116,6 +116,23 @@ def test_a_redis_that_is_away_and_a_misspelt_variable(doctor):
     assert "hush-hush" not in json.dumps([*found.values()])
 
 
+def test_a_login_that_redis_refuses_is_no_silent_redis(
+    doctor, redis_server, redis_client, tmp_path
+):
+    """Such as that of a host which was removed, or has a newer bundle."""
+    redis_client.execute_command("ACL", "SETUSER", "host-1", ">pw", "on", "allkeys", "allcommands")
+    try:
+        url = redis_server.url.replace("redis://", "redis://host-1:old@")
+        code, found = doctor(REDIS_URL=url, CATTLE_DOCKER_UUID=HOST, CATTLE_HOME=str(tmp_path))
+    finally:
+        redis_client.execute_command("ACL", "DELUSER", "host-1")
+    assert code == 1
+    assert "refused the login" in found["redis", "login"]["message"]
+    assert "refuses the login" in found["worker", "lanes"]["message"]
+    for part in (("redis", "login"), ("worker", "lanes")):
+        assert "cowpoke hosts add --host UUID --again" in found[part]["advice"]
+
+
 def test_the_user_of_a_host_may_ask(doctor, redis_server, redis_client):
     """What it may not ask is skipped, not failed."""
     skip_without_selectors(redis_server)

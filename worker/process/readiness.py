@@ -127,7 +127,9 @@ def redis_problems(settings: WorkerSettings, lanes: Collection[Lane]) -> list[st
             ]
             keys_differ = check_keys(client, host_uuid, sealer).mismatch
     except redis.RedisError as error:
-        return [f"Redis: does not answer: {error}"]
+        # "does not answer" would send a person to the network.
+        refused = isinstance(error, redis.exceptions.AuthenticationError)
+        return [f"Redis: {'refuses the login' if refused else 'does not answer'}: {error}"]
     except WorkerError as error:
         return [f"worker: {error.message}"]
     live = {process.lane for process in processes}

@@ -25,6 +25,7 @@ from cowpoke.history import FinishedEvent, read_history, read_recent
 from cowpoke.history_search import last_pointer, read_after
 from cowpoke.ledger.operator import Did, OperatorLedger
 from cowpoke.open_events import OpenEvent, read_data, read_open_event, read_open_events
+from cowpoke.seal import ClusterKeyring
 
 _LIST, _SHOW, _RETRY, _DROP, _FOLLOW = (
     f"cowpoke events {name}" for name in ("list", "show", "retry", "drop", "follow")
@@ -56,7 +57,7 @@ def list_events(wanted: EventFilter, *, host: str | None, most: int, as_json: bo
         if host is None:
             running, ended = read_open_events(client, keyring), read_recent(client, keyring)
         else:
-            uuid = _host(_LIST, client, host)
+            uuid = _host(_LIST, client, keyring, host)
             running = read_open_events(client, keyring, [uuid])
             ended = read_history(client, keyring, uuid, _ALL)
         now_ms = Clock(client).now_ms()
@@ -74,7 +75,7 @@ def show_event(beginning: str, *, host: str | None, with_data: bool, as_json: bo
     with redis_session(_SHOW) as (client, settings):
         keyring = settings.cluster_keyring()
         now_ms = Clock(client).now_ms()
-        uuid = None if host is None else _host(_SHOW, client, host)
+        uuid = None if host is None else _host(_SHOW, client, keyring, host)
         try:
             place = the_open_event(client, beginning, uuid)
             running = None if place is None else read_open_event(client, keyring, *place)
@@ -100,8 +101,9 @@ def show_event(beginning: str, *, host: str | None, with_data: bool, as_json: bo
 def retry_event(beginning: str, *, host: str | None) -> None:
     """Queue an event now that waits for its next try."""
     with redis_session(_RETRY) as (client, settings):
-        host_uuid, event_id = _open(_RETRY, client, beginning, host)
-        did = OperatorLedger(client, settings.cluster_keyring()).retry(host_uuid, event_id)
+        keyring = settings.cluster_keyring()
+        host_uuid, event_id = _open(_RETRY, client, keyring, beginning, host)
+        did = OperatorLedger(client, keyring).retry(host_uuid, event_id)
     _tell(_RETRY, event_id, did)
 
 
@@ -109,7 +111,7 @@ def drop_event(beginning: str, *, host: str | None, reason: str, yes: bool) -> N
     """Answer an event with an error; ask before."""
     with redis_session(_DROP) as (client, settings):
         keyring = settings.cluster_keyring()
-        host_uuid, event_id = _open(_DROP, client, beginning, host)
+        host_uuid, event_id = _open(_DROP, client, keyring, beginning, host)
         event = read_open_event(client, keyring, host_uuid, event_id)
         if event is not None and not event.resource:
             # Its answer would be sealed with a key of no bridge: cattle would hear nothing.
@@ -128,7 +130,7 @@ def follow_events(wanted: EventFilter, *, host: str | None, as_json: bool) -> No
     """Print events as they end, until interrupted; an outage of Redis is waited out."""
     with redis_session(_FOLLOW) as (client, settings):
         keyring = settings.cluster_keyring()
-        uuid = None if host is None else _host(_FOLLOW, client, host)
+        uuid = None if host is None else _host(_FOLLOW, client, keyring, host)
         after = last_pointer(client)
         click.echo("waiting for events to end; stop with Ctrl+C", err=True)
         while True:
@@ -144,15 +146,21 @@ def follow_events(wanted: EventFilter, *, host: str | None, as_json: bool) -> No
             sys.stdout.flush()
 
 
-def _host(command: str, client: "redis.Redis", beginning: str) -> str:
+def _host(command: str, client: "redis.Redis", keyring: ClusterKeyring, name: str) -> str:
     try:
-        return host_uuid_of(client, beginning)
+        return host_uuid_of(client, keyring, name)
     except NotTheOneError as problem:
         _fail(command, problem)
 
 
-def _open(command: str, client: "redis.Redis", beginning: str, host: str | None) -> tuple[str, str]:
-    uuid = None if host is None else _host(command, client, host)
+def _open(
+    command: str,
+    client: "redis.Redis",
+    keyring: ClusterKeyring,
+    beginning: str,
+    host: str | None,
+) -> tuple[str, str]:
+    uuid = None if host is None else _host(command, client, keyring, host)
     try:
         place = the_open_event(client, beginning, uuid)
     except NotTheOneError as problem:

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 import redis
 
+from cowpoke.cli.host_names import hosts_named
 from cowpoke.cli.shown import shown
 from cowpoke.history import FinishedEvent
 from cowpoke.history_search import find_finished
 from cowpoke.keys import HOSTS, SEEN
 from cowpoke.open_events import OpenEvent, open_ids
-from cowpoke.seal import Keyring
+from cowpoke.overview.hosts import read_hosts
+from cowpoke.seal import ClusterKeyring, Keyring
 
 Shown = OpenEvent | FinishedEvent
 
@@ -51,21 +53,24 @@ class EventFilter:
         )
 
 
-def host_uuid_of(client: "redis.Redis", beginning: str) -> str:
-    """Return the uuid of the one host that has this uuid, or one that begins with it.
+def host_uuid_of(client: "redis.Redis", keyring: ClusterKeyring, name: str) -> str:
+    """Return the uuid of the one host with this uuid, beginning of one, or name of its machine.
 
     Errors: NotTheOneError when there is none, or several; redis.RedisError.
     """
     known = {*map(str, client.smembers(HOSTS)), *map(str, client.zrange(SEEN, 0, -1))}
-    if beginning in known:
-        return beginning
-    found = sorted(uuid for uuid in known if uuid.startswith(beginning))
+    if name in known:
+        return name
+    hosts = read_hosts(client, keyring, sorted(known)).hosts
+    found = hosts_named(name, ((one.host_uuid, one.host_uuid, one.hostname) for one in hosts))
     if len(found) == 1:
         return found[0]
     if not found:
-        raise NotTheOneError(f"no host has the uuid {shown(beginning)}; see: cowpoke hosts list")
+        raise NotTheOneError(
+            f"no host has the uuid or the name {shown(name)}; see: cowpoke hosts list"
+        )
     listed = ", ".join(map(shown, found[:10]))
-    raise NotTheOneError(f"{len(found)} hosts have a uuid that begins so: {listed}")
+    raise NotTheOneError(f"{len(found)} hosts have such a uuid or name: {listed}")
 
 
 def the_open_event(

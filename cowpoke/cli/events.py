@@ -43,7 +43,9 @@ def _since(_: click.Context, __: click.Parameter, text: str | None) -> int | Non
 
 
 _host_option = click.option(
-    "--host", metavar="UUID", help="Of this host: its uuid, or the beginning of it."
+    "--host",
+    metavar="HOST",
+    help="Of this host: its uuid, the beginning of it, or the name of the machine.",
 )
 
 

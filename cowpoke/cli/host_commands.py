@@ -108,7 +108,7 @@ def _hub_options(command: Callable[..., None]) -> Callable[..., None]:
     "redis_url",
     required=True,
     metavar="URL",
-    help="Redis as the host reaches it, without a login: rediss://hub.example.org:6379/0.",
+    help="Redis as the host reaches it, without a login: rediss://hub.example.org:6380/0.",
 )
 @click.option(
     "--redis-ca",

@@ -6,6 +6,7 @@ from collections import Counter
 import redis
 
 from cowpoke.cli import describing
+from cowpoke.cli.host_names import hosts_named
 from cowpoke.cli.output import cell, moment, print_line, print_table, size, span
 from cowpoke.figures import CALL_GROUPS, Durations
 from cowpoke.forgetting import forget_host
@@ -14,11 +15,7 @@ from cowpoke.overview.views import HostView, Overview
 
 def find_host(overview: Overview, name: str, command: str) -> HostView:
     """Return the host with a uuid, the beginning of one, or a name; exit with 1 without one."""
-    # An empty name, of a variable that a script did not set, is that of no host.
-    hosts = overview.hosts if name else ()
-    found = [host for host in hosts if host.host_uuid == name]
-    found = found or [host for host in hosts if host.hostname == name]
-    found = found or [host for host in hosts if host.host_uuid.startswith(name)]
+    found = hosts_named(name, ((one, one.host_uuid, one.hostname) for one in overview.hosts))
     if len(found) == 1:
         return found[0]
     if not found:

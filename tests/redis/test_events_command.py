@@ -13,8 +13,10 @@ from cryptography.fernet import Fernet
 from cowpoke import keys
 from cowpoke.cli.main import main
 from cowpoke.history import Ending, FinishedEvent
+from cowpoke.lease import Lease
 from cowpoke.ledger.keeping import HistoryWriter
 from cowpoke.ledger.states import State
+from cowpoke.liveness import Leases
 from cowpoke.routes import Lane
 from cowpoke.seal import ClusterKeyring
 from tests.ledgers import HOST, QUEUE, Ledgers
@@ -136,6 +138,15 @@ def test_list(events, in_flight, history):
     assert "storage.pull" in lines[1]
     assert "a-code" in lines[2]
     assert events("list", "--code", "no-such") == "no events\n"
+
+
+def test_a_host_is_named_as_its_machine(events, in_flight, history, client, queue_key):
+    """As in `hosts show`, with its domain or without."""
+    lease = Lease(worker_id="w-1", host_uuid=HOST, lanes=(), hostname="web-1.example.org")
+    Leases(client).renew(lease, ClusterKeyring(queue_key).host(HOST))
+    of_host = ids(events, "--host", HOST)
+    for name in ("web-1.example.org", "web-1"):
+        assert ids(events, "--host", name) == of_host
 
 
 @pytest.mark.parametrize(

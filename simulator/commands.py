@@ -41,6 +41,12 @@ _IDS_FROM = 10_000
 _server = click.option(
     "--server", default=SERVER, show_default=True, metavar="URL", help="The simulated server."
 )
+_host = click.option(
+    "--host",
+    metavar="HOST",
+    help="On this host: its uuid, the beginning of it, or the name of the machine. Default: the "
+    "only one that has an agent.",
+)
 
 
 @click.group(short_help="Start and stop containers by a simulated cattle server.")
@@ -61,6 +67,7 @@ def simulate() -> None:
 @click.option("--stack-image", envvar="SIMULATOR_SAMPLE_IMAGE", hidden=True)
 @click.option("--port", default=80, show_default=True, help="The port it listens on.")
 @click.option("--publish", type=int, help="Port of the host. Default: a free one.")
+@_host
 @_server
 def start(  # noqa: PLR0913, PLR0917 -- click passes the options
     name: str,
@@ -68,6 +75,7 @@ def start(  # noqa: PLR0913, PLR0917 -- click passes the options
     stack_image: str | None,
     port: int,
     publish: int | None,
+    host: str | None,
     server: str,
 ) -> None:
     """Let cattle start a container: `cowpoke simulate start nginx-like`.
@@ -83,11 +91,12 @@ def start(  # noqa: PLR0913, PLR0917 -- click passes the options
     instance = _instance(name, image or IMAGE)
     with _cattle(server, "start") as cattle:
         _wait_for_bridge(cattle)
+        agent = _agent(cattle, host, "start")
         for event in (sample.image_activate(instance), sample.volume_activate(instance)):
-            _send(cattle, event, "start")
+            _send(cattle, event, agent, "start")
         for public in [publish] if publish is not None else _ports(instance):
             event = sample.instance_activate(instance, command=command, ports={port: public})
-            call = _ask(cattle, event)
+            call = _ask(cattle, event, agent)
             # Another program of the host may have a port that nobody asked for.
             if "port is already allocated" not in (call.message or ""):
                 break
@@ -101,16 +110,18 @@ def start(  # noqa: PLR0913, PLR0917 -- click passes the options
 
 @simulate.command()
 @click.argument("name")
+@_host
 @_server
-def stop(name: str, server: str) -> None:
+def stop(name: str, host: str | None, server: str) -> None:
     """Let cattle stop and remove the container that `start` made."""
     from simulator import sample  # noqa: PLC0415
 
     instance = _instance(name, IMAGE)
     with _cattle(server, "stop") as cattle:
         _wait_for_bridge(cattle)
+        agent = _agent(cattle, host, "stop")
         for event in (sample.instance_deactivate(instance), sample.volume_remove(instance)):
-            _send(cattle, event, "stop")
+            _send(cattle, event, agent, "stop")
     click.echo(f"{name} is stopped and removed")
 
 
@@ -161,17 +172,38 @@ def _ports(instance: Instance) -> Sequence[int]:
     return [_PORTS[(instance.id + number) % len(_PORTS)] for number in range(_PORT_TRIES)]
 
 
-def _send(cattle: Cattle, event: SampleEvent, command: str) -> None:
-    _check(_ask(cattle, event), event, command)
+def _agent(cattle: Cattle, name: str | None, command: str) -> str | None:
+    """Return the access key of the agent of a host; None for the only agent there is.
+
+    Ends the command when the host is not the one that is meant, or several could be.
+    """
+    from cowpoke.cli.host_names import hosts_named  # noqa: PLC0415
+
+    keys = {one["id"]: str(one["access_key"]) for one in cattle.agents() if one["kind"] == "agent"}
+    if name is None and len(keys) <= 1:
+        return None
+    hosts = cattle.hosts()
+    known = [(host, str(host["reportedUuid"]), str(host["hostname"])) for host in hosts]
+    found = hosts if name is None else hosts_named(name, known)
+    if len(found) == 1:
+        return keys[found[0]["agentId"]]
+    listed = ", ".join(f"{uuid} ({machine})" for _, uuid, machine in known) or "none"
+    said = "several hosts could be meant" if found else f"no host has the uuid or the name {name!r}"
+    sys.exit(f"cowpoke simulate {command}: {said}: give --host one of these: {listed}")
 
 
-def _ask(cattle: Cattle, event: SampleEvent) -> Call:
+def _send(cattle: Cattle, event: SampleEvent, agent: str | None, command: str) -> None:
+    _check(_ask(cattle, event, agent), event, command)
+
+
+def _ask(cattle: Cattle, event: SampleEvent, agent: str | None) -> Call:
     call = cattle.call(
         event.name,
         event.data,
         resource_type=event.resource_type,
         resource_id=event.resource_id,
         as_process=True,
+        agent=agent,
     )
     took = "" if call.elapsed_ms is None else f" in {call.elapsed_ms:.0f} ms"
     click.echo(f"{event.name}: {call.state}{took}")

@@ -21,7 +21,15 @@ from cowpoke.seal import SealBrokenError, Sealer
 from simulator import sample
 from simulator.rig.image import TEST_IMAGE
 from simulator.rig.redis_server import tls_supported
-from tests.many_machines import REDIS_PORT, Host, Hub, join, start_system, start_worker
+from tests.many_machines import (
+    REDIS_PORT,
+    Host,
+    Hub,
+    cowpoke,
+    join,
+    start_system,
+    start_worker,
+)
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
@@ -73,6 +81,32 @@ def test_an_event_runs_on_the_engine_of_its_host(system):
                         client.inspect_container(container)
             finally:
                 client.close()
+
+
+def test_a_person_lets_the_simulated_server_use_one_of_the_hosts(system):
+    """`cowpoke simulate --host`; without it, nobody guesses which one."""
+    hub, (one, two) = system
+    asked = cowpoke(hub.machine, "simulate", "start", "demo", "--image", TEST_IMAGE)
+    assert asked.returncode == 1
+    assert one.uuid in asked.stderr
+    assert two.uuid in asked.stderr
+    words = ("simulate", "start", "demo", "--image", TEST_IMAGE, "--host", two.uuid[:8])
+    done = cowpoke(hub.machine, *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [names(host, "r-demo") for host in (one, two)] == [[], ["r-demo"]]
+    done = cowpoke(hub.machine, "simulate", "stop", "demo", "--host", two.uuid)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert names(two, "r-demo") == []
+
+
+def names(host: Host, name: str) -> list[str]:
+    """The containers with a name on the Engine of a host."""
+    client = host.engine.client()
+    try:
+        found = client.containers(all=True, filters={"name": f"^/{name}$"})
+    finally:
+        client.close()
+    return [one["Names"][0].removeprefix("/") for one in found]
 
 
 def test_two_bridges_serve_the_hosts(system):

@@ -101,10 +101,7 @@ class Host:
     def store(self, bundle: str) -> subprocess.CompletedProcess[str]:
         """Store a bundle."""
         words = ("join", "--bundle", "-", "--credentials", str(self.credentials))
-        variables = dict(self.environment)
-        if not self.credentials.exists():
-            del variables["COWPOKE_CREDENTIALS_DIR"]
-        return cowpoke(self.machine, *words, stdin=bundle, **variables)
+        return cowpoke(self.machine, *words, stdin=bundle, **self.environment)
 
     def redis(self, url: str = "") -> Redis:
         """Redis as the host reaches it, with its login or another one."""

@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from cowpoke import keys
+from cowpoke.bundle import Bundle, bundle_text
+from cowpoke.seal import host_key
 from simulator.join_rig import JoinRig
 from simulator.rig.processes import wait_until
 from tests.redis_users import skip_without_selectors
@@ -199,6 +201,23 @@ def test_two_joins_at_once_make_one_agent(ready):
     assert [one for one in done if one.returncode == 0]
     assert all("another" in one.stderr for one in done if one.returncode)
     assert len(ready.cattle.registers()) == 1
+
+
+@pytest.mark.parametrize("words", [(), ("--credentials", "FOLDER")], ids=["", "and the option"])
+def test_the_variable_may_name_the_folder_that_a_bundle_makes(rig, tmp_path, words):
+    """Whoever sets it for all commands of a host sets it for the first one, too."""
+    folder = tmp_path / "credentials"
+    bundle = Bundle(
+        host_uuid="host-1",
+        redis_url=rig.redis.url.replace("redis://", "redis://cowpoke-host-host-1:password@"),
+        host_key=host_key(rig.queue_key, "host-1"),
+        cattle_url=rig.cattle_url,
+    )
+    words = [str(folder) if word == "FOLDER" else word for word in words]
+    variables = {"QUEUE_KEY": "", "REDIS_URL": "", "COWPOKE_CREDENTIALS_DIR": str(folder)}
+    stored = rig.run("join", "--bundle", "-", *words, stdin=bundle_text(bundle), **variables)
+    assert stored.returncode == 0, stored.stderr
+    assert (folder / "CATTLE_DOCKER_UUID").read_text() == "host-1"
 
 
 def test_new_host_needs_only_its_bundle_and_the_url(rig, tmp_path):

@@ -57,6 +57,10 @@ def run_join(options: Options) -> int:
     with _errors("cowpoke join"):
         folder = options.credentials
         if options.bundle is not None:
+            given = os.environ.get(CREDENTIALS_VARIABLE)  # noqa: TID251
+            if given and not Path(given).exists():
+                # It names the folder that is made now; it is set again below.
+                del os.environ[CREDENTIALS_VARIABLE]  # noqa: TID251
             folder = _stored(options, options.bundle.read())
         if folder is not None and folder.is_dir():
             # The settings of the folder are those of this host's worker, too.

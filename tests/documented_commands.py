@@ -53,7 +53,7 @@ _COMPLETE = frozenset(
 _USERS_FILES = "no: it handles files of the user"
 #: The first one that matches a command.
 RULES = (
-    Rule(r"REDIS_URL=rediss://operator", "tests/faults/test_redis_acl.py"),
+    Rule(r"REDIS_URL=\"rediss://operator", "tests/faults/test_redis_acl.py"),
     # Run, on a system with one host without an Engine.
     Rule(r"cowpoke (status|doctor)", "run", (0, 1)),
     Rule(r"cowpoke (hosts list|hosts show|workers|events list|events show)", "run"),
@@ -148,6 +148,8 @@ def _in_blocks(text: str) -> Iterator[str]:
 
 
 def _is_command(line: str) -> bool:
+    if line.startswith("export "):
+        return True
     first = _BEFORE.sub("", line).partition(" ")[0]
     return first in _PROGRAMS or first.startswith(("scripts/", "/opt/cowpoke/bin/"))
 

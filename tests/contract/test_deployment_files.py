@@ -30,7 +30,7 @@ def test_both_locks_name_the_same_versions():
     assert runtime == {name: everything.get(name) for name in runtime}
 
 
-UNITS = ("bridge", "worker")
+UNITS = ("bridge", "flower", "worker")
 #: A Compose file, and what an operator copies to `.env` for it.
 COMPOSE_FILES = {
     "docker-compose.yml": ".env.example",

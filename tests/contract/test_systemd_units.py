@@ -12,7 +12,11 @@ from worker.settings import WorkerSettings
 UNITS_DIR = Path(__file__).parents[2] / "deploy" / "systemd"
 INSTALLED = "/opt/cowpoke/bin/cowpoke"
 #: Unit -> the most exposed it may be, as `systemd-analyze security` counts from 0 to 10.
-EXPOSURES = {"cowpoke-bridge.service": 1.3, "cowpoke-worker.service": 6.0}
+EXPOSURES = {
+    "cowpoke-bridge.service": 1.3,
+    "cowpoke-flower.service": 1.3,
+    "cowpoke-worker.service": 6.0,
+}
 
 
 @pytest.fixture
@@ -54,7 +58,7 @@ def test_systemd_accepts_the_unit(analyze, name):
 
 @pytest.mark.parametrize("name", EXPOSURES)
 def test_the_unit_is_hardened(analyze, name):
-    """A bridge may do next to nothing; a worker is root on its host."""
+    """Bridge and Flower may do next to nothing; a worker is root on its host."""
     threshold = str(round(10 * EXPOSURES[name]))
     code, said = analyze(
         name, "security", "--offline=true", "--no-pager", f"--threshold={threshold}"

@@ -137,7 +137,7 @@ def test_the_commands_of_the_documents_work(shell):
     """Each ends with the code that its rule has, and without a traceback."""
     rules = {one.inside: one.rule for one in commands() if one.rule and one.rule.how == "run"}
     listed = shell.run("cowpoke dead-letters list --json", "")
-    letter_id = json.loads(listed.stdout.splitlines()[0])["id"]
+    letter_id = json.loads(listed.stdout)[0]["id"]
     ended = {text: shell.run(text, letter_id) for text in rules}
     wrong = {
         text: (done.returncode, done.stdout[-800:], done.stderr[-800:])

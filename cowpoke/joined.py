@@ -28,6 +28,7 @@ KIND = "joined"
 NOTE_CHARS = 8 * 1024
 _KEY_CHARS = 256
 _URL_CHARS = 1_000
+_HOSTNAME_CHARS = 255
 
 # In Redis, so that a host that puts something huge into its key costs a bridge nothing. A value of
 # another type is of no use to anybody, and would be in the way of the next note.
@@ -58,6 +59,8 @@ class JoinedAgent:
     secret_key: str = field(repr=False)
     #: When the host got the keys, by the clock of the host.
     joined_ms: int = 0
+    #: The name of its machine then, for people: a host without a worker tells no other.
+    hostname: str = ""
 
 
 def agent_hash(access_key: str, agent_id: str | None = None) -> str:
@@ -81,6 +84,7 @@ def sealed_note(sealer: Sealer, agent: JoinedAgent) -> str:
             "access_key": agent.access_key,
             "secret_key": agent.secret_key,
             "joined_ms": agent.joined_ms,
+            "hostname": agent.hostname[:_HOSTNAME_CHARS],
         }
     )
 
@@ -105,6 +109,7 @@ def opened_note(sealer: Sealer, text: str, *, host_uuid: str) -> JoinedAgent:
             access_key=_text(content["access_key"]),
             secret_key=_text(content["secret_key"]),
             joined_ms=bounded_int(content.get("joined_ms")),
+            hostname=_hostname(content.get("hostname")),
         )
         _check(agent)
     except (KeyError, TypeError, ValueError) as problem:
@@ -183,6 +188,11 @@ class JoinedNotes:
             texts = self._read(keys=[keys.joined("")], args=[NOTE_CHARS, *some])
             found |= {host: str(text) for host, text in zip(some, texts, strict=True) if text}
         return found
+
+
+def _hostname(value: object) -> str:
+    """The name of the machine; a note without one is a note."""
+    return value[:_HOSTNAME_CHARS] if isinstance(value, str) else ""
 
 
 def _text(value: object) -> str:

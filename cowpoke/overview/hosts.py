@@ -73,6 +73,8 @@ class _HostReader:
         self._problems = found.problems
         self._now_ms = now_ms
         self.bridge_ids: set[str] = set()
+        #: What the machine was called when the host joined.
+        self._hostname = ""
 
     def view(self, row: Sequence[Any]) -> HostView:
         """Return the host; `hosts.lua` defines the row."""
@@ -89,9 +91,10 @@ class _HostReader:
                 key=lambda worker: worker.worker_id,
             )
         )
+        agent = self._agent(host_uuid, sealer, *map(_text, (joined, removed, served)))
         return HostView(
             host_uuid=host_uuid,
-            hostname=next((one.lease.hostname for one in found if one.lease), ""),
+            hostname=next((one.lease.hostname for one in found if one.lease), self._hostname),
             workers=found,
             engine=_engine(found),
             queues={str(lane): self._queue(*one) for lane, one in zip(_LANES, queues, strict=True)},
@@ -100,7 +103,7 @@ class _HostReader:
             oldest_event=self._event(oldest),
             outbox=number(outbox),
             dead_letters=number(dead),
-            agent=self._agent(host_uuid, sealer, *map(_text, (joined, removed, served))),
+            agent=agent,
             last_seen_ms=_milliseconds(seen_s),
         )
 
@@ -190,6 +193,7 @@ class _HostReader:
             said = f"the keys that the host joined with cannot be opened: {broken}"
             self._problems.append(problem("keys-differ", host_uuid, said))
             return AgentView(joined=True)
+        self._hostname = agent.hostname
         its_hash = agent_hash(agent.access_key)
         # A note about the keys that the host had before says nothing of these.
         is_removed = removal is not None and removal.agent_hash == its_hash

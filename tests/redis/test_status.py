@@ -106,6 +106,7 @@ def joined(redis_client, queue_key):
             access_key=f"key-{host}",
             secret_key="hush-hush",
             joined_ms=2_000,
+            hostname=f"{host}.example.org",
         )
         hand_over(redis_client, keyring.host(host), agent)
     redis_client.set(keys.served("served"), agent_hash("key-served"))
@@ -117,6 +118,25 @@ def joined(redis_client, queue_key):
     redis_client.set(keys.joined("odd"), b"\xff\x1b[2J")
     redis_client.hset(keys.joined("wrong"), "f", "v")
     redis_client.set(keys.removed("waits"), b"\xff")
+
+
+def test_a_joined_host_without_a_worker_keeps_its_name(cowpoke, installation, joined):
+    """Whoever is to start the worker must know where; a worker that lives knows better."""
+    agent = JoinedAgent(
+        host_uuid=HOST,
+        cattle_url="http://cattle:8080/v1",
+        access_key="key",
+        secret_key="hush-hush",
+        hostname="name-before.example.org",
+    )
+    hand_over(installation.client, installation.keyring.host(HOST), agent)
+    names = {
+        host["host_uuid"]: host["hostname"]
+        for host in json.loads(cowpoke("hosts", "list", "--json").stdout)
+    }
+    assert names["served"] == "served.example.org"
+    assert names[HOST] == "web-1"
+    assert "served.example.org" in cowpoke("status").stdout
 
 
 def test_agents_of_hosts_are_in_the_json(cowpoke, joined):

@@ -69,7 +69,7 @@ class Joining:
         self._redis = client
         self._say = say
         self._waits = waits or Waits()
-        self.host_uuid = identity.host_uuid
+        self.host_uuid, self.hostname = identity.host_uuid, identity.hostname
         self._sealer: Sealer = settings.keyring().host(identity.host_uuid)
         self.kept = KeptKeys(
             path=settings.joined_file, sealer=self._sealer, host_uuid=identity.host_uuid
@@ -213,6 +213,7 @@ class Joining:
             access_key=keys.access_key,
             secret_key=keys.secret_key,
             joined_ms=time.time_ns() // 1_000_000,
+            hostname=self.hostname,
         )
 
     def keep_detected_ip(self, address: str | None) -> None:

@@ -137,6 +137,7 @@ class TakingOver:
                     access_key=agent.keys.access_key,
                     secret_key=agent.keys.secret_key,
                     joined_ms=time.time_ns() // 1_000_000,
+                    hostname=joining.hostname,
                 )
             )
         except (WorkerError, redis.RedisError):

@@ -19,6 +19,7 @@ AGENT = JoinedAgent(
     access_key="ak",
     secret_key="s3cret",
     joined_ms=5,
+    hostname="web-1.example.org",
 )
 CONTENT = SEALER.open(sealed_note(SEALER, AGENT))
 
@@ -28,6 +29,15 @@ def test_a_bridge_opens_what_a_host_sealed_with_its_own_key():
     text = sealed_note(HostKeyring(host_key(KEY, HOST)).host(HOST), AGENT)
     assert opened_note(SEALER, text, host_uuid=HOST) == AGENT
     assert "s3cret" not in text
+
+
+@pytest.mark.parametrize(
+    ("found", "shown"), [(None, ""), (7, ""), ("web-1", "web-1"), ("w" * 300, "w" * 255)]
+)
+def test_a_strange_name_of_the_machine_does_no_harm(found, shown):
+    """Earlier releases write none, and it is only for people."""
+    text = SEALER.seal({**CONTENT, "hostname": found})
+    assert opened_note(SEALER, text, host_uuid=HOST).hostname == shown
 
 
 def test_the_secret_is_in_no_representation():

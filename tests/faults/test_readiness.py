@@ -58,6 +58,7 @@ def test_health_check_names_each_missing_part(make_program, environment, health,
     code, said = health()
     assert code == 1
     assert "no worker has run here yet" in said
+    assert "CATTLE_STATE_DIR" in said
     worker = make_program("worker", environment=environment)
     for lane in LANES:
         wait_lane(worker, lane)

@@ -31,6 +31,7 @@ from worker.join.ready import PingPath
 from worker.join.register_key import kept_register_key
 from worker.join.settings import JoinSettings
 from worker.join.taking_over import TakingOver
+from worker.process.readiness import VARIABLES_ADVICE
 
 #: A sentence about an error: longer than a line, and never a page.
 _MOST_ERROR_CHARS = 2_000
@@ -92,7 +93,8 @@ def run_leave(*, give_back: bool, dry_run: bool) -> int:
     with _errors("cowpoke leave"):
         settings = command_settings("cowpoke leave")
         if settings.docker_uuid is None and not settings.docker_uuid_file.exists():
-            raise JoinError(f"this machine is no host yet: {settings.docker_uuid_file} is missing")
+            said = f"this machine is no host yet: {settings.docker_uuid_file} is missing"
+            raise JoinError(f"{said}; if it is one, {VARIABLES_ADVICE}")
         host_uuid = identify(settings).host_uuid
         sealer = settings.keyring().host(host_uuid)
         kept = KeptKeys(path=settings.joined_file, sealer=sealer, host_uuid=host_uuid)

@@ -24,6 +24,10 @@ _log = logger(__name__)
 
 ENGINE_TIMEOUT_S = 5.0
 LOOK_EVERY_S = 5.0
+#: To somebody whose shell lacks what the worker's service has.
+VARIABLES_ADVICE = (
+    "give this command the variables of the worker (CATTLE_STATE_DIR, COWPOKE_CREDENTIALS_DIR)"
+)
 _ADVICE = "start Docker on this host, or check DOCKER_HOST; events fail until the Engine answers"
 
 
@@ -112,7 +116,8 @@ def redis_problems(settings: WorkerSettings, lanes: Collection[Lane]) -> list[st
     """Return what keeps the lanes of this machine from taking events, one line each."""
     if settings.docker_uuid is None and not settings.docker_uuid_file.exists():
         # To identify the host would make its uuid, which is a worker's part.
-        return [f"worker: no worker has run here yet, {settings.docker_uuid_file} is missing"]
+        said = f"worker: no worker has run here yet, {settings.docker_uuid_file} is missing"
+        return [f"{said}: start one, or {VARIABLES_ADVICE}"]
     try:
         probe(settings)
         with connect(settings) as client:

@@ -237,10 +237,13 @@ def test_what_is_no_note_concerns_its_host_only(rig, rubbish, tmp_path):
     assert len(facts(bridge, "stream.opened")) == (2 if host == ONE else 1)
 
 
-def test_redis_that_lost_the_notes_interrupts_no_host(rig, bridge):
+def test_redis_that_lost_the_notes_interrupts_no_host(rig):
     """The hosts hand their keys over again; until then the agents stay."""
     rig.start_worker()
+    # Before there is a bridge: one that hears of the note when it is gone would think that the
+    # host left.
     join(rig, ONE)
+    bridge = rig.start_bridge(**NO_AGENTS)
     wait_served(rig, [ONE])
     with rig.redis.client() as client:
         client.delete(keys.joined(ONE))
